@@ -1,0 +1,113 @@
+"""Permanent numbers and their names: nodes, roles, states, modes, rights, drops, verdicts, events, reasons.
+
+Every table is a tuple of rows whose first column is the number on the wire and in the journal. A number is never reused and
+never changes its meaning; a retired row keeps its number. Docs, `heartwire log` and the tests read these tables.
+"""
+
+# No integer on the wire or in the board's memory reaches 2^30, where MicroPython's 31-bit small ints become heap objects.
+INT_LIMIT = 1 << 30
+COUNT_MAX = INT_LIMIT - 1
+
+NODE_A = 0
+NODE_B = 1
+NODE_SPARE = 2
+NO_NODE = 3
+NODES = ("a", "b", "spare")
+NODE_COUNT = 3
+
+ROLE_OFFLINE = 0
+ROLE_STANDBY = 1
+ROLE_ACTIVE = 2
+ROLE_QUARANTINED = 3
+ROLES = ("offline", "standby", "active", "quarantined")
+
+STATE_STARTING = 0
+STATE_HEALTHY = 1
+STATE_DEGRADED = 2
+STATE_BUSY = 3
+STATE_DRAINING = 4
+STATE_PLANNED_OFF = 5
+STATE_CRASH_DUMP = 6
+STATES = ("starting", "healthy", "degraded", "busy", "draining", "planned_off", "crash_dump")
+
+MODE_OBSERVE = 0
+MODE_FENCER = 1
+MODE_APPROVE = 2
+MODE_AUTO = 3
+MODES = ("observe", "fencer", "approve", "auto")
+
+RIGHT_NONE = 0
+RIGHT_VIEW = 1
+RIGHT_OPERATE = 2
+RIGHT_CONFIGURE = 3
+RIGHTS = ("none", "view", "operate", "configure")
+
+POWER_UNKNOWN = 0
+POWER_OFF = 1
+POWER_ON = 2
+POWERS = ("unknown", "off", "on")
+
+VERDICT_UNHEARD = 0
+VERDICT_GOOD = 1
+VERDICT_LATE = 2
+VERDICT_DEAD = 3
+VERDICTS = ("unheard", "good", "late", "dead")
+
+# Why bytes, frames or heartbeats did not count: (number, name, sentence).
+DROP_COBS = 0
+DROP_CRC = 1
+DROP_LONG = 2
+DROP_SHORT = 3
+DROP_UNKNOWN_TYPE = 4
+DROP_WRONG_LENGTH = 5
+DROP_NOT_ALLOWED = 6
+DROP_OVERRUN = 7
+DROP_OUT_OF_RANGE = 8
+DROP_WRONG_NODE = 9
+DROP_WRONG_ANSWER = 10
+DROP_REPLAYED = 11
+DROP_FROZEN = 12
+DROP_EARLY = 13
+DROP_UNANSWERED = 14
+DROP_LINE_ERROR = 15
+DROPS = (
+    (0, "cobs", "a frame ended inside a COBS group: noise, or bytes were lost"),
+    (1, "crc", "the CRC-16 of a frame was wrong"),
+    (2, "long", "a frame was longer than any message allowed on this line"),
+    (3, "short", "a frame was shorter than a type byte and a CRC"),
+    (4, "unknown_type", "a good frame carried a message type that this version does not know"),
+    (5, "wrong_length", "a known message had the wrong length"),
+    (6, "not_allowed", "a message that this line has no right to send"),
+    (7, "overrun", "bytes were lost because the receive buffer was full"),
+    (8, "out_of_range", "a field of a message was outside its range"),
+    (9, "wrong_node", "a heartbeat named another node than the one wired to this line: crossed cables"),
+    (10, "wrong_answer", "a heartbeat's answer to the challenge was wrong: wrong key, or an old challenge"),
+    (11, "replayed", "a heartbeat's sequence was lower than one already seen"),
+    (12, "frozen", "a heartbeat repeated the sequence of the one before: a stuck sender"),
+    (13, "early", "a heartbeat came sooner than early_ms after the one before"),
+    (14, "unanswered", "a heartbeat carried no answer to a challenge: the node hears nothing, or has just started"),
+    (15, "line_error", "the serial port reported a break, framing or parity error"),
+)
+
+SEVERITIES = ("info", "notice", "warning", "alarm")
+# A decision record is never pushed out by a flood of routine records: the journal keeps a ring of segments for each.
+RING_DECISION = 0
+RING_ROUTINE = 1
+RINGS = ("decision", "routine")
+
+
+def name_of(table, number):
+    """Return the name of `number` in a table of names or rows; "#number" where the table has no such row."""
+    if 0 <= number < len(table):
+        row = table[number]
+        return row if isinstance(row, str) else row[1]
+    return "#%d" % number
+
+
+def number_of(table, name):
+    """Return the number of `name` in a tuple of names; ValueError names the choices."""
+    for number in range(len(table)):
+        row = table[number]
+        if name == (row if isinstance(row, str) else row[1]):
+            return number
+    raise ValueError("%r is none of %s" % (name, ", ".join([r if isinstance(r, str) else r[1] for r in table])))

@@ -1,0 +1,251 @@
+"""Messages: one table of permanent ids and fields, and the fixed-layout codec that reads the table.
+
+MESSAGES rows are (id, name, direction, rights, fields, sentence); a field is (name, type, sentence). Types are u8, u16, u24, u32
+(little endian, below 2^30 on both ends), b4 and b8 (opaque bytes) and, only as the last field, tail (the rest of the
+payload). Codec, PROTOCOL.md and the golden vectors all come from this table. Reading and writing into prepared lists
+allocates nothing, so the board can do it for each heartbeat.
+"""
+
+from heartwire_protocol import codes
+
+PROTOCOL_VERSION = 1
+# The RP2040's UART keeps 32 bytes while flash is erased with interrupts off (RP2040 datasheet, 4.2): one whole frame must fit.
+HOT_FRAME_MAX = 32
+# Longest JSON text in a request or response; a longer answer is cut into several requests by the caller.
+JSON_MAX = 512
+RECORD_LENGTH = 42
+
+HEARTBEAT = 0x01
+GRANT = 0x02
+READ_EVENTS = 0x03
+EVENT = 0x04
+FENCE_REQUEST = 0x05
+FENCE_REPLY = 0x06
+HELLO = 0x10
+WELCOME = 0x11
+REQUEST = 0x12
+RESPONSE = 0x13
+
+# Bits of heartbeat.flags
+FLAG_RUNNING = 1
+FLAG_VERIFIED_STOPPED = 2
+FLAG_WATCHDOG_ARMED = 4
+FLAG_PEER_KNOWN = 8
+FLAG_PEER_SEEN = 16
+FLAG_ANSWERED = 32
+FLAG_CHALLENGE_ODD = 64
+FLAGS = (
+    (1, "running", "its services are up"),
+    (2, "verified_stopped", "its agent checked that the services are stopped"),
+    (4, "watchdog_armed", "its kernel watchdog is armed and fed only while entitled"),
+    (8, "peer_known", "it watches its peer over the network, so peer_seen means something"),
+    (16, "peer_seen", "it hears its peer over the network"),
+    (32, "answered", "mac answers a challenge"),
+    (64, "challenge_odd", "lowest bit of the answered challenge's first byte, so the board need check one only"),
+)
+
+# Bits of grant.orders
+ORDER_ADVISORY = 1
+ORDER_DRAIN = 2
+ORDER_REVOKE = 4
+ORDER_HOLD = 8
+ORDERS = (
+    (1, "advisory", "the board is in observe or fencer mode: run no hook, stop nothing, gate no watchdog"),
+    (2, "drain", "stop the services and report verified_stopped"),
+    (4, "revoke", "the lease is void from now on, whatever is left of it"),
+    (8, "hold", "an operator or a fault holds the board: the role stays as it is"),
+)
+
+# Results of fence_reply
+FENCE_RESULTS = ("refused", "accepted", "proven_off", "failed")
+
+_HEARTBEAT_FIELDS = (
+    ("node_state", "u8", "bits 0-1 node, bits 2-4 state, bits 5-7 zero"),
+    ("flags", "u8", "bits of the table of flags"),
+    ("incarnation", "u32", "random per agent start"),
+    ("sequence", "u32", "rises by one with each heartbeat of an incarnation"),
+    ("epoch", "u32", "highest epoch the node knows"),
+    ("busy_s", "u16", "seconds the node still expects to be busy or to dump; 0 in other states"),
+    ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'H' challenge fields-before); without a key challenge and 4 zeros"),
+)
+_GRANT_FIELDS = (
+    ("node_role", "u8", "bits 0-1 node, bits 2-3 role, bits 4-7 zero"),
+    ("orders", "u8", "bits of the table of orders"),
+    ("epoch", "u32", "fencing token of the role; the highest given out, for a node that is not active"),
+    ("lease_ms", "u24", "permission to be active, from the time taken before the answered heartbeat was sent; 0 for none"),
+    ("answers", "u16", "low 16 bits of the answered sequence; the MAC covers all of it and the incarnation"),
+    ("newest_event", "u24", "low 24 bits of the newest durable journal record's sequence"),
+    ("challenge", "b4", "to be answered by the next heartbeats"),
+    ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'G' incarnation sequence fields-before); without a key those two"),
+)
+MESSAGES = (
+    (HEARTBEAT, "heartbeat", "node to board", "node line", _HEARTBEAT_FIELDS, "I live, this is my state"),
+    (GRANT, "grant", "board to node", "node line", _GRANT_FIELDS, "the reply: role, epoch and lease"),
+    (
+        READ_EVENTS,
+        "read_events",
+        "to board",
+        "node line, host link",
+        (("after", "u32", "sequence of the last record the reader has"), ("count", "u8", "records wanted, 1 to 16")),
+        "send me the journal from here on",
+    ),
+    (EVENT, "event", "from board", "node line, host link", (("record", "tail", "one journal record"),), "one durable record"),
+    (
+        FENCE_REQUEST,
+        "fence_request",
+        "node to board",
+        "node line, if the config allows it",
+        (
+            ("target", "u8", "node to be fenced, never the one that asks"),
+            ("sequence", "u32", "sequence of the requester's newest heartbeat, so that it is bound to an answered challenge"),
+            ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'F' challenge incarnation fields-before)"),
+        ),
+        "a good node asks to fence another one",
+    ),
+    (
+        FENCE_REPLY,
+        "fence_reply",
+        "board to node",
+        "node line",
+        (("target", "u8", "node"), ("result", "u8", "table of fence results"), ("reason", "u16", "table of reasons")),
+        "what became of the request",
+    ),
+    (HELLO, "hello", "host to board", "host link", (("version", "u8", "the host's protocol version"),), "who are you?"),
+    (
+        WELCOME,
+        "welcome",
+        "board to host",
+        "host link",
+        (
+            ("version", "u8", "the board's protocol version"),
+            ("tables", "b4", "CRC-32 of all tables, so that both ends know they speak the same"),
+            ("session", "b8", "random; part of the MAC of each request until the next hello"),
+            ("board_id", "b8", "the chip's unique id, which is also its USB serial number"),
+            ("boot", "u24", "boots so far"),
+        ),
+        "a board, and what it speaks",
+    ),
+    (
+        REQUEST,
+        "request",
+        "host to board",
+        "host link",
+        (
+            ("right", "u8", "which of the keys signed it; 0 for none"),
+            ("number", "u32", "rises within a session"),
+            ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'R' session right number JSON); zeros without a key"),
+            ("body", "tail", "JSON object with op and its arguments, at most 512 bytes"),
+        ),
+        "one operation of the table of operations",
+    ),
+    (
+        RESPONSE,
+        "response",
+        "board to host",
+        "host link",
+        (("number", "u32", "of the request"), ("body", "tail", "JSON object: the result, or error with code and words")),
+        "what became of it",
+    ),
+)
+
+_WIDTHS = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "b4": 4, "b8": 8, "tail": 0}
+
+
+class Layout:
+    """Fixed layout of one message: names, offsets and widths of its fields, made once from the table."""
+
+    def __init__(self, row):
+        self.message_type = row[0]
+        self.name = row[1]
+        self.names = tuple([field[0] for field in row[4]])
+        self.kinds = tuple([field[1] for field in row[4]])
+        offsets = []
+        at = 0
+        for kind in self.kinds:
+            offsets.append(at)
+            at += _WIDTHS[kind]
+        self.offsets = tuple(offsets)
+        self.length = at
+        self.has_tail = self.kinds[-1] == "tail"
+
+    def offset(self, name):
+        """Return the offset of field `name` in the payload."""
+        return self.offsets[self.names.index(name)]
+
+    def fits(self, length):
+        """Tell whether a payload of `length` bytes can be this message."""
+        return length >= self.length if self.has_tail else length == self.length
+
+    def read_into(self, values, payload):
+        """Read the integer fields into the list `values`, by field index; return False if one reaches 2^30."""
+        offsets = self.offsets
+        kinds = self.kinds
+        for index in range(len(offsets)):
+            at = offsets[index]
+            kind = kinds[index]
+            if kind == "u8":
+                values[index] = payload[at]
+            elif kind == "u16":
+                values[index] = payload[at] | payload[at + 1] << 8
+            elif kind == "u24":
+                values[index] = payload[at] | payload[at + 1] << 8 | payload[at + 2] << 16
+            elif kind == "u32":
+                if payload[at + 3] >= 0x40:
+                    return False
+                values[index] = payload[at] | payload[at + 1] << 8 | payload[at + 2] << 16 | payload[at + 3] << 24
+        return True
+
+    def put(self, payload, name, value):
+        """Write integer or bytes `value` of field `name` into `payload`. ValueError outside the field's range."""
+        index = self.names.index(name)
+        at = self.offsets[index]
+        kind = self.kinds[index]
+        width = _WIDTHS[kind]
+        if kind[0] == "u":
+            if not 0 <= value < (codes.INT_LIMIT if width == 4 else 1 << (8 * width)):
+                raise ValueError("%s.%s: %d does not fit %s" % (self.name, name, value, kind))
+            for step in range(width):
+                payload[at + step] = value >> (8 * step) & 0xFF
+        else:
+            if len(value) != width:
+                raise ValueError("%s.%s: %d bytes instead of %d" % (self.name, name, len(value), width))
+            for step in range(width):
+                payload[at + step] = value[step]
+
+    def pack(self, **values):
+        """Return the payload with all fields given by name, `tail` fields included. For the host and tests."""
+        tail = values.pop(self.names[-1]) if self.has_tail else b""
+        payload = bytearray(self.length)
+        for name in self.names:
+            if name in values:
+                self.put(payload, name, values.pop(name))
+            elif not (self.has_tail and name == self.names[-1]):
+                raise ValueError("%s: field %s is missing" % (self.name, name))
+        if values:
+            raise ValueError("%s: no field %s" % (self.name, ", ".join(values)))
+        return bytes(payload) + bytes(tail)
+
+    def unpack(self, payload):
+        """Return a dict of all fields of `payload`. ValueError on a wrong length or an integer out of range."""
+        if not self.fits(len(payload)):
+            raise ValueError("%s: %d bytes instead of %d" % (self.name, len(payload), self.length))
+        numbers = [0] * len(self.names)
+        if not self.read_into(numbers, payload):
+            raise ValueError("%s: an integer reaches 2^30" % self.name)
+        result = {}
+        for index in range(len(self.names)):
+            kind = self.kinds[index]
+            at = self.offsets[index]
+            if kind[0] == "u":
+                result[self.names[index]] = numbers[index]
+            else:
+                result[self.names[index]] = bytes(payload[at:] if kind == "tail" else payload[at : at + _WIDTHS[kind]])
+        return result
+
+
+def layout_of(message_type):
+    """Return a new Layout of `message_type`; KeyError for an unknown one. Make them once, at start."""
+    for row in MESSAGES:
+        if row[0] == message_type:
+            return Layout(row)
+    raise KeyError(message_type)

@@ -1,0 +1,58 @@
+"""Operations of the host link: what a request may ask, with which key, and whether it may be repeated.
+
+OPERATIONS rows are (number, name, right, idempotent, arguments, sentence); an argument is (name, kind, sentence). Numbers are
+permanent (they stand in journal records). A response is a JSON object: the result, or {"error": code, "say": words, "next":
+words}. Without a configured key of its right, an operation is open; arming needs the configure key or the key switch always.
+"""
+
+from heartwire_protocol.codes import RIGHT_CONFIGURE as CONFIGURE
+from heartwire_protocol.codes import RIGHT_OPERATE as OPERATE
+from heartwire_protocol.codes import RIGHT_VIEW as VIEW
+
+_NODE = ("node", "node", "a, b or spare")
+
+OPERATIONS = (
+    (1, "status", VIEW, True, (), "the board: mode, epoch, holder, operation under way, health, settings"),
+    (2, "node", VIEW, True, (_NODE,), "one node: role, verdict, age, lease, power, relay, drops"),
+    (3, "log", VIEW, True, (("after", "int", "sequence"), ("count", "int", "1 to 16")), "event messages, then a response"),
+    (4, "settings", VIEW, True, (("offset", "int", "first byte wanted"),), "the running settings as text, without keys"),
+    (5, "settings_begin", CONFIGURE, True, (("length", "int", "bytes"), ("crc", "int", "CRC-16")), "start an upload"),
+    (6, "settings_put", CONFIGURE, True, (("offset", "int", ""), ("text", "text", "a piece")), "a piece of the upload"),
+    (7, "settings_apply", CONFIGURE, False, (), "check the upload, store it on trial and run it"),
+    (8, "settings_confirm", CONFIGURE, True, (("generation", "int", ""),), "keep the settings on trial"),
+    (9, "settings_revert", CONFIGURE, True, (), "go back to the settings before the trial"),
+    (10, "mode", OPERATE, True, (("mode", "mode", ""),), "change the mode; leaving observe arms and needs more"),
+    (11, "switchover", OPERATE, False, (("node", "node", "the successor"), ("force", "bool", "fence without a drain")), ""),
+    (12, "fence", OPERATE, False, (_NODE, ("last", "bool", "even if no fit node remains")), "fence a node now"),
+    (13, "release", OPERATE, True, (_NODE,), "give a fenced node its power back"),
+    (14, "clear", OPERATE, True, (_NODE,), "end a node's quarantine or lock-out"),
+    (15, "readopt", OPERATE, False, (_NODE,), "take a running node as active again, with a new epoch"),
+    (16, "maintenance", OPERATE, True, (("node", "node", "none for the board"), ("seconds", "int", "0 ends it")), ""),
+    (17, "approve", OPERATE, False, (("request", "int", "number of the approval request"),), "let it happen"),
+    (18, "deny", OPERATE, False, (("request", "int", "number of the approval request"),), "do not let it happen"),
+    (19, "time", OPERATE, True, (("day", "int", "since 1970"), ("ms", "int", "of the day")), "set the wall time"),
+    (20, "restart", CONFIGURE, False, (), "restart the firmware; relays of a fence under way stay as they are"),
+    (21, "repl", CONFIGURE, False, (), "stop guarding and give the MicroPython prompt"),
+    (22, "declare", OPERATE, False, (_NODE,), "say who may be active where the board cannot know it"),
+)
+
+# Codes of a response's "error".
+ERRORS = (
+    ("bad_request", "the request is not valid JSON or lacks an argument"),
+    ("unknown_operation", "the board's firmware does not know this operation"),
+    ("bad_argument", "an argument is out of its range"),
+    ("not_allowed", "the key that signed it does not have the right"),
+    ("bad_mac", "the signature is wrong: wrong key, or an old session"),
+    ("refused", "the board's rules forbid it; reason says why"),
+    ("busy", "the board has no quiet moment for it now; ask again"),
+    ("bad_settings", "the settings break a rule; path, rule and limit say which"),
+    ("storage", "the board's flash could not be written"),
+)
+
+
+def operation_row(name):
+    """Return the row of operation `name`, or None."""
+    for row in OPERATIONS:
+        if row[1] == name:
+            return row
+    return None

@@ -1,0 +1,127 @@
+"""Rules between settings: combinations that look harmless one by one and would switch off the wrong server together.
+
+RULES rows are (name, scope, test, path, sentence). A test gets (board, node or None) and returns None when the rule holds, else the
+limit in words. `check` runs them all; both ends call it before settings are stored, and the board again when it loads them.
+"""
+
+from heartwire_protocol import codes
+
+# Worst time the board's loop stands still for one journal write: a datasheet-maximum sector erase of the W25Q16JV (400 ms, table
+# 9.6) and its page programs. Typical: 45 ms.
+FLASH_STALL_MS = 450
+
+
+def _late_after_interval(board, _):
+    limit = 2 * board.interval_ms
+    return None if board.late_ms >= limit else "late_ms must be at least %d" % limit
+
+
+def _dead_after_late(board, _):
+    limit = board.late_ms + board.common_cause_ms + 1
+    return None if board.dead_ms >= limit else "dead_ms must be at least %d" % limit
+
+
+def _intent_fits(board, _):
+    limit = board.late_ms + FLASH_STALL_MS + 1
+    return None if board.dead_ms >= limit else "dead_ms must be at least %d" % limit
+
+
+def _stall_fits(board, _):
+    limit = FLASH_STALL_MS + 2 * board.interval_ms + 1
+    return None if board.dead_ms >= limit else "dead_ms must be at least %d" % limit
+
+
+def _window(board, _):
+    limit = board.interval_ms // 2
+    return None if board.early_ms <= limit else "early_ms must be at most %d" % limit
+
+
+def _lease_renews(board, _):
+    limit = 2 * board.interval_ms + FLASH_STALL_MS
+    return None if board.lease_ms >= limit else "lease_ms must be at least %d" % limit
+
+
+def _watchdog_slack(board, _):
+    limit = 3 * FLASH_STALL_MS + 1
+    return None if board.watchdog_ms >= limit else "watchdog_ms must be at least %d" % limit
+
+
+def _off_fits(board, _):
+    limit = board.off_stable_ms + 250
+    return None if board.off_timeout_ms >= limit else "off_timeout_ms must be at least %d" % limit
+
+
+def _sense_wired(_, node):
+    if node.fence == "power" and node.off_proof == "sense" and node.senses < 1:
+        return "senses must be at least 1, or off_proof must be assumed"
+    return None
+
+
+def _hold_needs_measure(_, node):
+    if node.on_board_loss == "hold" and (node.fence != "power" or node.off_proof != "sense"):
+        return "on_board_loss must be stop where off is not measured"
+    return None
+
+
+def _assumed_covers(board, node):
+    if node.off_proof != "assumed":
+        return None
+    drift = (board.lease_ms + node.self_fence_ms) * board.clock_drift_ppm // 1000000 + 1
+    limit = board.lease_ms + node.self_fence_ms + drift
+    return None if node.assumed_off_ms >= limit else "assumed_off_ms must be at least %d" % limit
+
+
+def _text_is_measured(_, node):
+    if node.profile == "text" and (node.fence != "power" or node.off_proof != "sense"):
+        return "a text node must have fence power and off_proof sense: it has no lease to wait out"
+    return None
+
+
+def _text_asks_nothing(_, node):
+    return "may_fence must be false: a text line is not signed" if node.profile == "text" and node.may_fence else None
+
+
+def _fencer_is_keyed(_, node):
+    return "may_fence needs a key" if node.may_fence and not node.key else None
+
+
+
+
+RULES = (
+    ("late_after_interval", "board", _late_after_interval, "late_ms", "one lost heartbeat alone makes nobody late"),
+    ("dead_after_late", "board", _dead_after_late, "dead_ms", "late_ms + common_cause_ms must fit before dead_ms"),
+    ("intent_fits", "board", _intent_fits, "dead_ms", "the intent must be durable before the deadline"),
+    ("stall_fits", "board", _stall_fits, "dead_ms", "a flash stall and two lost heartbeats must not look like death"),
+    ("window", "board", _window, "early_ms", "ordinary jitter must not look too early"),
+    ("lease_renews", "board", _lease_renews, "lease_ms", "one lost grant must not end a lease"),
+    ("watchdog_slack", "board", _watchdog_slack, "watchdog_ms", "three worst erases must fit into the watchdog"),
+    ("off_fits", "board", _off_fits, "off_timeout_ms", "off must have time to become stable"),
+    ("sense_wired", "node", _sense_wired, "senses", "measured off needs a sense input"),
+    ("hold_needs_measure", "node", _hold_needs_measure, "on_board_loss", "hold is safe only where off is measured"),
+    ("assumed_covers", "node", _assumed_covers, "assumed_off_ms", "lease, self-fence time and drift must be over"),
+    ("text_is_measured", "node", _text_is_measured, "profile", "a text node can only be fenced by measured power"),
+    ("text_asks_nothing", "node", _text_asks_nothing, "may_fence", "a text line may not ask for anything"),
+    ("fencer_is_keyed", "node", _fencer_is_keyed, "may_fence", "who may ask for a fence must sign"),
+)
+
+
+def check(settings):
+    """Return the problems of `settings` as a list of (path, words); empty if every rule holds."""
+    problems = []
+    enabled = 0
+    for index in range(codes.NODE_COUNT):
+        enabled += 1 if settings.nodes[index].enabled else 0
+    if not enabled:
+        problems.append(("node.a.enabled", "some_node: at least one node must be enabled"))
+    for name, scope, test, key, sentence in RULES:
+        for index in range(-1, codes.NODE_COUNT):
+            if (scope == "board") != (index < 0):
+                continue
+            node = settings.nodes[index] if index >= 0 else None
+            if node is not None and not node.enabled:
+                continue
+            limit = test(settings.board, node)
+            if limit:
+                path = "board." + key if index < 0 else "node.%s.%s" % (codes.NODES[index], key)
+                problems.append((path, "%s: %s (%s)" % (name, limit, sentence)))
+    return problems
