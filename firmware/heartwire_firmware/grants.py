@@ -1,18 +1,21 @@
 """Grants: the reply to a heartbeat, built in place. Says who is active, for how long, and what the node is asked to do.
 
-A lease leaves the board only for the node that is entitled, in the incarnation that was granted, and only while exactly this
-(epoch, holder) is durable. A board that has not made up its mind about a node orders `hold`, so that a running service is
-not interrupted by a restart of the board. It decides nothing.
+A lease leaves the board only for the node that is entitled, in the incarnation that was granted, and only while exactly
+this (epoch, holder) is durable. A board that has not made up its mind about a node orders `hold`, so that a running
+service is not interrupted by a restart of the board. It decides nothing.
 """
 
-from heartwire_firmware.policy_core import ARMED
-from heartwire_firmware.policy_state import DRAINING
 from heartwire_protocol import codes, framing, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
+from heartwire_firmware.policy_core import ARMED
+from heartwire_firmware.policy_state import DRAINING
+
 
 class Grants:
-    """Builds the grants of all nodes from `state` and `facts`; `left_ms[node]` is what a node may still have of a lease."""
+    """Builds the grants of all nodes from `state` and `facts`; `left_ms[node]` is what a node may still have of a
+    lease.
+    """
 
     def __init__(self, state, facts):
         self._state = state
@@ -60,7 +63,9 @@ class Grants:
         return orders
 
     def frame(self, intake, newest_event: int, good: bool) -> memoryview:
-        """Return the grant that answers `intake`'s last heartbeat; `good`: its answer was right, so a lease may go with it."""
+        """Return the grant that answers `intake`'s last heartbeat; `good`: its answer was right, so a lease may go with
+        it.
+        """
         node = intake.node
         layout = self._layout
         payload = self._payload

@@ -1,13 +1,15 @@
 """Intake: bytes of one node line -> frames -> heartbeats that count, each drop counted by kind.
 
-It checks what a heartbeat is worth (right node, right answer, rising sequence, not too early) and answers it with a grant when the
-supervisor says which. It never judges whether a node lives (liveness) or may be active (policy). Bounded per pass: at most
-READ_MAX bytes and one frame; a frame whose signature cannot be checked in this pass waits for the next.
+It checks what a heartbeat is worth (right node, right answer, rising sequence, not too early) and answers it with a
+grant when the supervisor says which. It never judges whether a node lives (liveness) or may be active (policy). Bounded
+per pass: at most READ_MAX bytes and one frame; a frame whose signature cannot be checked in this pass waits for the
+next.
 """
+
+from heartwire_protocol import auth, codes, framing, messages
 
 from heartwire_firmware.challenge import Challenge
 from heartwire_firmware.clock import add_capped
-from heartwire_protocol import auth, codes, framing, messages
 
 READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
 PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"
@@ -99,7 +101,9 @@ class Intake:
         self.half_line = self.has_incarnation and self.challenge.age_ms > self._half_line_ms and not self._text
 
     def pump(self, may_verify: bool) -> int:
-        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this pass."""
+        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this
+        pass.
+        """
         errors = self._line.take_errors()
         while errors > 0:
             self._decoder.count_drop(codes.DROP_LINE_ERROR)
@@ -182,12 +186,13 @@ class Intake:
             if length != self._fence_request.length:
                 return self._drop(codes.DROP_WRONG_LENGTH)
             return self._take_fence_request()
-        if message_type == messages.GRANT or message_type >= messages.EVENT and message_type <= messages.RESPONSE:
+        if message_type == messages.GRANT or (message_type >= messages.EVENT and message_type <= messages.RESPONSE):
             return self._drop(codes.DROP_NOT_ALLOWED)
         return self._drop(codes.DROP_UNKNOWN_TYPE)
 
     def _take_fence_request(self) -> int:
-        # Bound to the requester's newest heartbeat and to a challenge, so that it can be neither replayed nor kept for later.
+        # Bound to the requester's newest heartbeat and to a challenge, so that it can be neither replayed nor kept for
+        # later.
         signer = self._signer
         payload = self._decoder.payload
         if not self._fence_request.read_into(self._fields, payload) or self._fields[0] >= codes.NODE_COUNT:
@@ -247,7 +252,9 @@ class Intake:
         return GOOD
 
     def _unanswered(self, incarnation: int, sequence: int) -> int:
-        """Take a heartbeat without an answer: the node has just started, or hears nothing. A stuck sender repeats itself."""
+        """Take a heartbeat without an answer: the node has just started, or hears nothing. A stuck sender repeats
+        itself.
+        """
         moving = incarnation != self._last_sign_incarnation or sequence > self._last_sign_sequence
         self._last_sign_incarnation = incarnation
         self._last_sign_sequence = sequence
@@ -286,7 +293,9 @@ class Intake:
         return BAD
 
     def send(self, buffer) -> None:
-        """Send bytes on this line, but only after something valid was heard on it: boot loaders listen on serial ports."""
+        """Send bytes on this line, but only after something valid was heard on it: boot loaders listen on serial
+        ports.
+        """
         if self.spoke:
             self._line.write(buffer)
 

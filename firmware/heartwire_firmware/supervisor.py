@@ -1,9 +1,12 @@
 """Supervisor: builds the stages, wires them, and steps them all in one loop with one time.
 
-It moves data between stages and decides nothing: policy decides, sequencer acts, journal remembers. Flash is written only where no
-deadline falls due; the watchdog is fed in one place, after every stage has stepped. Called by main.py on the board, by tests
-with fake hardware. Hardware is handed in (ports.py).
+It moves data between stages and decides nothing: policy decides, sequencer acts, journal remembers. Flash is written
+only where no deadline falls due; the watchdog is fed in one place, after every stage has stepped. Called by main.py on
+the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
+
+from heartwire_protocol import codes, events, framing, messages, reasons, records, version
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware import policy_requests, policy_state
 from heartwire_firmware.clock import Clock
@@ -20,8 +23,6 @@ from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import Input, Relays, Senses
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import TimeSlots
-from heartwire_protocol import codes, events, framing, messages, reasons, records, version
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # The policy looks at least this often; at once when a heartbeat, a verdict or a sense changed.
 POLICY_MS = 10

@@ -1,7 +1,7 @@
 """Reasons: why something was or was not done, with permanent numbers.
 
-Every decision in the journal carries one. REASONS rows are (number, name, sentence); the constant of a row is its name in
-upper case (a test holds them equal). The sentence completes "... because" or stands after a colon.
+Every decision in the journal carries one. REASONS rows are (number, name, sentence); the constant of a row is its name
+in upper case (a test holds them equal). The sentence completes "... because" or stands after a colon.
 """
 
 NONE = 0
