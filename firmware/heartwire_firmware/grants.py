@@ -29,6 +29,8 @@ class Grants:
         self._answered = bytearray(8)
         self._lease_ms = 0
         self.left_ms = [0] * NODE_COUNT
+        self._told = [0] * NODE_COUNT
+        self._told_epoch = 0
 
     def configure(self, board) -> None:
         """Take settings."""
@@ -61,6 +63,16 @@ class Grants:
             else:
                 orders |= messages.ORDER_HOLD
         return orders
+
+    def has_changed(self, node: int) -> bool:
+        """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next heartbeat."""
+        told = self._orders(node) | self._state.role[node] << 4 | (1 << 6 if self.is_entitled(node) else 0)
+        if told == self._told[node] and self._state.epoch == self._told_epoch:
+            return False
+        self._told[node] = told
+        if node == NODE_COUNT - 1:
+            self._told_epoch = self._state.epoch
+        return True
 
     def frame(self, intake, newest_event: int, good: bool) -> memoryview:
         """Return the grant that answers `intake`'s last heartbeat; `good`: its answer was right, so a lease may go with

@@ -62,6 +62,7 @@ class Intake:
         self.answer_incarnation = 0
         self.answer_sequence = 0
         self.reply_due = False
+        self.answers_good = False  # the heartbeat to be answered gave a right answer
         self.spoke = False  # something valid was heard, so the board may speak on this line
         self.since_good_ms = 0
         self.skip_early = True
@@ -75,6 +76,7 @@ class Intake:
         self.events_count = 0
         self._last_sign_incarnation = -1
         self._last_sign_sequence = -1
+        self._letters = 0  # of the text line so far; -1 while it is none
 
     def configure(self, board, node) -> None:
         """Take settings (Section of the board, Section of this node); forgets nothing that was heard."""
@@ -120,7 +122,7 @@ class Intake:
                 if not self._until:
                     return NOTHING
             if self._text:
-                return self._pump_text()
+                return self._take_text()
             self._from = decoder.feed(self._raw, self._from, self._until)
             if not decoder.ready:
                 return NOTHING
@@ -137,31 +139,27 @@ class Intake:
         """Tell whether bytes or a frame wait to be handled."""
         return self._decoder.ready or self._from != self._until
 
-    def _pump_text(self) -> int:
-        # Any line of printable text is a sign of life; noise without a line end is not.
+    def _take_text(self) -> int:
+        """Take plain text: any line of 1 to TEXT_MAX printable characters is a sign of life, anything else is noise."""
         found = False
         for index in range(self._from, self._until):
             byte = self._raw[index]
             if byte == 10 or byte == 13:
-                found = found or self._decoder_run_ok()
-                self._text_run = 0
-            elif 32 <= byte < 127 and self._text_run >= 0:
-                self._text_run += 1
+                if 0 < self._letters <= TEXT_MAX:
+                    found = True
+                elif self._letters:
+                    self._decoder.count_drop(codes.DROP_LINE_ERROR)
+                self._letters = 0
+            elif 32 <= byte < 127 and 0 <= self._letters <= TEXT_MAX:
+                self._letters += 1
             else:
-                self._text_run = -1
+                self._letters = -1
         self._from = self._until
         if not found or not self._enabled:
             return NOTHING
         self.state = codes.STATE_HEALTHY
         self.spoke = True
         return self._accept()
-
-    _text_run = 0
-
-    def _decoder_run_ok(self) -> bool:
-        if self._text_run < 0:
-            self._decoder.count_drop(codes.DROP_LINE_ERROR)
-        return 0 < self._text_run <= TEXT_MAX
 
     def _take(self, message_type: int, length: int) -> int:
         decoder = self._decoder
@@ -241,6 +239,7 @@ class Intake:
         return self._accept()
 
     def _accept(self) -> int:
+        self.answers_good = True
         self.skip_early = False
         self.since_good_ms = 0
         self.bad_in_row = 0
@@ -275,6 +274,7 @@ class Intake:
         return True
 
     def _answer(self, incarnation: int, sequence: int) -> None:
+        self.answers_good = False
         self.answer_incarnation = incarnation
         self.answer_sequence = sequence
         self.reply_due = True

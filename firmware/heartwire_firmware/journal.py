@@ -51,7 +51,8 @@ class _Ring:
         self.count = at // records.LENGTH
         # Nothing is ever appended behind damage.
         self.sealed = at != len(data) or self.count >= SEGMENT_RECORDS
-        self.newest = self.firsts[-1] - 1
+        # A segment whose first record is torn keeps its name to itself: the next one gets another number.
+        self.newest = self.firsts[-1]
         if at:
             last = records.decode(data[at - records.LENGTH : at])
             self.newest = last["sequence"]

@@ -97,7 +97,8 @@ class Supervisor:
         state.boots = min(state.boots + 1, 0xFFFFFF)
         self.journal.boot = state.boots
         self.journal.load()
-        bad_boots = self.chip.scratch(BOOT_REGISTER)
+        # boot.py has counted this start already; it may still turn out well.
+        bad_boots = max(0, self.chip.scratch(BOOT_REGISTER) - 1)
         self.journal.append(events.BOOT, NO_NODE, self.chip.reset_cause, bad_boots)
         if bad_boots >= BAD_BOOTS_MAX:
             state.safe_mode = 1
@@ -340,6 +341,9 @@ class Supervisor:
         self.grants.step(elapsed)
         for node in range(NODE_COUNT):
             intake = self.intakes[node]
+            if self.grants.has_changed(node) and intake.answers_good and self.facts.verdict[node] == codes.VERDICT_GOOD:
+                intake.reply_due = True
+                self._good[node] = True
             if not intake.reply_due:
                 continue
             intake.reply_due = False
@@ -394,4 +398,5 @@ class Supervisor:
     def _write_all(self) -> None:
         self.durable.save(self.state)
         self.journal.flush()
+        self.chip.put_scratch(BOOT_REGISTER, 0)
         self.chip.feed()

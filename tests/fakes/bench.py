@@ -184,6 +184,8 @@ class Bench:
                 at = decoder.feed(data, at, len(data))
                 if decoder.ready and decoder.message_type == messages.RESPONSE:
                     answer = messages.layout_of(messages.RESPONSE).unpack(bytes(decoder.payload[: decoder.length]))
+                    if answer["number"] != number:
+                        continue
                     return json.loads(answer["body"])  # type: ignore[no-any-return]
         raise AssertionError("no answer")
 

@@ -73,6 +73,11 @@ class FakeNode:
         body = bytes(self.decoder.payload[: GRANT.offset("mac")])
         right = self.signer.mac(b"G", answered, body) if self.signer else answered
         assert grant["mac"] == right, "the board signed another answer"
+        if self.grants and self.grants[-1]["answers"] == grant["answers"]:
+            # A second grant for one heartbeat may take away, or give a higher epoch; it may not give again.
+            gives = grant["lease_ms"] and not grant["orders"] & (messages.ORDER_DRAIN | messages.ORDER_REVOKE)
+            if gives and grant["epoch"] <= self.epoch:
+                return
         self.challenge = bytes(grant["challenge"])  # type: ignore[call-overload]
         self.grants.append(grant)
         self.orders = grant["orders"]
