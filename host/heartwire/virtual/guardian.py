@@ -24,7 +24,8 @@ def marked_processes(mark: str) -> list[int]:
             continue
         with contextlib.suppress(OSError):
             environment = Path(entry.path, "environ").read_bytes()
-            if any(variable.startswith(needle) for variable in environment.split(b"\0")):
+            variables = environment.split(b"\0")
+            if any(variable == needle or variable.startswith(needle + b"/") for variable in variables):
                 found.append(int(entry.name))
     return found
 

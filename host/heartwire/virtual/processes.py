@@ -26,19 +26,19 @@ class ProcessYard:
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
         self.mark = secrets.token_hex(8)
+        reading, self._pipe = os.pipe()
         self._guardian = subprocess.Popen(
             [sys.executable, "-I", "-S", guardian.__file__, self.mark],
-            stdin=subprocess.PIPE,
+            stdin=reading,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        os.close(reading)
 
     def remove_at_end(self, directory: Path) -> None:
         """Have a directory removed even if this program is killed."""
-        assert self._guardian.stdin is not None
-        self._guardian.stdin.write(f"{directory}\n".encode())
-        self._guardian.stdin.flush()
+        os.write(self._pipe, f"{directory}\n".encode())
 
     def start(
         self,
@@ -70,8 +70,7 @@ class ProcessYard:
     def close(self) -> None:
         """Kill whatever is left and let the guardian go."""
         guardian.kill_marked(self.mark)
-        assert self._guardian.stdin is not None
-        self._guardian.stdin.close()
+        os.close(self._pipe)
         self._guardian.wait(10)
 
 

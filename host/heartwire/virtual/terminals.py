@@ -13,7 +13,10 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
-from heartwire.virtual.reactor import Reactor
+from heartwire.virtual.reactor import Reactor, Timer
+
+_READ_BYTES = 4096
+_PAUSE_MS = 2
 
 
 def open_raw_pair(path: Path) -> tuple[int, int]:
@@ -32,11 +35,20 @@ def open_raw_pair(path: Path) -> tuple[int, int]:
 class SerialPort:
     """A serial port of a server: programs open `path`, the rack is at the other end."""
 
-    def __init__(self, reactor: Reactor, path: Path, on_data: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        path: Path,
+        on_data: Callable[[bytes], None],
+        allowance: Callable[[], int] = lambda: _READ_BYTES,
+    ) -> None:
+        """Make the port; `allowance()` tells how many bytes may be taken now, 0 makes the sender wait."""
         self.path = path
         self.lost = 0
         self._reactor = reactor
         self._on_data = on_data
+        self._allowance = allowance
+        self._pause: Timer | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         self._master, self._slave = open_raw_pair(path)
         reactor.watch(self._master, select.EPOLLIN, self._readable)
@@ -60,6 +72,8 @@ class SerialPort:
 
     def close(self) -> None:
         """Remove the port."""
+        if self._pause is not None:
+            self._pause.cancel()
         self._reactor.unwatch(self._master)
         os.close(self._master)
         os.close(self._slave)
@@ -67,8 +81,16 @@ class SerialPort:
             self.path.unlink()
 
     def _readable(self, _events: int) -> None:
+        allowed = self._allowance()
+        if not allowed:
+            self._reactor.change(self._master, 0)
+            self._pause = self._reactor.later(_PAUSE_MS, self._go_on)
+            return
         try:
-            data = os.read(self._master, 4096)
+            data = os.read(self._master, allowed)
         except BlockingIOError:
             return
         self._on_data(data)
+
+    def _go_on(self) -> None:
+        self._reactor.change(self._master, select.EPOLLIN)

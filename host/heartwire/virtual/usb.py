@@ -2,13 +2,16 @@
 
 Between the VM's stdin and stdout (a socket pair) and a pseudo terminal that programs open. A program that holds the
 path open gets a hangup at unplug, reset and power-off. While no program has it open, the firmware finds its output not
-writable and nothing is kept for later, as on a real board without DTR. It never looks into the bytes. Owned by board.py.
+writable and nothing is kept for later, as on a real board without DTR. It never looks into the
+bytes. Owned by board.py.
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import socket
+import sys
 import termios
 from pathlib import Path
 
@@ -34,6 +37,7 @@ class UsbPort:
         self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE)
         self._master: int | None = None
         self._client = False
+        self._muted_with = 0
         self._to_vm = b""
         self._to_client = b""
         self._look: Timer | None = None
@@ -53,14 +57,13 @@ class UsbPort:
 
     def disconnect(self) -> None:
         """Vanish: the path goes, and a program that has it open gets a hangup."""
-        if not self.connected:
+        if self._master is None:
             return
         self.connected = False
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         if self._look is not None:
             self._look.cancel()
-        assert self._master is not None
         self._reactor.unwatch(self._master)
         os.close(self._master)
         self._master = None
@@ -121,11 +124,11 @@ class UsbPort:
     def _on_vm(self, events: int) -> None:
         if events & select.EPOLLOUT and self._to_vm:
             self._read_client()
-        if not self._client:
+        if self._client:
+            self._pump_out()
+        elif self._waiting() != self._muted_with:  # the firmware wrote although nobody listens
             self._discard_vm()
             self._mute()
-        else:
-            self._pump_out()
 
     def _pump_out(self) -> None:
         """Carry from the VM to the program until either end has had enough."""
@@ -154,3 +157,8 @@ class UsbPort:
         with contextlib.suppress(BlockingIOError):
             while poller.poll(0):
                 self.vm_end.send(bytes(_PIECE), socket.MSG_DONTWAIT)
+        self._muted_with = self._waiting()
+
+    def _waiting(self) -> int:
+        answer = fcntl.ioctl(self._ours.fileno(), termios.FIONREAD, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)

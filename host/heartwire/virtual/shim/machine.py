@@ -98,7 +98,7 @@ class UART:
 
     def __init__(self, id, baudrate=115200, *, tx=None, rx=None, rxbuf=256, txbuf=256, timeout=0, timeout_char=0, **kw):
         if id not in (0, 1):
-            raise ValueError("UART(%d) doesn't exist" % id)
+            raise ValueError("there is no such UART")
         self._id = id
         self._ring = RingIO(max(32, rxbuf))
         self._bytes_per_s = baudrate // 10

@@ -177,10 +177,10 @@ class DMA:
     def pack_ctrl(self, default=None, **fields):
         """Return the control word; fields as on the chip, `size` 0 byte, 1 half-word, 2 word."""
         value = 0x3F8031 | 2 << 2 | self.channel << 11 if default is None else default
-        for name in fields:
+        for name, field in fields.items():
             shift, width = _CTRL_FIELDS[name]
             mask = (1 << width) - 1
-            value = value & ~(mask << shift) | (int(fields[name]) & mask) << shift
+            value = value & ~(mask << shift) | (int(field) & mask) << shift
         return value
 
     def unpack_ctrl(self, value):

@@ -13,26 +13,21 @@ import virtual_link
 
 virtual_link.open_link(json.loads(os.getenv("HEARTWIRE_VIRTUAL_BOARD")))
 
-import machine  # noqa: E402,F401
+import machine  # noqa: E402
 import rp2  # noqa: E402
 import vfs  # noqa: E402
 
-
-def _mount():
-    flash = rp2.Flash()
-    try:
-        system = vfs.VfsLfs2(flash, progsize=256)
-    except OSError:
-        vfs.VfsLfs2.mkfs(flash, progsize=256)
-        system = vfs.VfsLfs2(flash, progsize=256)
-    vfs.umount("/")
-    vfs.mount(system, "/")
-    os.chdir("/")
-    sys.path[:] = ["", ".frozen", "/lib"]
-
-
-_mount()
-del json, vfs, rp2, machine, _mount
+flash = rp2.Flash()
+try:
+    system = vfs.VfsLfs2(flash, progsize=256)
+except OSError:
+    vfs.VfsLfs2.mkfs(flash, progsize=256)
+    system = vfs.VfsLfs2(flash, progsize=256)
+vfs.umount("/")
+vfs.mount(system, "/")
+os.chdir("/")
+sys.path[:] = ["", ".frozen", "/lib"]
+del json, vfs, rp2, machine, flash, system
 __file__ = "main.py"
 try:
     execfile("boot.py")  # noqa: F821
