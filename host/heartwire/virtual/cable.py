@@ -8,6 +8,7 @@ comes from the seed alone. It never knows frames. Made by rack.py.
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from heartwire.virtual.board import VirtualBoard
@@ -31,13 +32,14 @@ class Cable:
         self.dropped = 0
         self._board = board
         self._report = report
+        self._partner: Cable | None = None
         self._cut = {TO_BOARD: False, TO_SERVER: False}
         self._noise_rate = 0.0
         self._random = random.Random(0)  # noqa: S311 - noise, not a secret
         self._room = float(_BURST_BYTES)
         self._room_ns = time.monotonic_ns()
         self._port = board.reactor.call(lambda: SerialPort(board.reactor, path, self._from_server, self._take_bytes))
-        self._attach()
+        self._plug_in(node)
 
     @property
     def port(self) -> Path:
@@ -56,7 +58,9 @@ class Cable:
         """Mend everything: cuts, noise and a swap."""
         self._noise_rate = 0.0
         self._set({TO_BOARD: False, TO_SERVER: False}, "mended")
-        self._rewire(self.node)
+        for cable in (self, self._partner):
+            if cable is not None:
+                self._board.reactor.call(partial(cable._plug_in, cable.node))
 
     def noise(self, rate: float, seed: int = 1) -> None:
         """Flip a random bit in a share `rate` (0 to 1) of the bytes of both directions; 0 ends it."""
@@ -69,10 +73,10 @@ class Cable:
         self._board.reactor.call(change)
 
     def swap(self, other: "Cable") -> None:
-        """Exchange the board's ends of two cables."""
-        mine, theirs = self.line, other.line
-        self._rewire(theirs)
-        other._rewire(mine)
+        """Exchange the board's ends of two cables; mend() of either puts both back."""
+        self._partner, other._partner = other, self
+        self._board.reactor.call(lambda: self._plug_in(other.node))
+        self._board.reactor.call(lambda: other._plug_in(self.node))
         self._report(f"cable {self.node}", f"swapped with cable {other.node}")
 
     def set_live(self, live: bool) -> None:
@@ -84,15 +88,9 @@ class Cable:
         """Remove the server's port."""
         self._board.reactor.call(self._port.close)
 
-    def _rewire(self, line: str) -> None:
-        def change() -> None:
-            self.line = line
-            self._attach()
-
-        self._board.reactor.call(change)
-
-    def _attach(self) -> None:
-        self._board.on_line(self.line, self._from_board)
+    def _plug_in(self, line: str) -> None:
+        self.line = line
+        self._board.on_line(line, self._from_board)
 
     def _set(self, cut: dict[str, bool], text: str) -> None:
         def change() -> None:

@@ -47,7 +47,7 @@ class Feed:
         self.name = name
         self.sense = sense
         self.behind_relay = behind_relay
-        self.mains = True
+        self.mains = False
         self.welded = False
         self.live = False
         self.sense_stuck: bool | None = None
@@ -105,7 +105,9 @@ class PowerSupply:
 
     def add_hidden_feed(self) -> None:
         """Connect a feed that no relay cuts and no sense watches."""
-        self._change(lambda: self.feeds.append(Feed("hidden feed", None, behind_relay=False)), "a hidden feed appears")
+        hidden = Feed("hidden feed", None, behind_relay=False)
+        hidden.mains = True
+        self._change(lambda: self.feeds.append(hidden), "a hidden feed appears")
 
     def remove_hidden_feed(self) -> None:
         """Take the hidden feeds away."""
@@ -178,7 +180,10 @@ class PowerSupply:
 
 
 class TransferRelay:
-    """The latching relay that connects the shared device to node a or b, with read-back contacts."""
+    """The latching relay that connects the shared device to node a or b, with read-back contacts.
+
+    It moves at the end of a pulse of at least PULSE_MS on one coil alone, so a coil that stays on shows as no movement.
+    """
 
     PULSE_MS = 10
     CONTACT_MS = 5
@@ -188,6 +193,7 @@ class TransferRelay:
         self.stuck = False
         self._board = board
         self._report = report
+        self._asserted_ns: dict[str, int] = {}
         board.on_output(self._on_output)
         self._read_back()
 
@@ -196,24 +202,23 @@ class TransferRelay:
         self.stuck = stuck
         self._report("transfer", "jammed" if stuck else "freed")
 
-    def _on_output(self, signal: str, asserted: bool, _at_ns: int) -> None:
-        if asserted and signal.startswith("TRANSFER_SET_"):
-            edges = len(self._board.edges)
-            self._board.reactor.later(self.PULSE_MS, lambda: self._pulsed(signal, edges))
-
-    def _pulsed(self, signal: str, edges: int) -> None:
-        since = list(self._board.edges)[edges:]
-        other = "TRANSFER_SET_B" if signal.endswith("A") else "TRANSFER_SET_A"
-        whole = self._board.output(signal) and not any(edge.signal == signal for edge in since)
-        if not whole or self._board.output(other) or self.stuck:
+    def _on_output(self, signal: str, asserted: bool, at_ns: int) -> None:
+        if not signal.startswith("TRANSFER_SET_"):
             return
-        target = signal[-1].lower()
-        if target != self.position:
-            self.position = target
-            self._report("transfer", f"moves to {target}")
-            for name in ("TRANSFER_AT_A", "TRANSFER_AT_B"):
-                self._board.set_input(name, False)
-            self._board.reactor.later(self.CONTACT_MS, self._read_back)
+        since_ns = self._asserted_ns.pop(signal, None)
+        if asserted:
+            self._asserted_ns[signal] = at_ns
+        elif since_ns is not None and at_ns - since_ns >= self.PULSE_MS * 1_000_000 and not self._asserted_ns:
+            self._pulsed(signal[-1].lower())
+
+    def _pulsed(self, target: str) -> None:
+        if target == self.position or self.stuck:
+            return
+        self.position = target
+        self._report("transfer", f"moves to {target}")
+        for name in ("TRANSFER_AT_A", "TRANSFER_AT_B"):
+            self._board.set_input(name, False)
+        self._board.reactor.later(self.CONTACT_MS, self._read_back)
 
     def _read_back(self) -> None:
         for node in "ab":
