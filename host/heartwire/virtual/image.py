@@ -19,7 +19,8 @@ from heartwire.virtual.errors import MissingExtra, VirtualError
 BLOCK_BYTES = 4096
 BLOCKS = 352
 PROGRAM_BYTES = 256
-DISK_VERSION = 0x00020000  # what MicroPython on the RP2040 writes
+DISK_VERSION = 0x00020000  # what MicroPython on the RP2040 formats
+NEWER_DISK_VERSION = 0x00020001  # what the VM's newer littlefs makes of it with its first write
 
 ROOT_FILES = ("boot.py", "main.py")
 PACKAGES = ("heartwire_protocol", "heartwire_firmware")
@@ -155,18 +156,28 @@ class FlashImage:
             if len(content) != BLOCK_BYTES * BLOCKS:
                 raise VirtualError(f"{self.path} has {len(content)} bytes, a flash image has {BLOCK_BYTES * BLOCKS}")
             context.buffer[:] = content
-        filesystem = littlefs.LittleFS(
+        if fresh:
+            filesystem = self._filesystem(context, DISK_VERSION)
+            filesystem.format()
+            filesystem.mount()
+            return filesystem
+        try:
+            filesystem = self._filesystem(context, DISK_VERSION)
+            filesystem.mount()
+        except littlefs.LittleFSError:
+            filesystem = self._filesystem(context, NEWER_DISK_VERSION)
+            filesystem.mount()
+        return filesystem
+
+    def _filesystem(self, context: Any, disk_version: int) -> Any:
+        return _needed("littlefs").LittleFS(
             context=context,
             block_size=BLOCK_BYTES,
             block_count=BLOCKS,
             prog_size=PROGRAM_BYTES,
-            disk_version=DISK_VERSION,
+            disk_version=disk_version,
             mount=False,
         )
-        if fresh:
-            filesystem.format()
-        filesystem.mount()
-        return filesystem
 
     def _save(self, filesystem: Any) -> None:
         filesystem.unmount()

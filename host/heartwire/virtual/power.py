@@ -51,6 +51,7 @@ class Feed:
         self.welded = False
         self.live = False
         self.sense_stuck: bool | None = None
+        self.shown = False
         self.timer: Timer | None = None
 
 
@@ -163,8 +164,9 @@ class PowerSupply:
         if feed.sense is None:
             return
         shown = feed.live if feed.sense_stuck is None else feed.sense_stuck
-        self._board.set_input(feed.sense, shown)
-        if feed.sense_stuck is None:
+        if shown != feed.shown:
+            feed.shown = shown
+            self._board.set_input(feed.sense, shown)
             self._report(f"sense {self.node}", f"{feed.name} {'on' if shown else 'off'}")
 
     def _change(self, action: Callable[[], object], text: str) -> None:
@@ -182,7 +184,7 @@ class PowerSupply:
 class TransferRelay:
     """The latching relay that connects the shared device to node a or b, with read-back contacts.
 
-    It moves at the end of a pulse of at least PULSE_MS on one coil alone, so a coil that stays on shows as no movement.
+    It moves once a single coil has been on for PULSE_MS; both coils together, or a shorter pulse, do nothing.
     """
 
     PULSE_MS = 10
@@ -205,10 +207,15 @@ class TransferRelay:
     def _on_output(self, signal: str, asserted: bool, at_ns: int) -> None:
         if not signal.startswith("TRANSFER_SET_"):
             return
-        since_ns = self._asserted_ns.pop(signal, None)
+        since_ns = self._asserted_ns.pop(signal, at_ns)
         if asserted:
             self._asserted_ns[signal] = at_ns
-        elif since_ns is not None and at_ns - since_ns >= self.PULSE_MS * 1_000_000 and not self._asserted_ns:
+            self._board.reactor.later(self.PULSE_MS, lambda: self._held(signal, at_ns))
+        elif at_ns - since_ns >= self.PULSE_MS * 1_000_000 and not self._asserted_ns:
+            self._pulsed(signal[-1].lower())
+
+    def _held(self, signal: str, since_ns: int) -> None:
+        if self._asserted_ns == {signal: since_ns}:
             self._pulsed(signal[-1].lower())
 
     def _pulsed(self, target: str) -> None:

@@ -330,8 +330,12 @@ class Flash:
     BLOCKS = 352
     PAGE = 256
 
+    _file = None  # shared: a second object must not close the descriptor when it is collected
+
     def __init__(self):
-        self._image = open(_link.config["image_fd"], "r+b")
+        if Flash._file is None:
+            Flash._file = open(_link.config["image_fd"], "r+b")
+        self._image = Flash._file
         self._erase_us = _link.config["erase_us"]
         self._program_us = _link.config["program_us"]
         self._blank = b"\xff" * Flash.BLOCK

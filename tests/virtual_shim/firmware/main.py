@@ -1,0 +1,5 @@
+"""Run the toy firmware."""
+
+from toy import loop
+
+loop.run()
