@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import serial
-
 from heartwire.virtual.board import VirtualBoard
 
 FIRMWARE = Path(__file__).parent / "firmware"

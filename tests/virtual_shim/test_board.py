@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import serial
 from conftest import FIRMWARE, Console
-
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.errors import BoardTimeout, VirtualError
 from heartwire.virtual.guardian import marked_processes

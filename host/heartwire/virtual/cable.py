@@ -2,7 +2,7 @@
 
 Carries bytes as they come, at no more than the baud rate towards the board (a faster sender has to wait, as at a real
 port), and loses them while it is cut, while the server is off, or while the board is off. Noise is reproducible: it
-comes from the seed alone. It never knows frames. Made by rack.py.
+comes from the seed alone, byte by byte, in each direction. It never knows frames. Made by rack.py.
 """
 
 import random
@@ -35,7 +35,7 @@ class Cable:
         self._partner: Cable | None = None
         self._cut = {TO_BOARD: False, TO_SERVER: False}
         self._noise_rate = 0.0
-        self._random = random.Random(0)  # noqa: S311 - noise, not a secret
+        self._random = {TO_BOARD: random.Random(0), TO_SERVER: random.Random(0)}  # noqa: S311 - noise, not a secret
         self._room = float(_BURST_BYTES)
         self._room_ns = time.monotonic_ns()
         self._port = board.reactor.call(lambda: SerialPort(board.reactor, path, self._from_server, self._take_bytes))
@@ -67,7 +67,8 @@ class Cable:
 
         def change() -> None:
             self._noise_rate = rate
-            self._random.seed(seed)
+            for direction, source in self._random.items():
+                source.seed(f"{seed} {direction}")
             self._report(f"cable {self.node}", f"noise in {rate:.1%} of the bytes")
 
         self._board.reactor.call(change)
@@ -120,10 +121,10 @@ class Cable:
             self.dropped += len(data)
             return
         if self._noise_rate:
-            data = bytes(self._spoil(byte) for byte in data)
+            data = bytes(self._spoil(byte, self._random[direction]) for byte in data)
         deliver(data)
 
-    def _spoil(self, byte: int) -> int:
-        if self._random.random() < self._noise_rate:
-            return byte ^ 1 << self._random.randrange(8)
+    def _spoil(self, byte: int, source: random.Random) -> int:
+        if source.random() < self._noise_rate:
+            return byte ^ 1 << source.randrange(8)
         return byte

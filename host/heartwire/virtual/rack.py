@@ -131,5 +131,6 @@ class Rack:
             self._add(RackEvent(at_ns, "board", f"{signal} {'on' if asserted else 'off'}"))
 
     def _pump_changed(self) -> None:
+        self.report("arm", "charged" if self.pump.charged else "empty")
         for supply in self.supplies.values():
             supply.update()

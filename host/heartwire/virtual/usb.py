@@ -48,8 +48,8 @@ class UsbPort:
         """Enumerate: the path appears."""
         if self.connected:
             return
-        self.connected = True
         self._master, slave = open_raw_pair(self.path)
+        self.connected = True
         os.close(slave)  # from now on a hangup means that no program has the port open
         events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
         self._reactor.watch(self._master, events, self._on_client)

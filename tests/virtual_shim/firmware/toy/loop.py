@@ -9,6 +9,7 @@ import time
 import machine
 import rp2
 from machine import Pin
+
 from toy.pio_line import PioLine
 
 _SCRATCH0 = 0x4005800C
