@@ -68,6 +68,12 @@ def test_every_output_edge_has_its_time(board: VirtualBoard, console: Console) -
     assert 13e6 < fall.at_ns - rise.at_ns < 40e6
 
 
+def test_an_output_keeps_its_level_when_it_is_set_up_again(board: VirtualBoard, console: Console) -> None:
+    console.ask("pin 6 1")
+    console.ask("again 6")
+    assert [edge.level for edge in board.edges if edge.signal == "POWER_A"] == [1]
+
+
 def test_arm_is_seen_to_toggle_and_to_stop(board: VirtualBoard, console: Console) -> None:
     console.ask("arm on")
     before_ns = board.toggled_ns("ARM")
@@ -206,6 +212,8 @@ def test_a_slow_erase_loses_all_but_a_fifo_of_bytes(make_board: MakeBoard) -> No
     assert not board.output("TRANSFER_SET_B")
     assert console.port.readline() == b"ok\n"
     assert console.ask("waiting") == "[42, 20, 0]"
+    assert console.ask("overruns") == "[1, 0]"
+    assert console.ask("overruns") == "[0, 0]"
 
 
 def test_a_new_firmware_replaces_the_old_and_keeps_data(make_board: MakeBoard, tmp_path: Path) -> None:

@@ -84,14 +84,14 @@ class UsbPort:
     def _on_client(self, _events: int) -> None:
         if self._master is None:
             return
-        self._read_client()
         poller = select.poll()
         poller.register(self._master, select.POLLIN)
         held_open = not any(event & select.POLLHUP for _, event in poller.poll(0))
         if held_open and not self._client:
             self._client = True
-            self._discard_vm()
-        elif not held_open and self._client:
+            self._discard_vm()  # before the first request gets through, or its answer might go too
+        self._read_client()
+        if self._client and not held_open:
             self._client_left()
             self._look = self._reactor.later(_LOOK_FOR_CLIENT_MS, self._look_for_client)
         self._pump_out()
@@ -101,7 +101,7 @@ class UsbPort:
         self._to_client = b""
         if self._master is not None:
             with contextlib.suppress(termios.error):
-                termios.tcflush(self._master, termios.TCIOFLUSH)
+                termios.tcflush(self._master, termios.TCOFLUSH)  # what the program has not read
         self._mute()
 
     def _read_client(self) -> None:

@@ -28,7 +28,6 @@ class Pin:
         if not 0 <= id < _link.GPIOS:
             raise ValueError("unknown pin")
         self._gpio = id
-        self._level = 0
         self._pulled = 0
         self._output = False
         self._reported_ms = -1000
@@ -37,11 +36,11 @@ class Pin:
     def init(self, mode=-1, pull=-1, *, value=None):
         """Configure the pin; a value is put out before the direction changes, as on the chip."""
         if value is not None:
-            self._level = 1 if value else 0
+            _link.levels_out[self._gpio] = 1 if value else 0
         self._pulled = 1 if pull == Pin.PULL_UP else 0
         if mode == Pin.OUT:
             self._output = True
-            _link.report_level("O", self._gpio, self._level)
+            _link.report_level("O", self._gpio, _link.levels_out[self._gpio])
         elif mode == Pin.IN:
             if self._output:
                 _link.report_level("Z", self._gpio, 0)
@@ -49,17 +48,18 @@ class Pin:
 
     def value(self, level=None):
         """Return the level, or set the output."""
+        gpio = self._gpio
         if level is None:
             if self._output:
-                return self._level
+                return _link.levels_out[gpio]
             _link.pump()
-            driven = _link.levels_in[self._gpio]
+            driven = _link.levels_in[gpio]
             return self._pulled if driven == 2 else driven
         level = 1 if level else 0
-        if level != self._level:
-            self._level = level
+        if level != _link.levels_out[gpio]:
+            _link.levels_out[gpio] = level
             if self._output:
-                self._changed()
+                self._changed(level)
         return None
 
     def __call__(self, level=None):
@@ -67,9 +67,10 @@ class Pin:
 
     def toggle(self):
         """Invert the output."""
-        self._level ^= 1
+        level = _link.levels_out[self._gpio] ^ 1
+        _link.levels_out[self._gpio] = level
         if self._output:
-            self._changed()
+            self._changed(level)
 
     def on(self):
         """Set the output high."""
@@ -79,14 +80,14 @@ class Pin:
         """Set the output low."""
         self.value(0)
 
-    def _changed(self):
+    def _changed(self, level):
         if not _link.fast[self._gpio]:
-            _link.report_level("O", self._gpio, self._level)
+            _link.report_level("O", self._gpio, level)
             return
         now_ms = time.ticks_ms()
         if now_ms - self._reported_ms >= _link.TOGGLE_EVERY_MS:
             self._reported_ms = now_ms
-            _link.report_level("T", self._gpio, self._level)
+            _link.report_level("T", self._gpio, level)
 
 
 class UART:
@@ -177,27 +178,30 @@ class WDT:
 
 
 class _Registers:
-    """The watchdog's eight scratch registers; every other address reads 0 and ignores writes."""
+    """The watchdog's scratch registers and the UARTs' overrun flags; all else reads 0 and ignores writes."""
 
     _SCRATCH0 = 0x4005800C
-
-    def __init__(self):
-        self._scratch = None
-
-    def _values(self):
-        if self._scratch is None:
-            self._scratch = list(_link.config["scratch"])
-        return self._scratch
+    _RAW_INTERRUPTS = (0x4003403C, 0x4003803C)
+    _CLEAR_INTERRUPTS = (0x40034044, 0x40038044)
+    _OVERRUN = 0x400
 
     def __getitem__(self, address):
         index = (address - self._SCRATCH0) >> 2
-        return self._values()[index] if 0 <= index < 8 else 0
+        if 0 <= index < 8:
+            return _link.config["scratch"][index]
+        for number in range(2):
+            if address == self._RAW_INTERRUPTS[number] and _link.overrun[number]:
+                return self._OVERRUN
+        return 0
 
     def __setitem__(self, address, value):
         index = (address - self._SCRATCH0) >> 2
         if 0 <= index < 8:
-            self._values()[index] = value & 0xFFFFFFFF
+            _link.config["scratch"][index] = value & 0xFFFFFFFF
             _link.report_number("S", index, value & 0xFFFFFFFF)
+        for number in range(2):
+            if address == self._CLEAR_INTERRUPTS[number] and value & self._OVERRUN:
+                _link.overrun[number] = False
 
 
 mem32 = _Registers()

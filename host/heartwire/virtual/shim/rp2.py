@@ -373,7 +373,7 @@ class Flash:
                 self._image.write(data, 0, len(data) // 2)
                 _link.end("P")
         if busy_us:
-            _link.pump()
+            _link.pump_now()
             time.sleep_us(busy_us)
         self._image.write(data)
         if busy_us:

@@ -25,6 +25,8 @@ TOGGLE_EVERY_MS = 20  # a charge pump holds for longer than this
 HARDWARE_FIFO = 32  # bytes a PL011 keeps while interrupts are off
 
 levels_in = bytearray(GPIOS)
+levels_out = bytearray(GPIOS)  # the output latches: they belong to the chip, not to a Pin object
+overrun = [False, False]  # whether a UART's hardware FIFO has lost bytes
 fast = bytearray(GPIOS)  # 1: edges of this pin are summed up instead of reported one by one
 lines = [None, None, None]  # UART0, UART1, the PIO line: objects with receive(buffer, start, count)
 flushes = []  # called once per pump: what PIO collected for sending
@@ -57,6 +59,11 @@ def pump():
     if now_ms == _pumped_ms:
         return
     _pumped_ms = now_ms
+    pump_now()
+
+
+def pump_now():
+    """Take what the supervisor sent."""
     for flush in flushes:
         flush()
     count = _control.readinto(_rx)
@@ -85,11 +92,13 @@ def _take(count, limit):
         start = position + 3
         if kind == 0x4C:  # L
             if limit:
+                kept = kept0 if argument == 0 else kept1
+                if argument < 2 and length > limit - kept:
+                    overrun[argument] = True
+                    length = limit - kept
                 if argument == 0:
-                    length = min(length, limit - kept0)
                     kept0 += length
                 elif argument == 1:
-                    length = min(length, limit - kept1)
                     kept1 += length
             line = lines[argument]
             if line is not None and length:

@@ -13,6 +13,7 @@ from machine import Pin
 from toy.pio_line import PioLine
 
 _SCRATCH0 = 0x4005800C
+_UARTS = (0x40034000, 0x40038000)
 _BUFFER = bytearray(256)
 _VIEW = memoryview(_BUFFER)
 
@@ -65,6 +66,13 @@ class Toy:
             self.outputs[int(words[1])].value(1)
             time.sleep_ms(int(words[2]))
             self.outputs[int(words[1])].value(0)
+        elif name == "again":
+            Pin(int(words[1]), Pin.OUT)
+        elif name == "overruns":
+            flags = [machine.mem32[base + 0x3C] >> 10 & 1 for base in _UARTS]
+            for base in _UARTS:
+                machine.mem32[base + 0x44] = 0x400
+            return str(flags)
         elif name == "arm":
             self.arming = words[1] == "on"
         elif name == "echo":
