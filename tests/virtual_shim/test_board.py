@@ -206,6 +206,7 @@ def test_a_slow_erase_loses_all_but_a_fifo_of_bytes(make_board: MakeBoard) -> No
         board.send_line(node, b"0123456789")
     console.send("erase")
     board.wait_output("TRANSFER_SET_A", True)
+    time.sleep(0.05)  # now the erase has certainly begun
     for _ in range(10):
         board.send_line("a", b"0123456789")
     board.send_line("b", b"0123456789")
@@ -284,6 +285,14 @@ def test_a_host_that_does_not_read_does_not_stop_the_loop(board: VirtualBoard, c
             port.write(b"still here")
             assert port.read(10) == b"still here"
     assert board.watchdog_bites == 0
+
+
+def test_what_is_printed_to_nobody_is_in_the_log(board: VirtualBoard) -> None:
+    board.wait_usb()
+    end_s = time.monotonic() + 3
+    while board.log_text() != "toy starts\n" and time.monotonic() < end_s:
+        time.sleep(0.005)
+    assert board.log_text() == "toy starts\n"
 
 
 def test_a_large_answer_arrives_whole(console: Console) -> None:

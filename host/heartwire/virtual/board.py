@@ -188,7 +188,7 @@ class VirtualBoard:
         return self.chip.vm.pid if self.chip.vm is not None else None
 
     def log_text(self) -> str:
-        """Return what this life wrote to its console log."""
+        """Return this life's log: uncaught exceptions, and what it printed while no program had USB open."""
         return self.chip.log_text()
 
     def output(self, signal: str) -> bool:

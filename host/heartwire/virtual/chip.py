@@ -171,7 +171,7 @@ class Chip:
         self.boots += 1
         self.crash = None
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self.usb = UsbPort(self.reactor, self.usb_path)
+        self.usb = UsbPort(self.reactor, self.usb_path, self._log)
         settings = VmSettings(
             unique_id=self.options.unique_id,
             reset_cause=cause,
@@ -320,6 +320,10 @@ class Chip:
         """End for good."""
         self._end_life()
         self.state = "closed"
+
+    def _log(self, data: bytes) -> None:
+        with self.log_path.open("ab") as log:
+            log.write(data)
 
     def log_text(self) -> str:
         """Return what this life wrote to its console log."""

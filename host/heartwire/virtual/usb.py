@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 from heartwire.virtual.reactor import Reactor, Timer
@@ -27,8 +28,10 @@ _LOOK_FOR_CLIENT_MS = 40  # only for programs that open the port and wait withou
 class UsbPort:
     """One life of the board's USB: made with the VM, ends with it."""
 
-    def __init__(self, reactor: Reactor, path: Path) -> None:
+    def __init__(self, reactor: Reactor, path: Path, unheard: Callable[[bytes], None]) -> None:
+        """Make the port that will appear at `path`; `unheard(data)` gets what the firmware says to nobody."""
         self.path = path
+        self._unheard = unheard
         self.connected = False
         self._reactor = reactor
         self._ours, self.vm_end = socket.socketpair()
@@ -127,7 +130,7 @@ class UsbPort:
         if self._client:
             self._pump_out()
         elif self._waiting() != self._muted_with:  # the firmware wrote although nobody listens
-            self._discard_vm()
+            self._unheard(self._discard_vm()[self._muted_with :])
             self._mute()
 
     def _pump_out(self) -> None:
@@ -145,10 +148,12 @@ class UsbPort:
             except OSError:  # full, or the program has just gone
                 return
 
-    def _discard_vm(self) -> None:
+    def _discard_vm(self) -> bytes:
+        discarded = b""
         with contextlib.suppress(BlockingIOError):
-            while self._ours.recv(65536):
-                pass
+            while data := self._ours.recv(65536):
+                discarded += data
+        return discarded
 
     def _mute(self) -> None:
         """Make the VM's output not writable, by filling its buffer with bytes that are thrown away later."""

@@ -2,4 +2,5 @@
 
 from toy import loop
 
+print("toy starts")
 loop.run()

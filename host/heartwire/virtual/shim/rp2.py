@@ -71,6 +71,11 @@ class StateMachine:
         self._tx_level = 0
         self._tx_us = 0
         self._dma = None
+        before = _machines.get(id)
+        if before is not None:  # the chip has each state machine only once
+            self._dma = before._dma
+            if before._flush in _link.flushes:
+                _link.flushes.remove(before._flush)
         _machines[id] = self
         if program is not None:
             self.init(program, freq, **pins)
