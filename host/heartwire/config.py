@@ -57,7 +57,7 @@ class Config:
         if self.problems:
             count = len(self.problems)
             words = f"{self.name}: {count} problem{'s' if count > 1 else ''}"
-            raise BadConfig(words, problems=tuple(str(problem) for problem in self.problems))
+            raise BadConfig(words, problems=tuple(str(problem) for problem in sorted(self.problems, key=lambda one: one.line or 0)))
 
     def keep_missing_keys(self, running: dict[str, str]) -> None:
         """Put the board's own keys where key files are not at hand; `running` are its settings, path to value.
