@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from heartwire.errors import ProtocolMismatch
+from heartwire_protocol import messages
 
 EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -126,7 +127,7 @@ class NodeStatus(Answer):
     verdict: str = doc("unheard, good, late or dead", "unheard")
     age_ms: int | None = doc("ms since its last good heartbeat; null if there was none", None)
     state: str = doc("what it says of itself: starting, healthy, degraded, busy, draining, planned_off, crash_dump", "")
-    flags: int = doc("bits of the table of flags in its last heartbeat", 0)
+    flags: int = doc("names of the flags in its last heartbeat, from the table of flags", 0)
     epoch: int = doc("highest epoch the node knows", 0)
     lease_ms: int = doc("ms left of its permission to be active; 0 for none", 0)
     incarnation: int = doc("random number of its agent's start", 0)
@@ -144,6 +145,10 @@ class NodeStatus(Answer):
     actions: int = doc("automatic actions on it within the window", 0)
     locked: bool = doc("locked out after too many actions", False)
     maintenance_s: int = doc("seconds of its maintenance left", 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the documented keys; `flags` as a list of names."""
+        return {**super().as_json(), "flags": [name for bit, name, _ in messages.FLAGS if self.flags & bit]}
 
     @property
     def label(self) -> str:

@@ -222,17 +222,26 @@ class Board:
                 found.append(entry)
         return found, bool(raw_records) and checker.last < page.newest
 
+    def reopen(self) -> bool:
+        """Open the channel anew and say hello, once; tell whether the board has restarted since.
+
+        Raises as `open` does.
+        """
+        boot = self.link.boot
+        if self._reopen is not None:
+            self.link.channel.close()
+            self.link.use_channel(self._reopen())
+        welcome = self.link.hello()
+        return boot not in (-1, welcome.boot)
+
     def _reconnect(self, sleep: Callable[[float], None]) -> Notice:
         """Try until the board answers again."""
         boot = self.link.boot
         while True:
             try:
-                if self._reopen is not None:
-                    self.link.channel.close()
-                    self.link.use_channel(self._reopen())
-                welcome = self.link.hello()
+                self.reopen()
             except (Unplugged, NoAnswer, BoardNotFound, PortBusy, NotPermitted):
                 sleep(RECONNECT_INTERVAL_S)
                 continue
-            restarted = "; it has restarted" if boot not in (-1, welcome.boot) else ""
+            restarted = "; it has restarted" if boot not in (-1, self.link.boot) else ""
             return Notice(f"the board answers again{restarted}")

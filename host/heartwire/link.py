@@ -15,6 +15,7 @@ from typing import Any
 
 from heartwire.errors import (
     BadConfig,
+    Cancelled,
     HeartwireError,
     NoAnswer,
     NotAllowed,
@@ -35,6 +36,7 @@ RETRIES = 2
 BUSY_PAUSE_S = 0.2
 HELLO_INTERVAL_S = 1.0
 NO_MAC = bytes(8)
+LOOK_FIRST = OutcomeUnknown.default_next
 # Request and response carry up to JSON_MAX bytes of text behind their fixed fields (13 and 4 bytes).
 MAX_PAYLOAD = messages.JSON_MAX + 16
 # How much of what is no frame is kept, to tell the user what kind of device talks there.
@@ -79,6 +81,7 @@ class Link:
         self._pending = b""
         self._noise = b""
         self._welcome: Welcome | None = None
+        self._boot = -1
         # Rises over sessions as well, so that a late answer from before a hello is never taken for a new one.
         self._number = 0
 
@@ -91,8 +94,8 @@ class Link:
 
     @property
     def boot(self) -> int:
-        """The board's boot number at the last hello; -1 before that."""
-        return self._welcome.boot if self._welcome else -1
+        """The board's boot number at the last hello that it answered; -1 before that."""
+        return self._boot
 
     def use_channel(self, channel: Channel) -> None:
         """Go on over a newly opened channel; `hello` must follow."""
@@ -124,6 +127,7 @@ class Link:
                 f"{older} is older: "
                 + ("`heartwire flash` brings the board up to date" if board < host else "install a newer heartwire"),
             )
+        self._boot = self._welcome.boot
         self.limited = _compare_tables(self._welcome.tables)
         return self._welcome
 
@@ -146,7 +150,12 @@ class Link:
             if attempt:
                 # Nothing came: the board may have restarted and know no session any more.
                 self.hello()
-            reply = self._ask_until_signed(key, body)
+            try:
+                reply = self._ask_until_signed(key, body)
+            except KeyboardInterrupt:
+                if idempotent:
+                    raise
+                raise Cancelled(f"cancelled while {op} was under way: it may have happened", LOOK_FIRST) from None
             if reply is not None:
                 return _checked(op, reply)
             if not idempotent:

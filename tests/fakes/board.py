@@ -228,7 +228,7 @@ class FakeBoard:
             return {"error": "bad_settings", "path": "settings", "rule": "the upload is not whole"}
         lines = []
         for line in self._upload.decode().splitlines(True):
-            path, _, value = line.rstrip("\n").partition("=")
+            path, _equals, value = line.rstrip("\n").partition("=")
             if value.startswith("key:"):
                 kept = self.settings.get(path)
                 if settings.fingerprint(kept) != value:
