@@ -64,7 +64,6 @@ NODE = (
     ("boot_grace_ms", INT, 30000, 3600000, 300000, "no action on it for this long after it got power or was first heard"),
     ("quarantine", CHOICE, ("person", "clean_start"), 0, "person", "what ends its quarantine after a fence"),
     ("serve_alone", BOOL, 0, 1, 0, "it may be active although quarantined, if no other node is left"),
-    ("after_fence", CHOICE, ("restart", "stay_off"), 0, "restart", "whether it gets power again after a fence"),
     ("second_sign", CHOICE, ("none", "peer"), 0, "none", "what must agree that it is gone before it is fenced"),
     ("may_fence", BOOL, 0, 1, 0, "its line may ask to fence another node"),
     ("busy_max_s", INT, 0, 86400, 1800, "how long busy or crash_dump puts off an action at most"),
