@@ -79,7 +79,10 @@ class Observe(Core):
         if state.quarantined[node]:
             self._watch_quarantine(node)
         elif node != state.active:
-            self.set_role(node, codes.ROLE_STANDBY if verdict in HEARD else codes.ROLE_OFFLINE, reasons.NONE)
+            if verdict in HEARD:
+                self.set_role(node, codes.ROLE_STANDBY, reasons.HEARD)
+            else:
+                self.set_role(node, codes.ROLE_OFFLINE, reasons.DEAD)
 
     def _verdict_changed(self, node: int, verdict: int) -> None:
         state = self.state
