@@ -291,7 +291,7 @@ def test_what_is_printed_to_nobody_is_in_the_log(board: VirtualBoard, console: C
     console.send("say")
     console.port.close()
     end_s = time.monotonic() + 3
-    while not board.log_text() and time.monotonic() < end_s:
+    while not board.log_text().endswith("\n") and time.monotonic() < end_s:
         time.sleep(0.005)
     assert board.log_text() == "does anybody hear?\n"
 
