@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import serial
-from conftest import FIRMWARE, Console
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.errors import BoardTimeout, VirtualError
 from heartwire.virtual.guardian import marked_processes
+
+from tests.virtual_shim.console import FIRMWARE, Console
 
 pytestmark = pytest.mark.virtual
 
@@ -312,7 +313,8 @@ def test_idle_turns_allocate_nothing(board: VirtualBoard, console: Console) -> N
 def test_no_process_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys; from heartwire.virtual.board import VirtualBoard\n"
-        f"board = VirtualBoard(None, firmware_dir={str(FIRMWARE)!r}); board.power_on(); board.wait_usb(); board.hang()\n"
+        f"board = VirtualBoard(None, firmware_dir={str(FIRMWARE)!r}); board.power_on()\n"
+        "board.wait_usb(); board.hang()\n"
         "print(board.vm_pid, board.yard.mark, board.directory, flush=True); sys.stdin.read()\n"
     )
     path = os.pathsep.join(sys.path)
