@@ -179,7 +179,7 @@ class Link:
 
     def _ask(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
         """Send one request, going on as long as the board says busy; None if no answer came in time."""
-        deadline = self.channel.now() + self.timeout_s
+        busy_until = self.channel.now() + self.timeout_s
         while True:
             right, signer = key or (codes.RIGHT_NONE, None)
             self._number += 1
@@ -189,8 +189,8 @@ class Link:
                 mac = signer.mac(b"R", self.welcome.session, bytes([right]), number.to_bytes(4, "little"), body)
             payload = self._layouts[messages.REQUEST].pack(right=right, number=number, mac=mac, body=body)
             self.channel.write(framing.encode(messages.REQUEST, payload))
-            reply = self._collect(number, deadline)
-            if reply is None or reply.body.get("error") != "busy" or self.channel.now() + BUSY_PAUSE_S >= deadline:
+            reply = self._collect(number, self.channel.now() + self.timeout_s)
+            if reply is None or reply.body.get("error") != "busy" or self.channel.now() >= busy_until:
                 return reply
             self._wait(self.channel.now() + BUSY_PAUSE_S * random.uniform(0.5, 1.5), ())  # noqa: S311
 

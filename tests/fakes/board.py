@@ -316,14 +316,15 @@ class PtyBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.write(self._stopper, b"x")
-        self._thread.join(5)
         self.unplug()
         os.close(self._stop)
         os.close(self._stopper)
 
     def unplug(self) -> None:
-        """Close both ends: whoever has the port open sees it vanish."""
+        """Close both ends: whoever has the port open sees it vanish. Also from within an answer."""
+        if threading.current_thread() is not self._thread:
+            os.write(self._stopper, b"x")
+            self._thread.join(5)
         with self._lock:
             for descriptor in (self._slave, self._master):
                 if descriptor >= 0:
