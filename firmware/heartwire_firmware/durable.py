@@ -1,0 +1,102 @@
+"""The durable state: what must survive a power loss, as one record in two slots.
+
+(epoch, holder) stand together in it, so no power cut can separate them. Mode, quarantine, lock-out, action counters and
+what is left of maintenance are in the same record. The supervisor saves it when the policy asks and tells the policy
+what is durable; nothing else writes it.
+"""
+
+from heartwire_protocol.codes import INT_LIMIT, MODES, NO_NODE, NODE_COUNT
+
+from heartwire_firmware.slots import TwoSlots
+
+# (attribute of policy_state.State, width in bytes, entries: 1 for a number, more for a list)
+FIELDS = (
+    ("epoch", 4, 1),
+    ("holder", 1, 1),
+    ("mode", 1, 1),
+    ("quarantined", 1, NODE_COUNT),
+    ("locked", 1, NODE_COUNT),
+    ("sense_seen", 1, NODE_COUNT),
+    ("actions", 1, NODE_COUNT),
+    ("window_ms", 4, NODE_COUNT),
+    ("maintenance_ms", 4, NODE_COUNT + 1),
+    ("request_number", 2, 1),
+    ("boots", 3, 1),
+)
+LENGTH = sum([row[1] * row[2] for row in FIELDS])
+
+
+def pack(state) -> bytes:
+    """Return the durable fields of `state` as bytes."""
+    out = bytearray(LENGTH)
+    at = 0
+    for name, width, entries in FIELDS:
+        value = getattr(state, name)
+        for entry in range(entries):
+            number = int(value[entry] if entries > 1 else value)
+            for _ in range(width):
+                out[at] = number & 0xFF
+                number >>= 8
+                at += 1
+    return bytes(out)
+
+
+def unpack(data: bytes, state) -> bool:
+    """Set the durable fields of `state` from bytes; return False, changing nothing, if they make no sense."""
+    if len(data) != LENGTH:
+        return False
+    found = []
+    at = 0
+    for _, width, entries in FIELDS:
+        numbers = []
+        for _entry in range(entries):
+            number = 0
+            for step in range(width):
+                number |= data[at] << (8 * step)
+                at += 1
+            if number >= INT_LIMIT:
+                return False
+            numbers.append(number)
+        found.append(numbers)
+    if found[1][0] > NO_NODE or found[2][0] >= len(MODES):
+        return False
+    for index in range(len(FIELDS)):
+        name, _, entries = FIELDS[index]
+        if entries > 1:
+            for entry in range(entries):
+                getattr(state, name)[entry] = found[index][entry]
+        else:
+            setattr(state, name, found[index][0])
+    return True
+
+
+class Durable:
+    """The record's store on `files` (ports.Files), and what of it is durable now."""
+
+    def __init__(self, files):
+        self._slots = TwoSlots(files, "state")
+        self.epoch = 0
+        self.holder = NO_NODE
+        self.mode = 0
+        self.empty = True
+        self.failed = False
+
+    def load(self, state) -> None:
+        """Set the durable fields of `state` from the newest whole record; `empty` if there is none."""
+        data = self._slots.load()
+        self.empty = data is None or not unpack(data, state)
+        if not self.empty:
+            self._note(state)
+
+    def save(self, state) -> bool:
+        """Make the fields of `state` durable; return False, with `failed` set, if flash could not be written."""
+        self.failed = not self._slots.save(pack(state))
+        if not self.failed:
+            self._note(state)
+        return not self.failed
+
+    def _note(self, state) -> None:
+        self.epoch = state.epoch
+        self.holder = state.holder
+        self.mode = state.mode
+        self.empty = False

@@ -1,0 +1,235 @@
+"""Host link: frames on USB -> requests -> responses, bounded per pass, never blocking, never deciding.
+
+Only this link configures, approves and switches. Each request is signed with the key of its right over this session and
+a rising number, so it can be neither forged nor replayed. Management work (JSON, journal reads, flash) waits for a
+quiet slot, which the supervisor announces. What an operation does stands in hostlink_operations.py.
+"""
+
+import json
+
+from heartwire_protocol import auth, codes, framing, messages, operations, records, version
+
+READ_MAX = 32  # bytes read a pass
+WRITE_MAX = 64  # bytes written a pass
+NOBODY = -1
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class HostLink:
+    """The link over `usb` (ports.Usb); `execute(name, request, right)` of `operations_table` returns a dict."""
+
+    def __init__(self, usb, chip, journal):
+        self._usb = usb
+        self._chip = chip
+        self._journal = journal
+        self._raw = bytearray(READ_MAX)
+        self._from = 0
+        self._until = 0
+        self._decoder = framing.Decoder(messages.layout_of(messages.REQUEST).length + messages.JSON_MAX)
+        self.drops = self._decoder.drops
+        self._request = messages.layout_of(messages.REQUEST)
+        self._response = messages.layout_of(messages.RESPONSE)
+        self._welcome = messages.layout_of(messages.WELCOME)
+        self._fields = [0] * len(self._request.names)
+        self._out = bytearray(framing.wire_length(self._response.length + messages.JSON_MAX))
+        self._out_view = memoryview(self._out)
+        self._sent = 0
+        self._filled = 0
+        self._session = bytearray(8)
+        self._number = 0
+        self._signers: "list[auth.Signer | None]" = [None] * len(codes.RIGHTS)
+        self._record = bytearray(records.LENGTH)
+        self._log_number = NOBODY
+        self._log_after = 0
+        self._log_left = 0
+        self._log_sent = 0
+        self._waited_ms = 0
+        self.operations: "Any" = None  # set by the supervisor: hostlink_operations.Operations
+
+    def configure(self, board) -> None:
+        """Take the keys."""
+        for right, key in ((1, board.view_key), (2, board.operate_key), (3, board.configure_key)):
+            raw = bytes([int(key[at : at + 2], 16) for at in range(0, len(key), 2)])
+            self._signers[right] = auth.Signer(raw) if key else None
+
+    @property
+    def has_configure_key(self) -> bool:
+        """Tell whether a configure key is set."""
+        return self._signers[codes.RIGHT_CONFIGURE] is not None
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether everything that was answered has left."""
+        return self._sent == self._filled and self._log_number == NOBODY
+
+    def step(self, elapsed_ms: int, quiet: bool) -> None:
+        """Send, receive and, in a quiet slot, work for one message."""
+        if self._sent < self._filled:
+            end = min(self._filled, self._sent + WRITE_MAX)
+            self._sent += self._usb.write(self._out_view, self._sent, end)
+        decoder = self._decoder
+        if not decoder.ready:
+            if self._from == self._until:
+                self._from = 0
+                self._until = self._usb.read_into(self._raw, READ_MAX)
+            if self._from < self._until:
+                self._from = decoder.feed(self._raw, self._from, self._until)
+        if decoder.ready and decoder.message_type == messages.HELLO:
+            # A host that starts anew is not made to wait behind an answer that an earlier one never read.
+            self._drop_output()
+        if self._sent < self._filled:
+            return
+        if not quiet:
+            return
+        if self._log_number != NOBODY:
+            self._send_event()
+        elif decoder.ready:
+            decoder.ready = False
+            self._take(decoder.message_type, decoder.length)
+
+    def _drop_output(self) -> None:
+        self._sent = self._filled = 0
+        self._log_number = NOBODY
+
+    def _take(self, message_type: int, length: int) -> None:
+        payload = self._decoder.payload
+        if message_type == messages.HELLO and length >= 1:
+            self._greet()
+        elif message_type == messages.REQUEST:
+            if not self._request.fits(length) or not self._request.read_into(self._fields, payload):
+                self._decoder.count_drop(codes.DROP_WRONG_LENGTH)
+                return
+            self._serve(self._fields[0], self._fields[1], bytes(payload[self._request.length : length]))
+        else:
+            known = [row[0] for row in messages.MESSAGES]
+            self._decoder.count_drop(codes.DROP_NOT_ALLOWED if message_type in known else codes.DROP_UNKNOWN_TYPE)
+
+    def _greet(self) -> None:
+        self._chip.random_into(self._session)
+        self._number = 0
+        payload = self._welcome.pack(
+            version=messages.PROTOCOL_VERSION,
+            tables=version.TABLE_HASH,
+            session=self._session,
+            board_id=self._chip.unique_id(),
+            boot=self._journal.boot,
+        )
+        self._queue(messages.WELCOME, payload)
+
+    def _serve(self, right: int, number: int, body: bytes) -> None:
+        if not self._is_signed(right, number, body):
+            self._respond(number, problem("bad_mac", "start a new session and use the right key"))
+            return
+        self._number = number
+        try:
+            request = json.loads(body)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict) or not isinstance(request.get("op"), str):
+            self._respond(number, problem("bad_request", "send a JSON object with op"))
+            return
+        row = operations.operation_row(request["op"])
+        if row is None:
+            self._respond(number, problem("unknown_operation", "the firmware may be older than the host's tools"))
+        elif right < row[2] and self._needs_key(row[2]):
+            self._respond(number, problem("not_allowed", "use the %s key" % codes.RIGHTS[row[2]]))
+        elif row[1] == "log":
+            self._start_log(number, request)
+        else:
+            self._respond(number, self._execute(row, request, right))
+
+    def _execute(self, row, request, right: int):
+        for name, kind, _ in row[4]:
+            words = argument_problem(kind, request.get(name))
+            if words:
+                return problem("bad_argument", "%s: %s" % (name, words))
+        return self.operations.execute(row, request, right)
+
+    def _needs_key(self, right: int) -> bool:
+        return self._signers[right] is not None
+
+    def _is_signed(self, right: int, number: int, body: bytes) -> bool:
+        if number <= self._number or right >= len(codes.RIGHTS):
+            return False
+        if right == codes.RIGHT_NONE:
+            return True
+        signer = self._signers[right]
+        if signer is None:
+            return False
+        at = self._request.offset("mac")
+        mac = signer.mac(b"R", self._session, bytes([right]), number.to_bytes(4, "little"), body)
+        return auth.same(mac, self._decoder.payload[at : at + auth.MAC_LENGTH])
+
+    def _start_log(self, number: int, request) -> None:
+        after = request.get("after")
+        count = request.get("count")
+        if argument_problem("int", after) or argument_problem("int", count) or not 1 <= count <= 16:
+            self._respond(number, problem("bad_argument", "after and count (1 to 16) are needed"))
+            return
+        self._log_number = number
+        self._log_after = after
+        self._log_left = count
+        self._log_sent = 0
+
+    def _send_event(self) -> None:
+        sequence = self._journal.read(self._log_after, self._record) if self._log_left else 0
+        if sequence:
+            self._log_after = sequence
+            self._log_left -= 1
+            self._log_sent += 1
+            self._queue(messages.EVENT, self._record)
+            return
+        number = self._log_number
+        self._log_number = NOBODY
+        journal = self._journal
+        self._respond(
+            number,
+            {
+                "sent": self._log_sent,
+                "newest": journal.durable,
+                "oldest_decision": journal.oldest(0),
+                "oldest_routine": journal.oldest(1),
+            },
+        )
+
+    def _respond(self, number: int, result) -> None:
+        body = json.dumps(result).encode()
+        if len(body) > messages.JSON_MAX:
+            body = json.dumps(problem("bad_request", "the answer is too long for one message")).encode()
+        self._queue(messages.RESPONSE, self._response.pack(number=number, body=body))
+
+    def _queue(self, message_type: int, payload) -> None:
+        self._sent = 0
+        self._filled = framing.encode_into(self._out, message_type, payload, len(payload))
+
+
+def problem(error: str, following: str, **more):
+    """Return the response of a refused request: code, words of the table, what to do next, and more fields."""
+    words = ""
+    for code, sentence in operations.ERRORS:
+        if code == error:
+            words = sentence
+    result = {"error": error, "say": words, "next": following}
+    result.update(more)
+    return result
+
+
+def argument_problem(kind: str, value) -> "str | None":
+    """Return what is wrong with an argument of `kind` (table of operations), or None."""
+    if kind == "node":
+        if value is not None and value not in codes.NODES:
+            return "must be one of %s" % ", ".join(codes.NODES)
+    elif kind == "mode":
+        if value not in codes.MODES:
+            return "must be one of %s" % ", ".join(codes.MODES)
+    elif kind == "int":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < codes.INT_LIMIT:
+            return "must be a whole number from 0 to 2^30 - 1"
+    elif kind == "text":
+        if not isinstance(value, str):
+            return "must be text"
+    elif kind == "bool" and value not in (None, 0, 1, True, False):
+        return "must be true or false"
+    return None

@@ -1,0 +1,223 @@
+"""What each operation of the host link does: one method per row of the table of operations.
+
+Reads the stages' states and hands requests to the policy; never touches a relay. Called by hostlink only, in a quiet
+slot.
+"""
+
+from heartwire_protocol import codes, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+
+from heartwire_firmware import lights, policy_requests, sequencer
+from heartwire_firmware.hostlink import problem
+from heartwire_firmware.policy_core import ARMED
+from heartwire_firmware.policy_state import APPROVAL, PHASES
+
+TEXT_PIECE = 300
+
+
+def node_name(node: int) -> "str | None":
+    """Return the name of `node`, None for no node."""
+    return codes.NODES[node] if node < NODE_COUNT else None
+
+
+class Operations:
+    """The operations on `board` (supervisor.Supervisor)."""
+
+    def __init__(self, board):
+        self._board = board
+
+    def execute(self, row, request, right: int):
+        """Return the response dict of `request`, whose arguments were checked against `row`."""
+        node = request.get("node")
+        self._right = right
+        return getattr(self, "do_" + row[1])(request, NO_NODE if node is None else codes.NODES.index(node))
+
+    _right = 0
+
+    def do_status(self, _request, _node: int):
+        board = self._board
+        state = board.state
+        config = board.config
+        target = state.target if state.phase else state.held_node
+        return {
+            "name": config.current.board.name,
+            "version": board.version,
+            "boot": state.boots,
+            "uptime_s": board.clock.uptime_s(),
+            "mode": codes.MODES[state.mode],
+            "safe": state.safe_mode,
+            "epoch": state.epoch,
+            "holder": node_name(state.holder),
+            "active": node_name(state.active),
+            "phase": PHASES[state.phase],
+            "target": node_name(target),
+            "successor": node_name(state.successor),
+            "held": reasons.REASONS[state.held][1] if state.held else None,
+            "advisory": 0 if state.mode in ARMED else 1,
+            "bench": int(config.current.board.bench),
+            "generation": config.generation,
+            "crc": config.crc,
+            "trial_s": config.trial_ms // 1000,
+            "newest": board.journal.durable,
+            "lost": board.journal.lost,
+            "maintenance_s": state.maintenance_ms[NODE_COUNT] // 1000,
+            "approval": {"request": state.request_number, "left_s": state.approval_ms // 1000}
+            if state.phase == APPROVAL
+            else None,
+            "free": board.chip.free_memory(),
+            "loop_ms": board.clock.worst_ms,
+            "key": board.key.asserted,
+            "wall": [board.clock.wall_day, board.clock.wall_ms] if board.clock.wall_known else None,
+            "alarm": 1 if lights.is_alarm(state, board.facts) else 0,
+        }
+
+    def do_node(self, _request, node: int):
+        if node == NO_NODE:
+            return problem("bad_argument", "node: name one of %s" % ", ".join(codes.NODES))
+        board = self._board
+        state = board.state
+        facts = board.facts
+        intake = board.intakes[node]
+        drops = {}
+        for index in range(len(codes.DROPS)):
+            if intake.drops[index]:
+                drops[codes.DROPS[index][1]] = intake.drops[index]
+        return {
+            "node": codes.NODES[node],
+            "name": board.config.current.nodes[node].name,
+            "enabled": int(facts.enabled[node]),
+            "role": codes.ROLES[state.role[node]],
+            "verdict": codes.VERDICTS[facts.verdict[node]],
+            "age_ms": facts.age_ms[node],
+            "state": codes.STATES[intake.state],
+            "flags": intake.flags,
+            "epoch": intake.epoch,
+            "lease_ms": board.grants.left_ms[node],
+            "incarnation": intake.incarnation,
+            "sequence": intake.sequence,
+            "power": codes.POWERS[facts.power[node]],
+            "relay": int(board.relays.commanded[node]),
+            "fence": sequencer.NAMES[facts.fence[node]],
+            "half_line": int(facts.half_line[node]),
+            "altered": int(facts.altered[node]),
+            "beats": intake.beats,
+            "drops": drops,
+            "grace_s": state.grace_ms[node] // 1000,
+            "actions": state.actions[node],
+            "locked": state.locked[node],
+            "maintenance_s": state.maintenance_ms[node] // 1000,
+        }
+
+    def do_settings(self, request, _node: int):
+        config = self._board.config
+        offset = request["offset"]
+        text = config.current.text(False)
+        return {
+            "text": text[offset : offset + TEXT_PIECE],
+            "length": len(text),
+            "crc": config.crc,
+            "generation": config.generation,
+            "trial_s": config.trial_ms // 1000,
+        }
+
+    def do_settings_begin(self, request, _node: int):
+        if not self._board.config.begin(request["length"], request["crc"]):
+            return problem("bad_argument", "settings may be at most 4096 bytes long")
+        return {"ok": 1}
+
+    def do_settings_put(self, request, _node: int):
+        if not self._board.config.put(request["offset"], request["text"].encode()):
+            return problem("bad_argument", "send the pieces in order, after settings_begin")
+        return {"ok": 1}
+
+    def do_settings_apply(self, _request, _node: int):
+        config = self._board.config
+        new, problems = config.check_upload()
+        if problems:
+            return problem("bad_settings", "mend it and send it again", path=problems[0][0], rule=problems[0][1])
+        if not config.apply(new):
+            return problem("storage", "the settings before stay in force")
+        self._board.settings_changed(1)
+        return {"generation": config.generation, "trial_s": config.trial_ms // 1000}
+
+    def do_settings_confirm(self, request, _node: int):
+        config = self._board.config
+        trial = config.trial_ms
+        if not config.confirm(request["generation"]):
+            return problem("refused", "that generation is not on trial", reason="wrong_phase")
+        if trial:
+            self._board.settings_changed(2)
+        return {"ok": 1, "generation": config.generation}
+
+    def do_settings_revert(self, _request, _node: int):
+        config = self._board.config
+        if config.revert():
+            self._board.settings_changed(3)
+        return {"ok": 1, "generation": config.generation}
+
+    def do_mode(self, request, node: int):
+        mode = codes.MODES.index(request["mode"])
+        arms = mode != codes.MODE_OBSERVE and self._board.state.mode == codes.MODE_OBSERVE
+        if arms and self._right < codes.RIGHT_CONFIGURE and not self._board.key.asserted:
+            return problem("not_allowed", "sign with the configure key or turn the key switch", reason="not_armed")
+        return self._ask(policy_requests.MODE, NO_NODE, mode)
+
+    def do_switchover(self, request, node: int):
+        return self._ask_node(policy_requests.SWITCHOVER, node, 1 if request.get("force") else 0)
+
+    def do_fence(self, request, node: int):
+        return self._ask_node(policy_requests.FENCE, node, 1 if request.get("last") else 0)
+
+    def do_release(self, _request, node: int):
+        return self._ask_node(policy_requests.RELEASE, node, 0)
+
+    def do_clear(self, _request, node: int):
+        return self._ask_node(policy_requests.CLEAR, node, 0)
+
+    def do_readopt(self, _request, node: int):
+        return self._ask_node(policy_requests.READOPT, node, 0)
+
+    def do_declare(self, _request, node: int):
+        return self._ask_node(policy_requests.DECLARE, node, 0)
+
+    def do_maintenance(self, request, node: int):
+        return self._ask(policy_requests.MAINTENANCE, node, request["seconds"])
+
+    def do_approve(self, request, _node: int):
+        return self._ask(policy_requests.APPROVE, NO_NODE, request["request"])
+
+    def do_deny(self, request, _node: int):
+        return self._ask(policy_requests.DENY, NO_NODE, request["request"])
+
+    def do_time(self, request, _node: int):
+        if not 0 < request["day"] < 65536 or request["ms"] >= 86400000:
+            return problem("bad_argument", "day since 1970-01-01 and ms of that day")
+        self._board.set_wall(request["day"], request["ms"])
+        return {"ok": 1}
+
+    def do_restart(self, _request, _node: int):
+        self._board.stop(1)
+        return {"ok": 1}
+
+    def do_repl(self, _request, _node: int):
+        # A watched server may be the USB host: only a key in the hand or in the file stops the guard.
+        board = self._board
+        unguarded = board.state.mode == codes.MODE_OBSERVE and not board.hostlink.has_configure_key
+        if self._right < codes.RIGHT_CONFIGURE and not board.key.asserted and not unguarded:
+            return problem("not_allowed", "sign with the configure key or turn the key switch", reason="not_armed")
+        if board.relays.cut_count:
+            return problem("refused", "wait until no power relay is cut", reason="other_operation")
+        board.stop(2)
+        return {"ok": 1}
+
+    def _ask_node(self, operation: int, node: int, argument: int):
+        if node == NO_NODE:
+            return problem("bad_argument", "node: name one of %s" % ", ".join(codes.NODES))
+        return self._ask(operation, node, argument)
+
+    def _ask(self, operation: int, node: int, argument: int):
+        reason = self._board.request(operation, node, argument)
+        if reason != reasons.NONE:
+            row = reasons.REASONS[reason]
+            return problem("refused", "see heartwire status", reason=row[1], because=row[2])
+        return {"ok": 1}

@@ -1,0 +1,115 @@
+"""The third serial line: a UART made of two PIO state machines of the RP2040, received by DMA into a ring.
+
+The chip has two UARTs and three nodes. PIO receives at 8 cycles a bit and checks the stop bit; DMA moves each byte, so
+nothing is lost while flash is erased with interrupts off. Imports only rp2; made by hw_rp2.Hardware. It never
+interprets a byte.
+"""
+
+import rp2
+import uctypes
+
+from heartwire_firmware import ports
+from heartwire_firmware.hw_pio_programs import uart_rx, uart_tx
+
+# RP2040 datasheet: PIO0 at 0x50200000, RXF0 at offset 0x20 (3.7); DREQ numbers of PIO0 RX are 4 to 7 (2.5.3.1).
+_RXF = 0x50200020
+_DREQ_RX = 4
+_TX_MACHINE = 0
+_RX_MACHINE = 1
+RING_BITS = 8
+RING = 1 << RING_BITS
+# As large as a small int can be; at 115200 baud without a pause this lasts 25 hours, and the ring is armed again long
+# before.
+_COUNT = (1 << 30) - 1
+_COUNT_LOW = 1 << 28
+_TX_FIFO = 8
+
+
+class PioLine(ports.Line):
+    """A ports.Line on PIO 0, state machines 0 (send) and 1 (receive); `tx` and `rx` are machine.Pin."""
+
+    def __init__(self, tx, rx, baud: int):
+        self._tx = tx
+        self._rx = rx
+        self._queue = bytearray(RING)
+        self._queue_from = 0
+        self._queue_until = 0
+        memory = bytearray(2 * RING)
+        address = uctypes.addressof(memory)
+        start = (RING - address % RING) % RING
+        self._memory = memory
+        self._ring = memoryview(memory)[start : start + RING]
+        self._ring_address = address + start
+        self._dma = rp2.DMA()
+        self._left = _COUNT
+        self._overruns = 0
+        self._make(baud)
+
+    def _make(self, baud: int) -> None:
+        self._sender = rp2.StateMachine(_TX_MACHINE, uart_tx, freq=8 * baud, sideset_base=self._tx, out_base=self._tx)
+        self._receiver = rp2.StateMachine(_RX_MACHINE, uart_rx, freq=8 * baud, in_base=self._rx, jmp_pin=self._rx)
+        self._sender.active(1)
+        self._receiver.active(1)
+        self._arm()
+
+    def _arm(self) -> None:
+        dma = self._dma
+        dma.active(0)
+        control = dma.pack_ctrl(
+            size=0, inc_read=False, inc_write=True, ring_size=RING_BITS, ring_sel=True, treq_sel=_DREQ_RX + _RX_MACHINE
+        )
+        # The received byte stands in the top 8 bits of the FIFO word: the byte at offset 3.
+        dma.config(read=_RXF + 4 * _RX_MACHINE + 3, write=self._ring_address, count=_COUNT, ctrl=control, trigger=True)
+        self._left = _COUNT
+
+    def set_baud(self, baud: int) -> None:
+        self._sender.active(0)
+        self._receiver.active(0)
+        self._make(baud)
+
+    def read_into(self, buffer: bytearray, limit: int) -> int:
+        self._send()
+        left = self._dma.count  # type: ignore[attr-defined] # the stubs lack it; documented with rp2.DMA
+        waiting = self._left - left
+        if waiting > RING:
+            # More than the ring holds came since the last look: what is left of it is not whole.
+            self._overruns += 1
+            self._left = left
+            return 0
+        if waiting == 0:
+            if left < _COUNT_LOW:
+                self._arm()
+            return 0
+        count = waiting if waiting < limit else limit
+        at = (_COUNT - self._left) & (RING - 1)
+        ring = self._ring
+        for index in range(count):
+            buffer[index] = ring[at]
+            at = (at + 1) & (RING - 1)
+        self._left -= count
+        return count
+
+    def write(self, buffer) -> int:
+        count = len(buffer)
+        free = RING - 1 - ((self._queue_until - self._queue_from) & (RING - 1))
+        if count > free:
+            count = free
+        for index in range(count):
+            self._queue[self._queue_until] = buffer[index]
+            self._queue_until = (self._queue_until + 1) & (RING - 1)
+        self._send()
+        return count
+
+    def _send(self) -> None:
+        sender = self._sender
+        while self._queue_from != self._queue_until and sender.tx_fifo() < _TX_FIFO:
+            sender.put(self._queue[self._queue_from])
+            self._queue_from = (self._queue_from + 1) & (RING - 1)
+
+    def take_errors(self) -> int:
+        return 0  # a byte without a stop bit never leaves the state machine
+
+    def take_overruns(self) -> int:
+        overruns = self._overruns
+        self._overruns = 0
+        return overruns

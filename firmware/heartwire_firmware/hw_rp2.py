@@ -1,0 +1,269 @@
+"""The board's hardware: the one module that imports machine. Fulfils ports.py on the RP2040 (or on the virtual board's
+shim).
+
+Made once by main.py; importing it has no effect on any pin. It never decides anything and never blocks; a full output
+buffer loses bytes rather than time.
+"""
+
+import gc
+import os
+import select
+import sys
+import time
+
+import machine
+from heartwire_protocol import reasons
+
+from heartwire_firmware import board, hw_pio, ports
+
+# RP2040 datasheet: WATCHDOG scratch registers (4.7.6); PL011 base addresses, raw interrupt status and clear (4.2.8).
+SCRATCH = 0x4005800C
+_UART_BASE = (0x40034000, 0x40038000)
+_UART_RIS = 0x3C
+_UART_ICR = 0x44
+_ERRORS = 0x380  # framing, parity, break
+_OVERRUN = 0x400
+# Scratch register 2: why main.py restarts the chip on purpose.
+NOTE_REGISTER = 2
+NOTE_RESTART = 0x2A57E001
+NOTE_REPL = 0x2A57E002
+_FOLDER = "/data"
+
+
+class UartLine(ports.Line):
+    """A line on one of the two UARTs."""
+
+    def __init__(self, number: int, tx, rx, baud: int):
+        self._number = number
+        self._tx = tx
+        self._rx = rx
+        self._base = _UART_BASE[number]
+        self.set_baud(baud)
+
+    def set_baud(self, baud: int) -> None:
+        self._uart = machine.UART(
+            self._number, baudrate=baud, tx=self._tx, rx=self._rx, rxbuf=256, txbuf=256, timeout=0, timeout_char=0
+        )
+
+    def read_into(self, buffer: bytearray, limit: int) -> int:
+        waiting = self._uart.any()
+        if not waiting:
+            return 0
+        return self._uart.readinto(buffer, waiting if waiting < limit else limit) or 0
+
+    def write(self, buffer) -> int:
+        return self._uart.write(buffer) or 0
+
+    def take_errors(self) -> int:
+        return self._take(_ERRORS)
+
+    def take_overruns(self) -> int:
+        return self._take(_OVERRUN)
+
+    def _take(self, bits: int) -> int:
+        if machine.mem32[self._base + _UART_RIS] & bits:
+            machine.mem32[self._base + _UART_ICR] = bits
+            return 1
+        return 0
+
+
+class UsbPort(ports.Usb):
+    """The host link: the USB serial port that MicroPython gives as stdin and stdout."""
+
+    def __init__(self):
+        self._in = sys.stdin.buffer
+        self._out = sys.stdout.buffer
+        self._readable = select.poll()
+        self._readable.register(sys.stdin, select.POLLIN)
+        self._writable = select.poll()
+        self._writable.register(sys.stdout, select.POLLOUT)
+        self._byte = bytearray(1)
+
+    def read_into(self, buffer: bytearray, limit: int) -> int:
+        count = 0
+        byte = self._byte
+        while count < limit:
+            ready = 0
+            for event in self._readable.ipoll(0):
+                ready = event[1]
+            if not ready & select.POLLIN or not self._in.readinto(byte):
+                break
+            buffer[count] = byte[0]
+            count += 1
+        return count
+
+    def write(self, buffer: memoryview, start: int, end: int) -> int:
+        # A host that has the port open but does not read would block a larger write for 500 ms.
+        sent = 0
+        while start < end:
+            ready = 0
+            for event in self._writable.ipoll(0):
+                ready = event[1]
+            if not ready & select.POLLOUT:
+                break
+            self._byte[0] = buffer[start]
+            self._out.write(self._byte)
+            start += 1
+            sent += 1
+        return sent
+
+
+class BoardPins(ports.Pins):
+    """All inputs and outputs of board.PINS that are not part of a serial line."""
+
+    def __init__(self):
+        self._pins = {}
+        self._active_high = {}
+        for signal, gpio, function, active_high, _, pull in board.PINS:
+            self._active_high[signal] = active_high
+            if function == "OUT":
+                # boot.py has set the level already; a pin that is an output keeps it.
+                self._pins[signal] = machine.Pin(gpio, machine.Pin.OUT)
+            elif function == "IN":
+                self._pins[signal] = machine.Pin(gpio, machine.Pin.IN, _PULLS[pull])
+
+    def put(self, signal: str, asserted: int) -> None:
+        self._pins[signal].value(asserted if self._active_high[signal] else 1 - asserted)
+
+    def get(self, signal: str) -> int:
+        level = self._pins[signal].value()
+        return level if self._active_high[signal] else 1 - level
+
+
+class FlashFiles(ports.Files):
+    """The flat folder for settings, state and journal on the board's littlefs."""
+
+    def __init__(self):
+        try:
+            os.mkdir(_FOLDER)
+        except OSError:
+            pass
+
+    def read(self, name: str) -> "bytes | None":
+        try:
+            with open(_FOLDER + "/" + name, "rb") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def read_part(self, name: str, offset: int, buffer: bytearray) -> int:
+        try:
+            with open(_FOLDER + "/" + name, "rb") as file:
+                file.seek(offset)
+                return file.readinto(buffer) or 0
+        except OSError:
+            return 0
+
+    def write(self, name: str, data: bytes) -> bool:
+        return self._put(name, data, "wb")
+
+    def append(self, name: str, data) -> bool:
+        return self._put(name, data, "ab")
+
+    def _put(self, name: str, data, mode: str) -> bool:
+        # littlefs commits on close: before, the old contents stand; after, the new ones do.
+        try:
+            with open(_FOLDER + "/" + name, mode) as file:
+                return file.write(data) == len(data)
+        except OSError:
+            return False
+
+    def remove(self, name: str) -> bool:
+        try:
+            os.remove(_FOLDER + "/" + name)
+            return True
+        except OSError:
+            return False
+
+    def names(self) -> "list[str]":
+        try:
+            return list(os.listdir(_FOLDER))
+        except OSError:
+            return []
+
+
+class Rp2Chip(ports.Chip):
+    """Watchdog, scratch registers, random numbers, restarts."""
+
+    def __init__(self):
+        self._watchdog = None
+        self.reset_cause = reasons.POWER_ON
+        if machine.reset_cause() == machine.WDT_RESET:
+            # machine.reset() goes through the watchdog as well: the note tells them apart.
+            note = self.scratch(NOTE_REGISTER)
+            self.reset_cause = reasons.REQUESTED_RESET if note == NOTE_RESTART else reasons.WATCHDOG
+        self.put_scratch(NOTE_REGISTER, 0)
+
+    def start_watchdog(self, timeout_ms: int) -> None:
+        self._watchdog = machine.WDT(timeout=timeout_ms)
+
+    def feed(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.feed()
+
+    def scratch(self, index: int) -> int:
+        return machine.mem32[SCRATCH + 4 * index]
+
+    def put_scratch(self, index: int, value: int) -> None:
+        machine.mem32[SCRATCH + 4 * index] = value
+
+    def random_into(self, buffer: bytearray) -> None:
+        fresh = os.urandom(len(buffer))
+        for index in range(len(buffer)):
+            buffer[index] = fresh[index]
+
+    def unique_id(self) -> bytes:
+        return machine.unique_id()
+
+    def restart(self) -> None:
+        self.put_scratch(NOTE_REGISTER, NOTE_RESTART)
+        machine.reset()
+
+    def give_prompt(self) -> None:
+        """Restart into the MicroPython prompt: main.py sees the note and does not guard."""
+        self.put_scratch(NOTE_REGISTER, NOTE_REPL)
+        machine.reset()
+
+    def free_memory(self) -> int:
+        return gc.mem_free()
+
+    def collect(self) -> None:
+        gc.collect()
+
+
+class Hardware:
+    """All ports of the board, and its ticks."""
+
+    def __init__(self):
+        self.ticks_ms = time.ticks_ms
+        self.ticks_diff = time.ticks_diff
+        self.chip = Rp2Chip()
+        self.pins = BoardPins()
+        self.files = FlashFiles()
+        self.usb = UsbPort()
+        gpio = {}
+        for row in board.PINS:
+            gpio[row[0]] = row[1]
+        baud = 115200
+        self.lines = (
+            UartLine(0, machine.Pin(gpio["LINE_A_TX"]), machine.Pin(gpio["LINE_A_RX"]), baud),
+            UartLine(1, machine.Pin(gpio["LINE_B_TX"]), machine.Pin(gpio["LINE_B_RX"]), baud),
+            hw_pio.PioLine(
+                machine.Pin(gpio["LINE_SPARE_TX"], machine.Pin.OUT, value=1),
+                machine.Pin(gpio["LINE_SPARE_RX"], machine.Pin.IN, machine.Pin.PULL_UP),
+                baud,
+            ),
+        )
+        self._next = time.ticks_add(time.ticks_ms(), 1)
+
+    def wait_for_tick(self) -> None:
+        """Sleep until the next millisecond of the loop."""
+        left = time.ticks_diff(self._next, time.ticks_ms())
+        if left > 0:
+            time.sleep_ms(left)
+            self._next = time.ticks_add(self._next, 1)
+        else:
+            self._next = time.ticks_add(time.ticks_ms(), 1)
+
+
+_PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": -1}

@@ -1,0 +1,307 @@
+"""Intake: bytes of one node line -> frames -> heartbeats that count, each drop counted by kind.
+
+It checks what a heartbeat is worth (right node, right answer, rising sequence, not too early) and answers it with a
+grant when the supervisor says which. It never judges whether a node lives (liveness) or may be active (policy). Bounded
+per pass: at most READ_MAX bytes and one frame; a frame whose signature cannot be checked in this pass waits for the
+next.
+"""
+
+from heartwire_protocol import auth, codes, framing, messages
+
+from heartwire_firmware.challenge import Challenge
+from heartwire_firmware.clock import add_capped
+
+READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
+PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"
+TEXT_MAX = 80
+
+# What a pass brought.
+NOTHING = 0
+GOOD = 1
+SIGN = 2  # a sign of life that proves nothing more: no answer, or only to an old challenge
+BAD = 3
+EVENTS_WANTED = 4
+FENCE_WANTED = 5
+
+_ALTERED_LIMIT = 3  # bad heartbeats in a row before the line counts as altered
+
+
+class Intake:
+    """One node's line: `line` is a ports.Line, `node` its index."""
+
+    def __init__(self, node: int, line, random_into):
+        self.node = node
+        self._line = line
+        self._raw = bytearray(READ_MAX)
+        self._decoder = framing.Decoder(PAYLOAD_MAX)
+        self.drops = self._decoder.drops
+        self._heartbeat = messages.layout_of(messages.HEARTBEAT)
+        self._mac_at = self._heartbeat.offset("mac")
+        self._fields = [0] * len(self._heartbeat.names)
+        self._read_events = messages.layout_of(messages.READ_EVENTS)
+        self._fence_request = messages.layout_of(messages.FENCE_REQUEST)
+        self._body = self._decoder.payload[: self._mac_at]
+        self._mac = self._decoder.payload[self._mac_at : self._mac_at + auth.MAC_LENGTH]
+        self._from = 0
+        self._until = 0
+        self._signer: "auth.Signer | None" = None
+        self._text = False
+        self._enabled = False
+        self._early_ms = 0
+        self._half_line_ms = 0
+        self.challenge = Challenge(random_into)
+        # What the node said last.
+        self.state = 0
+        self.flags = 0
+        self.epoch = 0
+        self.busy_s = 0
+        self.incarnation = 0
+        self.sequence = 0
+        self.has_incarnation = False
+        self.new_incarnation = False
+        self.answer_incarnation = 0
+        self.answer_sequence = 0
+        self.reply_due = False
+        self.answers_good = False  # the heartbeat to be answered gave a right answer
+        self.spoke = False  # something valid was heard, so the board may speak on this line
+        self.since_good_ms = 0
+        self.skip_early = True
+        self.bad_in_row = 0
+        self.altered = False
+        self.last_drop = 0
+        self.half_line = False
+        self.beats = 0
+        self.request_target = 0
+        self.events_after = 0
+        self.events_count = 0
+        self._last_sign_incarnation = -1
+        self._last_sign_sequence = -1
+        self._letters = 0  # of the text line so far; -1 while it is none
+
+    def configure(self, board, node) -> None:
+        """Take settings (Section of the board, Section of this node); forgets nothing that was heard."""
+        self._enabled = bool(node.enabled)
+        self._text = node.profile == "text"
+        self._signer = auth.Signer(_key(node.key)) if node.key else None
+        self._early_ms = board.early_ms
+        self._half_line_ms = board.late_ms
+
+    @property
+    def text(self) -> bool:
+        """Tell whether this line speaks the plain-text profile."""
+        return self._text
+
+    @property
+    def signer(self) -> "auth.Signer | None":
+        """The node's key, for its grants."""
+        return self._signer
+
+    def advance(self, elapsed_ms: int) -> None:
+        """Let time pass."""
+        self.challenge.step(elapsed_ms)
+        self.since_good_ms = add_capped(self.since_good_ms, elapsed_ms, codes.COUNT_MAX)
+        self.half_line = self.has_incarnation and self.challenge.age_ms > self._half_line_ms and not self._text
+
+    def pump(self, may_verify: bool) -> int:
+        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this
+        pass.
+        """
+        errors = self._line.take_errors()
+        while errors > 0:
+            self._decoder.count_drop(codes.DROP_LINE_ERROR)
+            errors -= 1
+        overruns = self._line.take_overruns()
+        while overruns > 0:
+            self._decoder.count_drop(codes.DROP_OVERRUN)
+            overruns -= 1
+        decoder = self._decoder
+        if not decoder.ready:
+            if self._from == self._until:
+                self._from = 0
+                self._until = self._line.read_into(self._raw, READ_MAX)
+                if not self._until:
+                    return NOTHING
+            if self._text:
+                return self._take_text()
+            self._from = decoder.feed(self._raw, self._from, self._until)
+            if not decoder.ready:
+                return NOTHING
+        if self._signer is not None and not may_verify:
+            return NOTHING
+        decoder.ready = False
+        if not self._enabled:
+            decoder.count_drop(codes.DROP_NOT_ALLOWED)
+            return NOTHING
+        return self._take(decoder.message_type, decoder.length)
+
+    @property
+    def waiting(self) -> bool:
+        """Tell whether bytes or a frame wait to be handled."""
+        return self._decoder.ready or self._from != self._until
+
+    def _take_text(self) -> int:
+        """Take plain text: any line of 1 to TEXT_MAX printable characters is a sign of life, anything else is noise."""
+        found = False
+        for index in range(self._from, self._until):
+            byte = self._raw[index]
+            if byte == 10 or byte == 13:
+                if 0 < self._letters <= TEXT_MAX:
+                    found = True
+                elif self._letters:
+                    self._decoder.count_drop(codes.DROP_LINE_ERROR)
+                self._letters = 0
+            elif 32 <= byte < 127 and 0 <= self._letters <= TEXT_MAX:
+                self._letters += 1
+            else:
+                self._letters = -1
+        self._from = self._until
+        if not found or not self._enabled:
+            return NOTHING
+        self.state = codes.STATE_HEALTHY
+        self.spoke = True
+        return self._accept()
+
+    def _take(self, message_type: int, length: int) -> int:
+        decoder = self._decoder
+        payload = decoder.payload
+        if message_type == messages.HEARTBEAT:
+            if length != self._heartbeat.length:
+                return self._drop(codes.DROP_WRONG_LENGTH)
+            if not self._heartbeat.read_into(self._fields, payload):
+                return self._drop(codes.DROP_OUT_OF_RANGE)
+            return self._judge()
+        if message_type == messages.READ_EVENTS:
+            if length != self._read_events.length:
+                return self._drop(codes.DROP_WRONG_LENGTH)
+            if not self._read_events.read_into(self._fields, payload) or not 1 <= self._fields[1] <= 16:
+                return self._drop(codes.DROP_OUT_OF_RANGE)
+            if not self.has_incarnation:
+                return self._drop(codes.DROP_NOT_ALLOWED)
+            self.events_after = self._fields[0]
+            self.events_count = self._fields[1]
+            return EVENTS_WANTED
+        if message_type == messages.FENCE_REQUEST:
+            if length != self._fence_request.length:
+                return self._drop(codes.DROP_WRONG_LENGTH)
+            return self._take_fence_request()
+        if message_type == messages.GRANT or (message_type >= messages.EVENT and message_type <= messages.RESPONSE):
+            return self._drop(codes.DROP_NOT_ALLOWED)
+        return self._drop(codes.DROP_UNKNOWN_TYPE)
+
+    def _take_fence_request(self) -> int:
+        # Bound to the requester's newest heartbeat and to a challenge, so that it can be neither replayed nor kept for
+        # later.
+        signer = self._signer
+        payload = self._decoder.payload
+        if not self._fence_request.read_into(self._fields, payload) or self._fields[0] >= codes.NODE_COUNT:
+            return self._drop(codes.DROP_OUT_OF_RANGE)
+        if signer is None or not self.has_incarnation or self.half_line or self._fields[1] != self.sequence:
+            return self._drop(codes.DROP_NOT_ALLOWED)
+        right = signer.mac(b"F", self.challenge.current, self.incarnation.to_bytes(4, "little"), bytes(payload[:5]))
+        if not auth.same(right, payload[5:13]):
+            return self._drop(codes.DROP_WRONG_ANSWER)
+        self.request_target = self._fields[0]
+        return FENCE_WANTED
+
+    def _judge(self) -> int:
+        fields = self._fields
+        if fields[0] & 3 != self.node or fields[0] >> 2 >= len(codes.STATES):
+            return self._bad(codes.DROP_WRONG_NODE if fields[0] & 3 != self.node else codes.DROP_OUT_OF_RANGE)
+        flags = fields[1]
+        incarnation = fields[2]
+        sequence = fields[3]
+        self.spoke = True
+        if not flags & messages.FLAG_ANSWERED:
+            return self._unanswered(incarnation, sequence)
+        challenge = self.challenge.pick(1 if flags & messages.FLAG_CHALLENGE_ODD else 0)
+        same = self.has_incarnation and incarnation == self.incarnation
+        if not self._answers(challenge) or (challenge is self.challenge.previous and not same):
+            self._answer(incarnation, sequence)
+            return self._bad(codes.DROP_WRONG_ANSWER)
+        if same and sequence <= self.sequence:
+            return self._bad(codes.DROP_FROZEN if sequence == self.sequence else codes.DROP_REPLAYED)
+        early = same and self.since_good_ms < self._early_ms and not self.skip_early
+        self.sequence = sequence
+        self.challenge.accept(challenge)
+        if not same:
+            self.incarnation = incarnation
+            self.has_incarnation = True
+            self.new_incarnation = True
+        self.state = fields[0] >> 2
+        self.flags = flags
+        self.epoch = fields[4]
+        self.busy_s = fields[5]
+        self._answer(incarnation, sequence)
+        if early:
+            # Authentic but too soon: it tells the truth about the node, and does not count as good.
+            self.since_good_ms = 0
+            return self._bad(codes.DROP_EARLY)
+        return self._accept()
+
+    def _accept(self) -> int:
+        self.answers_good = True
+        self.skip_early = False
+        self.since_good_ms = 0
+        self.bad_in_row = 0
+        self.altered = False
+        if self.beats < codes.COUNT_MAX:
+            self.beats += 1
+        if self._text:
+            self.reply_due = True
+        return GOOD
+
+    def _unanswered(self, incarnation: int, sequence: int) -> int:
+        """Take a heartbeat without an answer: the node has just started, or hears nothing. A stuck sender repeats
+        itself.
+        """
+        moving = incarnation != self._last_sign_incarnation or sequence > self._last_sign_sequence
+        self._last_sign_incarnation = incarnation
+        self._last_sign_sequence = sequence
+        if not moving:
+            return self._bad(codes.DROP_FROZEN)
+        if not self._answers(_NO_CHALLENGE):
+            return self._bad(codes.DROP_WRONG_ANSWER)
+        self._decoder.count_drop(codes.DROP_UNANSWERED)
+        self._answer(incarnation, sequence)
+        return SIGN
+
+    def _answers(self, challenge) -> bool:
+        if self._signer is not None:
+            return auth.same(self._signer.mac(b"H", challenge, self._body), self._mac)
+        for index in range(4):
+            if self._mac[index] != challenge[index] or self._mac[index + 4]:
+                return False
+        return True
+
+    def _answer(self, incarnation: int, sequence: int) -> None:
+        self.answers_good = False
+        self.answer_incarnation = incarnation
+        self.answer_sequence = sequence
+        self.reply_due = True
+
+    def _drop(self, kind: int) -> int:
+        self._decoder.count_drop(kind)
+        return NOTHING
+
+    def _bad(self, kind: int) -> int:
+        self._decoder.count_drop(kind)
+        self.last_drop = kind
+        if self.bad_in_row < codes.COUNT_MAX:
+            self.bad_in_row += 1
+        if self.bad_in_row >= _ALTERED_LIMIT:
+            self.altered = True
+        return BAD
+
+    def send(self, buffer) -> None:
+        """Send bytes on this line, but only after something valid was heard on it: boot loaders listen on serial
+        ports.
+        """
+        if self.spoke:
+            self._line.write(buffer)
+
+
+_NO_CHALLENGE = bytes(4)
+
+
+def _key(text: str) -> bytes:
+    return bytes([int(text[index : index + 2], 16) for index in range(0, len(text), 2)])

@@ -1,0 +1,238 @@
+"""Journal: append-only records in two rings of segment files, decisions apart from routine.
+
+A record waits in memory until the supervisor finds a quiet slot to flush; only flushed records are shown to anybody. A
+flood of routine records can push out neither waiting nor stored decisions. A torn or damaged tail is left alone and a
+new segment begun. It never reads its own records to decide anything.
+"""
+
+from heartwire_protocol import events, records
+from heartwire_protocol.codes import COUNT_MAX
+
+SEGMENT_RECORDS = 96  # 4032 bytes: one flash block
+SEGMENTS = (24, 12)  # per ring: decisions, routine; 2304 and 1152 records at most
+PREFIXES = ("d", "r")
+QUEUE = 40
+ROUTINE_QUEUE = 20  # routine records may fill the queue up to here
+
+
+class _Ring:
+    """One ring's segment files: names in order, the newest one's length and the chain."""
+
+    def __init__(self, files, index: int):
+        self._files = files
+        self._prefix = PREFIXES[index]
+        self._limit = SEGMENTS[index]
+        self.firsts: "list[int]" = []
+        self.count = 0
+        self.sealed = True
+        self.chain = records.CHAIN_START
+        self.newest = 0
+
+    def name(self, first: int) -> str:
+        return "%s%08x" % (self._prefix, first)
+
+    def load(self, names: "list[str]") -> None:
+        for name in names:
+            if len(name) == 9 and name[0] == self._prefix:
+                try:
+                    self.firsts.append(int(name[1:], 16))
+                except ValueError:
+                    continue
+        self.firsts.sort()
+        if not self.firsts:
+            return
+        data = self._files.read(self.name(self.firsts[-1])) or b""
+        at = 0
+        while at < len(data):
+            record = data[at : at + records.LENGTH]
+            if not records.is_whole(record):
+                break
+            at += records.LENGTH
+        self.count = at // records.LENGTH
+        # Nothing is ever appended behind damage.
+        self.sealed = at != len(data) or self.count >= SEGMENT_RECORDS
+        # A segment whose first record is torn keeps its name to itself: the next one gets another number.
+        self.newest = self.firsts[-1]
+        if at:
+            last = records.decode(data[at - records.LENGTH : at])
+            self.newest = last["sequence"]
+            self.chain = last["chain"]
+
+    def append(self, first: int, data: memoryview, count: int) -> bool:
+        if self.sealed or self.count + count > SEGMENT_RECORDS or not self.firsts:
+            if not self._files.append(self.name(first), data):
+                return False
+            self.firsts.append(first)
+            self.count = 0
+            if len(self.firsts) > self._limit:
+                self._files.remove(self.name(self.firsts.pop(0)))
+        elif not self._files.append(self.name(self.firsts[-1]), data):
+            # Whatever part of it got there: the next record starts a segment of its own.
+            self.sealed = True
+            return False
+        self.sealed = False
+        self.count += count
+        return True
+
+    def oldest(self) -> int:
+        return self.firsts[0] if self.firsts else 0
+
+    def find(self, after: int, record: bytearray) -> int:
+        """Read the first record with a sequence above `after` into `record`; return its sequence, 0 if there is
+        none.
+        """
+        low = 0
+        for index in range(len(self.firsts)):
+            if self.firsts[index] <= after + 1:
+                low = index
+        for index in range(low, len(self.firsts)):
+            name = self.name(self.firsts[index])
+            start = 0
+            end = SEGMENT_RECORDS
+            while start < end:
+                middle = (start + end) // 2
+                sequence = self._sequence(name, middle, record)
+                if sequence == 0 or sequence > after:
+                    end = middle
+                else:
+                    start = middle + 1
+            sequence = self._sequence(name, start, record) if start < SEGMENT_RECORDS else 0
+            if sequence > after:
+                return sequence
+        return 0
+
+    def _sequence(self, name: str, position: int, record: bytearray) -> int:
+        if self._files.read_part(name, position * records.LENGTH, record) != records.LENGTH:
+            return 0
+        if record[3] >= 0x40:
+            return 0
+        return record[0] | record[1] << 8 | record[2] << 16 | record[3] << 24
+
+
+class Journal:
+    """The journal on `files` (ports.Files), stamped by `clock`."""
+
+    def __init__(self, files, clock):
+        self._clock = clock
+        self._rings = (_Ring(files, 0), _Ring(files, 1))
+        self._queue = bytearray(QUEUE * records.LENGTH)
+        self._slots = tuple(
+            [memoryview(self._queue)[n * records.LENGTH : (n + 1) * records.LENGTH] for n in range(QUEUE)]
+        )
+        self._ring_of = bytearray(QUEUE)
+        self._waiting = 0
+        self._values = [0] * len(records.FIELDS)
+        self._other = bytearray(records.LENGTH)
+        self._next = 1
+        self.durable = 0
+        self.boot = 0
+        self.lost = 0
+        self._lost_told = 0
+        self.failed = False
+
+    def load(self) -> None:
+        """Find the segments and where to go on. `boot` must be set before the first append."""
+        files = self._rings[0]._files
+        names = files.names()
+        for ring in self._rings:
+            ring.load(names)
+        self.durable = max(self._rings[0].newest, self._rings[1].newest)
+        self._next = self.durable + 1
+
+    @property
+    def waiting(self) -> int:
+        """Records not durable yet."""
+        return self._waiting
+
+    @property
+    def newest(self) -> int:
+        """Sequence of the newest record, durable or not."""
+        return self._next - 1
+
+    def oldest(self, ring: int) -> int:
+        """Return the sequence of the oldest record kept of a ring; 0 if it is empty."""
+        return self._rings[ring].oldest()
+
+    def append(self, event: int, node: int, reason: int = 0, a: int = 0, b: int = 0) -> int:
+        """Note an event; return its sequence, or 0 if it had to be dropped (counted in `lost`)."""
+        row = events.event_row(event)
+        ring = row[3] if row else events.DECISION
+        limit = ROUTINE_QUEUE if ring == events.ROUTINE else QUEUE
+        if self._waiting >= limit or self._next >= COUNT_MAX:
+            if self.lost < COUNT_MAX:
+                self.lost += 1
+            return 0
+        values = self._values
+        clock = self._clock
+        values[0] = self._next
+        values[1] = self.boot
+        values[2] = clock.day
+        values[3] = clock.ms
+        values[4] = event
+        values[5] = reason
+        values[6] = node
+        values[7] = min(max(a, 0), COUNT_MAX)
+        values[8] = min(max(b, 0), COUNT_MAX)
+        values[9] = clock.wall_day
+        values[10] = clock.wall_ms
+        slot = self._waiting
+        self._rings[ring].chain = records.encode_into(self._slots[slot], values, self._rings[ring].chain)
+        self._ring_of[slot] = ring
+        self._waiting += 1
+        self._next += 1
+        return self._next - 1
+
+    def flush(self) -> bool:
+        """Make all waiting records durable; return False if flash could not be written (they keep waiting)."""
+        if self._waiting == 0:
+            return True
+        newest = self._next - 1
+        for ring in (0, 1):
+            if not self._flush_ring(ring):
+                self.failed = True
+                return False
+        self.failed = False
+        self.durable = newest
+        if self.lost != self._lost_told:
+            self._lost_told = self.lost
+            self.append(events.JOURNAL_LOST, 3, 0, self.lost)
+        return True
+
+    def _flush_ring(self, ring: int) -> bool:
+        size = records.LENGTH
+        # Gather the ring's records at the front in order, write them, then close the gap: what was written never waits
+        # twice.
+        picked = bytearray(0)
+        count = 0
+        first = 0
+        for slot in range(self._waiting):
+            if self._ring_of[slot] == ring:
+                record = self._slots[slot]
+                if not count:
+                    first = record[0] | record[1] << 8 | record[2] << 16 | record[3] << 24
+                picked.extend(record)
+                count += 1
+        if not count:
+            return True
+        if not self._rings[ring].append(first, memoryview(picked), count):
+            return False
+        kept = 0
+        for slot in range(self._waiting):
+            if self._ring_of[slot] != ring:
+                if kept != slot:
+                    self._queue[kept * size : (kept + 1) * size] = self._slots[slot]
+                    self._ring_of[kept] = self._ring_of[slot]
+                kept += 1
+        self._waiting = kept
+        return True
+
+    def read(self, after: int, record: bytearray) -> int:
+        """Read the next durable record after sequence `after` into `record`; return its sequence, 0 if there is
+        none.
+        """
+        one = self._rings[0].find(after, record)
+        two = self._rings[1].find(after, self._other)
+        if two and (not one or two < one):
+            record[:] = self._other
+            one = two
+        return one if one <= self.durable else 0

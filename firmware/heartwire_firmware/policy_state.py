@@ -1,0 +1,143 @@
+"""What the policy knows and remembers: facts about the nodes, its own state, and what it decided in a step.
+
+Plain numbers and lists of numbers only: ages and remaining times, never points in time, so that a state can be frozen
+into a tuple, compared and walked through exhaustively, and nothing wraps. The policy changes State; the supervisor
+fills Facts before each step and carries out Decisions after it.
+"""
+
+from heartwire_protocol.codes import COUNT_MAX, MODE_OBSERVE, NO_NODE, NODE_COUNT, POWER_UNKNOWN, ROLE_OFFLINE
+
+from heartwire_firmware.sequencer import IDLE
+
+# Phases of the one operation that can be under way.
+WATCHING = 0
+APPROVAL = 1
+DRAINING = 2
+FENCING = 3
+PROMOTING = 4
+FAILED = 5
+PREPARING = 6
+PHASES = ("watching", "approval", "draining", "fencing", "promoting", "failed", "preparing")
+
+# Kinds of actions in Decisions.actions.
+FENCE = 1
+RELEASE = 2
+
+
+class Facts:
+    """What is so now, by node; filled by the supervisor before each step."""
+
+    def __init__(self):
+        self.enabled = [False] * NODE_COUNT
+        self.verdict = [0] * NODE_COUNT
+        self.age_ms = [0] * NODE_COUNT
+        self.sign_ms = [COUNT_MAX] * NODE_COUNT
+        self.beats = [0] * NODE_COUNT  # good heartbeats since boot
+        self.node_state = [0] * NODE_COUNT
+        self.flags = [0] * NODE_COUNT
+        self.node_epoch = [0] * NODE_COUNT
+        self.busy_s = [0] * NODE_COUNT
+        self.incarnation = [0] * NODE_COUNT
+        self.keyed = [False] * NODE_COUNT
+        self.text = [False] * NODE_COUNT
+        self.half_line = [False] * NODE_COUNT
+        self.altered = [False] * NODE_COUNT
+        self.power = [POWER_UNKNOWN] * NODE_COUNT
+        self.power_full = [False] * NODE_COUNT
+        self.fence = [IDLE] * NODE_COUNT
+        self.fence_ms = [0] * NODE_COUNT
+        self.proof_ms = [0] * NODE_COUNT
+        self.fence_reason = [0] * NODE_COUNT
+        self.intent_durable = [False] * NODE_COUNT
+        self.durable_epoch = 0
+        self.durable_holder = NO_NODE
+        self.durable_mode = MODE_OBSERVE
+
+
+class State:
+    """What the policy remembers. Durable fields are listed in durable.FIELDS."""
+
+    def __init__(self):
+        self.mode = MODE_OBSERVE
+        self.epoch = 0
+        self.holder = NO_NODE  # the durable holder; NO_NODE with an epoch above 0: proven that nobody holds it
+        self.active = NO_NODE  # who is entitled now
+        self.phase = WATCHING
+        self.target = NO_NODE
+        self.successor = NO_NODE
+        self.cause = 0
+        self.phase_ms = 0
+        self.held = 0  # the reason last journaled for not acting
+        self.held_node = NO_NODE
+        self.safe_mode = 0
+        self.store_empty = 0
+        self.two_running = 0
+        self.all_silent = 0
+        self.declared = NO_NODE
+        self.request_number = 0
+        self.approval_ms = 0
+        self.start_ms = 0  # since the board started, capped
+        self.seek_ms = 0  # since nobody is active, capped
+        self.grant_ms = 0
+        self.awaiting_running = 0
+        self.last_age_ms = 0  # age of the last holder when its fence fired or it was drained
+        self.active_incarnation = 0  # the one that holds the lease; a new one needs a new epoch
+        self.boots = 0
+        self.role = [ROLE_OFFLINE] * NODE_COUNT
+        self.quarantined = [0] * NODE_COUNT
+        self.locked = [0] * NODE_COUNT
+        self.sense_seen = [0] * NODE_COUNT
+        self.actions = [0] * NODE_COUNT
+        self.window_ms = [0] * NODE_COUNT
+        self.maintenance_ms = [0] * (NODE_COUNT + 1)  # the last one is the board's
+        self.grace_ms = [0] * NODE_COUNT
+        self.common_ms = [0] * NODE_COUNT
+        self.prepared = [0] * NODE_COUNT
+        self.good_ms = [0] * NODE_COUNT
+        self.denied = [0] * NODE_COUNT
+        self.fired_incarnation = [0] * NODE_COUNT
+        self.last_power = [POWER_UNKNOWN] * NODE_COUNT
+        self.last_verdict = [0] * NODE_COUNT
+        self.given_back = [0] * NODE_COUNT  # 1: a fence is on, 2: its release was journaled
+
+    def freeze(self) -> "tuple[object, ...]":
+        """Return the whole state as a tuple, to be compared, hashed and thawed."""
+        parts = []
+        for name in sorted(self.__dict__):
+            value = getattr(self, name)
+            parts.append(tuple(value) if isinstance(value, list) else value)
+        return tuple(parts)
+
+    def thaw(self, frozen: "tuple[object, ...]") -> None:
+        """Set the whole state from a frozen one."""
+        names = sorted(self.__dict__)
+        for index in range(len(names)):
+            value = frozen[index]
+            setattr(self, names[index], list(value) if isinstance(value, tuple) else value)
+
+
+class Decisions:
+    """What one step decided: records for the journal, actions for the sequencer, and whether to save the durable
+    state.
+    """
+
+    def __init__(self):
+        self.records: "list[tuple[int, int, int, int, int]]" = []
+        self.actions: "list[tuple[int, int]]" = []
+        self.persist = False
+
+    def clear(self) -> None:
+        """Forget the step before; allocates nothing when there was nothing."""
+        if self.records:
+            self.records.clear()
+        if self.actions:
+            self.actions.clear()
+        self.persist = False
+
+    def say(self, event: int, node: int = NO_NODE, reason: int = 0, a: int = 0, b: int = 0) -> None:
+        """Note a record for the journal."""
+        self.records.append((event, node, reason, a, b))
+
+    def act(self, kind: int, node: int) -> None:
+        """Note an action for the sequencer."""
+        self.actions.append((kind, node))

@@ -1,0 +1,153 @@
+"""Sequencer: carries out a fence step by step and says what was proven. It never decides to fence.
+
+Fire: mark the scratch register, then move the contact. Prove: every feed's sense, on until then, is off for
+off_stable_ms within off_timeout_ms; where the operator enabled it, the off time alone counts, as `assumed`. Unknown is
+never off, off already before the command proves nothing, a timeout is a failure. The contact stays until `release`, and
+hold_max_s at most. All of it runs here: the host may die at any moment.
+"""
+
+from heartwire_protocol import reasons
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON
+
+from heartwire_firmware.clock import add_capped
+
+IDLE = 0
+FIRED = 1
+PROVEN = 2
+ASSUMED = 3
+FAILED = 4
+NAMES = ("idle", "firing", "proven", "assumed", "failed")
+
+# Scratch register 0 (survives every reset but a power loss): magic, then a bit per node fenced, then a bit per node
+# whose sense was on and trusted when its fence fired. boot.py reads the same bits.
+MARK_REGISTER = 0
+MARK_MAGIC = 0x2A57F000
+MARK_MAGIC_MASK = 0x3FFFF000
+_TRUSTED_SHIFT = 4
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Sequencer:
+    """The fences of all nodes, on `relays`, `senses` (relays module) and `chip` (ports.Chip)."""
+
+    def __init__(self, relays, senses, chip):
+        self._relays = relays
+        self._senses = senses
+        self._chip = chip
+        self._mark = MARK_MAGIC
+        self._nodes: "Any" = None
+        self._board: "Any" = None
+        self.status = [IDLE] * NODE_COUNT
+        self.since_ms = [0] * NODE_COUNT
+        self.proof_ms = [0] * NODE_COUNT
+        self.reason = [reasons.NONE] * NODE_COUNT
+        self._off_ms = [0] * NODE_COUNT
+        self._trusted = [False] * NODE_COUNT
+
+    def configure(self, board, nodes) -> None:
+        """Take settings."""
+        self._board = board
+        self._nodes = nodes
+
+    def resume(self) -> int:
+        """Take up the fences that were marked before a reset; return their nodes as bits."""
+        mark = self._chip.scratch(MARK_REGISTER)
+        if mark & MARK_MAGIC_MASK != MARK_MAGIC:
+            self._chip.put_scratch(MARK_REGISTER, MARK_MAGIC)
+            return 0
+        resumed = 0
+        for node in range(NODE_COUNT):
+            if mark >> node & 1:
+                self._start(node, bool(mark >> _TRUSTED_SHIFT >> node & 1))
+                resumed |= 1 << node
+        return resumed
+
+    def fire(self, node: int, sense_seen: bool) -> None:
+        """Fence `node`; `sense_seen`: its sense was seen on while it was beating, so that its going off proves
+        something.
+        """
+        if self.status[node] != IDLE:
+            return
+        self._start(node, sense_seen and self._senses.power[node] == POWER_ON)
+        if not self._trusted[node]:
+            if self._senses.power[node] == POWER_OFF:
+                self.reason[node] = reasons.ALREADY_OFF
+            elif not sense_seen:
+                self.reason[node] = reasons.SENSE_UNSEEN
+
+    def _start(self, node: int, trusted: bool) -> None:
+        self._trusted[node] = trusted
+        self._mark |= 1 << node
+        if trusted:
+            self._mark |= 1 << _TRUSTED_SHIFT << node
+        self._chip.put_scratch(MARK_REGISTER, self._mark)
+        self._relays.cut(node)
+        self.status[node] = FIRED
+        self.since_ms[node] = 0
+        self.proof_ms[node] = 0
+        self._off_ms[node] = 0
+        self.reason[node] = reasons.STILL_ON
+
+    def release(self, node: int) -> None:
+        """Give `node` its power back and forget its fence."""
+        self._relays.restore(node)
+        self._mark &= ~(1 << node | 1 << _TRUSTED_SHIFT << node)
+        self._chip.put_scratch(MARK_REGISTER, self._mark)
+        self.status[node] = IDLE
+
+    def next_ms(self) -> int:
+        """Return the time until a fence could next change its status: no flash write may cover that moment."""
+        soonest = COUNT_MAX
+        for node in range(NODE_COUNT):
+            if self.status[node] == FIRED:
+                if self._senses.power[node] == POWER_OFF and self._trusted[node]:
+                    left = self._board.off_stable_ms - self._off_ms[node]
+                else:
+                    left = 0 if self._trusted[node] else COUNT_MAX
+                soonest = min(soonest, max(left, 0))
+        return soonest
+
+    def step(self, elapsed_ms: int) -> None:
+        """Let time pass and look at the senses."""
+        for node in range(NODE_COUNT):
+            status = self.status[node]
+            if status == IDLE:
+                continue
+            since = add_capped(self.since_ms[node], elapsed_ms, COUNT_MAX)
+            self.since_ms[node] = since
+            if self._senses.power[node] == POWER_OFF:
+                self._off_ms[node] = add_capped(self._off_ms[node], elapsed_ms, COUNT_MAX)
+            else:
+                self._off_ms[node] = 0
+            if status == FIRED:
+                self._prove(node, since)
+            elif status == PROVEN and self._senses.power[node] == POWER_ON:
+                # Power came back behind the open contact: a second feed, a bypass. What was proven is void.
+                self._fail(node, since, reasons.STILL_ON)
+            if since >= self._board.hold_max_s * 1000:
+                self.release(node)
+
+    def _prove(self, node: int, since: int) -> None:
+        settings = self._nodes[node]
+        if settings.off_proof == "assumed":
+            # A sense that is wired all the same may contradict; it may not replace the waiting.
+            if self._senses.power[node] == POWER_ON and since >= self._board.off_timeout_ms:
+                self._fail(node, since, reasons.STILL_ON)
+            elif since >= settings.assumed_off_ms:
+                self.status[node] = ASSUMED
+                self.proof_ms[node] = since
+            return
+        if not self._trusted[node]:
+            self._fail(node, since, self.reason[node])
+        elif self._off_ms[node] >= self._board.off_stable_ms:
+            self.status[node] = PROVEN
+            self.proof_ms[node] = since
+        elif since >= self._board.off_timeout_ms:
+            self._fail(node, since, reasons.STILL_ON)
+
+    def _fail(self, node: int, since: int, reason: int) -> None:
+        self.status[node] = FAILED
+        self.proof_ms[node] = since
+        self.reason[node] = reason

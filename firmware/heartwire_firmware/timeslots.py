@@ -1,0 +1,96 @@
+"""Time slots: when the board may stand still for a moment, so that neither a deadline nor a heartbeat is missed.
+
+A flash write stops the loop for tens of milliseconds, at worst FLASH_STALL_MS; handling a management message takes a
+few. Both wait until no node's deadline and no fence step can fall into that time, and if possible until no heartbeat is
+expected either: right after heartbeats came in. What waits too long goes ahead of expected heartbeats (the UART keeps
+one whole frame), never ahead of a deadline.
+"""
+
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE
+from heartwire_protocol.settings_rules import FLASH_STALL_MS
+
+from heartwire_firmware.clock import add_capped
+
+# A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
+USUAL_WRITE_MS = 110
+MANAGEMENT_MS = 30
+COLLECT_MS = 25
+# Patience with expected heartbeats.
+WRITE_PATIENCE_MS = 1500
+URGENT_PATIENCE_MS = 20
+COLLECT_EVERY_MS = 5000
+# After a failed write, the next try.
+RETRY_MS = 1000
+
+
+class TimeSlots:
+    """Looks at the stages of `board` (supervisor.Supervisor) for a quiet moment."""
+
+    def __init__(self, board):
+        self._board = board
+        self._interval_ms = 1000
+        self._dead_ms = 10000
+        self._waiting_ms = 0
+        self._since_collect_ms = 0
+        self._retry_ms = 0
+        self._arrival_ms = 0
+        self._deadline_ms = 0
+
+    def configure(self, settings) -> None:
+        """Take the board's settings."""
+        self._interval_ms = settings.interval_ms
+        self._dead_ms = settings.dead_ms
+
+    def step(self, elapsed_ms: int) -> None:
+        """Look ahead: time to the next expected heartbeat and to the next deadline."""
+        self._since_collect_ms = add_capped(self._since_collect_ms, elapsed_ms, COUNT_MAX)
+        self._waiting_ms = add_capped(self._waiting_ms, elapsed_ms, COUNT_MAX)
+        self._retry_ms = max(0, self._retry_ms - elapsed_ms)
+        arrival = COUNT_MAX
+        deadline = self._board.sequencer.next_ms()
+        for node in range(NODE_COUNT):
+            liveness = self._board.livenesses[node]
+            verdict = liveness.verdict
+            if verdict != VERDICT_GOOD and verdict != VERDICT_LATE:
+                continue
+            age = liveness.age_ms
+            # A heartbeat that is overdue may come at any moment, but waiting for it would mean never to write.
+            if age < self._interval_ms:
+                arrival = min(arrival, self._interval_ms - age)
+            deadline = min(deadline, self._dead_ms - age)
+        self._arrival_ms = arrival
+        self._deadline_ms = deadline
+
+    def is_quiet(self) -> bool:
+        """Tell whether one management message may be handled now."""
+        return self._deadline_ms > MANAGEMENT_MS
+
+    def may_write(self, urgent: bool) -> bool:
+        """Tell whether flash may be written now; ask once a pass while something waits."""
+        if self._retry_ms:
+            return False
+        patience = URGENT_PATIENCE_MS if urgent else WRITE_PATIENCE_MS
+        if self._deadline_ms <= FLASH_STALL_MS:
+            return False
+        return self._arrival_ms > USUAL_WRITE_MS or self._waiting_ms >= patience
+
+    def may_collect(self) -> bool:
+        """Tell whether garbage may be collected now; counts as done."""
+        self._waiting_ms = 0
+        if (
+            self._since_collect_ms < COLLECT_EVERY_MS
+            or self._deadline_ms <= COLLECT_MS
+            or self._arrival_ms <= COLLECT_MS
+        ):
+            return False
+        self._since_collect_ms = 0
+        return True
+
+    def wrote(self) -> None:
+        """Note that something was written."""
+        self._waiting_ms = 0
+        self._board.clock.forgive()
+
+    def failed(self) -> None:
+        """Note that flash could not be written: wait before the next try."""
+        self._retry_ms = RETRY_MS

@@ -1,0 +1,46 @@
+# Heartwire: build the hardware, wire the stages, run the loop. Whatever goes wrong ends in a restart, never in a
+# half-running guard.
+import machine
+import micropython
+
+SCRATCH = 0x4005800C
+BAD_BOOTS = SCRATCH + 4
+NOTE = SCRATCH + 8
+NOTE_REPL = 0x2A57E002
+# From the fourth start in a row that did not last a minute the board guards in safe mode; from here on it does not try
+# any more and gives the prompt, so that it can be repaired over USB. All relays then stand at their documented level.
+GIVE_UP = 8
+
+
+def guard():
+    from heartwire_firmware import hw_rp2, supervisor
+
+    hardware = hw_rp2.Hardware()
+    board = supervisor.Supervisor(hardware)
+    board.start()
+    if board.run() == supervisor.REPL:
+        hardware.chip.give_prompt()
+    hardware.chip.restart()
+
+
+def start():
+    if machine.mem32[NOTE] == NOTE_REPL:
+        machine.mem32[NOTE] = 0
+        machine.mem32[BAD_BOOTS] = 0
+    elif machine.mem32[BAD_BOOTS] < GIVE_UP:
+        try:
+            guard()
+        except Exception as error:
+            import sys
+
+            try:
+                with open("/crash.txt", "w") as file:
+                    sys.print_exception(error, file)
+            except OSError:
+                pass
+            sys.print_exception(error)
+        machine.reset()
+    micropython.kbd_intr(3)
+
+
+start()

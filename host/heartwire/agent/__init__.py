@@ -1,0 +1,1 @@
+"""The program on each watched server: sends heartbeats, holds the lease, starts and stops the services."""

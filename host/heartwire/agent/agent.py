@@ -1,0 +1,306 @@
+"""One agent: the stages joined and stepped, in this order: judge, watchdog, grants, services, heartbeat, status.
+
+The lease is judged before anything else, so that an agent that was paused or suspended finds out first that its lease
+is over. It never waits and never reads a clock but the one handed in; run.py waits for input and calls `step`. The
+board's words come in through `line`, everything else that touches the world is handed in as well.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from heartwire.agent import watchdog as dog
+from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report, Schedule
+from heartwire.agent.grants import GrantReader, Refusal
+from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish
+from heartwire.agent.line import Line
+from heartwire.agent.log import Log
+from heartwire.agent.services import NS_PER_S, Services
+from heartwire.agent.settings import AgentSettings
+from heartwire.agent.state import Disk
+from heartwire_protocol import codes, framing, messages
+from heartwire_protocol.auth import Signer
+
+STATUS_NS = NS_PER_S
+EPOCH_RETRY_NS = 5 * NS_PER_S
+# A status bit is best effort: the last heartbeats say "planned off" this often.
+FAREWELLS = 2
+
+Clock = Callable[[], int]
+
+
+def boottime_ns() -> int:
+    """Return CLOCK_BOOTTIME in ns."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@dataclass
+class Conditions:
+    """States that commands and probes set, and that the next heartbeats report."""
+
+    busy_until_ns: int = 0
+    crash_dump_until_ns: int = 0
+    planned_off: bool = False
+    degraded: str = ""  # why, or empty
+
+
+class Agent:
+    """Heartbeats, lease, services and watchdog of one node."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        *,
+        key: bytes | None,
+        lease: Lease,
+        line: Line,
+        services: Services,
+        watchdog: dog.Watchdog,
+        disk: Disk,
+        log: Log,
+        boot: str,
+        clock: Clock = boottime_ns,
+    ) -> None:
+        signer = Signer(key) if key else None
+        node = settings.node_number
+        self.settings = settings
+        self.lease = lease
+        self.line = line
+        self.services = services
+        self.watchdog = watchdog
+        self.disk = disk
+        self.conditions = Conditions()
+        self.incarnation = Incarnation()
+        self.schedule = Schedule(settings.interval_ms * NS_PER_MS, clock())
+        self.grants = GrantReader(node, signer)
+        self.peer_seen: bool | None = None
+        self.newest_grant_ns = 0
+        self.judged = lease.judge(clock())
+        self.farewells_left = FAREWELLS
+        self.epochs_refused = 0
+        self._log = log
+        self._boot = boot
+        self._clock = clock
+        self._builder = HeartbeatBuilder(node, signer)
+        self._decoder = framing.Decoder(messages.layout_of(messages.GRANT).length)
+        self._stop_timeout_ns = int(settings.stop_timeout_s * NS_PER_S)
+        self._interval_ns = settings.interval_ms * NS_PER_MS
+        self._next_status_ns = 0
+        self._next_epoch_ns = 0
+        self._stored_as: tuple[Any, ...] = ()
+        self._leaving = False
+        self._stop_at_exit = False
+        self._leave_by_ns = 0
+
+    def leave(self) -> None:
+        """Begin to end: stop the services if so configured, say farewell, then be `finished`."""
+        if not self._leaving:
+            self._leaving = True
+            self._stop_at_exit = self.settings.on_exit == "stop"
+            self._leave_by_ns = self._clock() + self._stop_timeout_ns
+            self._log.info("leaving", services="stop" if self._stop_at_exit else "leave")
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the farewell is said."""
+        return self._leaving and self.farewells_left <= 0
+
+    def next_ns(self, now_ns: int) -> int:
+        """Return when `step` must be called next even if nothing comes in."""
+        soonest = self.schedule.next_ns
+        if self.watchdog.armed:
+            soonest = min(soonest, now_ns + int(self.settings.watchdog_timeout_s * NS_PER_S) // 4)
+        if self.judged.left_ms:
+            soonest = min(soonest, self.lease.until_ns)
+        return max(now_ns, min(soonest, now_ns + NS_PER_S // 4))
+
+    def step(self) -> None:
+        """Do one round."""
+        now_ns = self._clock()
+        self._judge(now_ns)
+        self._guard(now_ns)
+        if self.line.ensure(now_ns):
+            self._decoder = framing.Decoder(messages.layout_of(messages.GRANT).length)
+        self._listen(now_ns)
+        now_ns = self._clock()
+        self._judge(now_ns)
+        self._keep_epoch(now_ns)
+        self._serve(now_ns)
+        if self.schedule.due(now_ns):
+            self._beat()
+        self._guard(self._clock())
+        self._tell(now_ns)
+
+    def _judge(self, now_ns: int) -> None:
+        before = self.judged
+        self.judged = self.lease.judge(now_ns)
+        if (before.wish, before.reason) != (self.judged.wish, self.judged.reason):
+            self._log.info(
+                "wish", wish=self.judged.wish.value, reason=self.judged.reason, role=self.role, epoch=self.lease.epoch
+            )
+
+    @property
+    def role(self) -> str:
+        """Return the name of the role that the board gave last; "none" before the first grant."""
+        return "none" if self.lease.role is None else codes.ROLES[self.lease.role]
+
+    @property
+    def wish(self) -> Judgement:
+        """Return what holds, with the wish to stop laid over it while the agent ends and shall stop the services."""
+        if self._stop_at_exit and self.judged.wish in (Wish.RUN, Wish.KEEP):
+            return self.judged._replace(wish=Wish.STOP, reason="agent_ends")
+        return self.judged
+
+    def _guard(self, now_ns: int) -> None:
+        if dog.may_feed(self.lease.judge(now_ns), self.services.suspect, now_ns, self._stop_timeout_ns):
+            self.watchdog.feed()
+            self._log.changed("watchdog", "fed")
+        elif self._log.changed("watchdog", "starving"):
+            self._log.error(
+                "watchdog_not_fed", reason="services are not verified stopped in time", armed=self.watchdog.armed
+            )
+
+    def _listen(self, now_ns: int) -> None:
+        data = self.line.read(now_ns)
+        at = 0
+        decoder = self._decoder
+        while at < len(data):
+            at = decoder.feed(data, at, len(data))
+            if decoder.ready:
+                self._take(decoder.message_type, decoder.payload[: decoder.length])
+
+    def _take(self, message_type: int, payload: memoryview) -> None:
+        grant = self.grants.read(message_type, payload, self.incarnation)
+        if isinstance(grant, Refusal):
+            if self._log.changed("refusal", grant):
+                self._log.warning("grant_dropped", reason=grant.value)
+            return
+        now_ns = self._clock()
+        verdict = self.lease.take(grant, now_ns)
+        if verdict is Verdict.LOWER_EPOCH:
+            self.epochs_refused += 1
+            if self._log.changed("refusal", verdict):
+                self._log.error("grant_refused", reason="lower_epoch", epoch=grant.epoch, seen=self.lease.epoch)
+            return
+        if verdict is Verdict.ACCEPTED:
+            self._log.changed("refusal", None)
+            self.newest_grant_ns = now_ns
+            self._judge(now_ns)
+
+    def _keep_epoch(self, now_ns: int) -> None:
+        if self.disk.durable_epoch >= self.lease.epoch:
+            self._next_epoch_ns = 0
+        elif now_ns >= self._next_epoch_ns:
+            self._next_epoch_ns = now_ns + EPOCH_RETRY_NS
+            self.disk.store_epoch(self.lease.epoch)
+        if self._log.changed("epoch_error", self.disk.epoch_error) and self.disk.epoch_error:
+            self._log.error("epoch_not_stored", problem=self.disk.epoch_error, directory=self.settings.state_directory)
+
+    def _may_start(self) -> str:
+        if self.disk.durable_epoch < self.lease.active_epoch:
+            return (
+                self.disk.epoch_error and f"the epoch could not be stored: {self.disk.epoch_error}"
+            ) or "storing the epoch"
+        return ""
+
+    def _serve(self, now_ns: int) -> None:
+        judged = self.wish
+        epoch = self.lease.active_epoch if judged.wish is Wish.RUN else self.lease.epoch
+        self.services.step(now_ns, judged, self.role, epoch, self._may_start, self.lease.until_ns)
+
+    def state(self, now_ns: int) -> int:
+        """Return the state that a heartbeat sent now reports."""
+        conditions = self.conditions
+        if self._leaving or conditions.planned_off:
+            return codes.STATE_PLANNED_OFF
+        if now_ns < conditions.crash_dump_until_ns:
+            return codes.STATE_CRASH_DUMP
+        if self.judged.wish is Wish.DRAIN:
+            return codes.STATE_DRAINING
+        if now_ns < conditions.busy_until_ns:
+            return codes.STATE_BUSY
+        if self.why_degraded():
+            return codes.STATE_DEGRADED
+        return codes.STATE_STARTING if self.services.starting else codes.STATE_HEALTHY
+
+    def why_degraded(self) -> str:
+        """Return what is wrong with this server; empty if nothing is."""
+        if self.services.failed:
+            return f"{self.services.failed} failed"
+        if self.disk.epoch_error:
+            return "epoch not stored"
+        return self.conditions.degraded
+
+    def _beat(self) -> None:
+        now_ns = self._clock()
+        if self._leaving and (not self._stop_at_exit or self.services.verified_stopped or now_ns >= self._leave_by_ns):
+            self.farewells_left -= 1
+        state = self.state(now_ns)
+        busy_until_ns = {
+            codes.STATE_BUSY: self.conditions.busy_until_ns,
+            codes.STATE_CRASH_DUMP: self.conditions.crash_dump_until_ns,
+        }.get(state, 0)
+        report = Report(
+            state=state,
+            running=self.services.running,
+            verified_stopped=self.services.verified_stopped,
+            watchdog_armed=self.watchdog.armed,
+            peer_seen=self.peer_seen,
+            epoch=self.lease.epoch,
+            busy_s=-(-max(0, busy_until_ns - now_ns) // NS_PER_S),
+        )
+        if self.incarnation.sequence >= codes.COUNT_MAX:
+            self.incarnation = Incarnation()
+            self.lease.restart()
+        sent_ns = self._clock()
+        sequence = self.incarnation.next_sequence(sent_ns)
+        frame = self._builder.build(self.incarnation, sequence, report)
+        self.line.write(frame, sent_ns)
+        self.schedule.sent(sent_ns)
+
+    def _tell(self, now_ns: int) -> None:
+        services = self.services
+        subject = (self.role, self.judged.wish, services.running, services.verified_stopped, self.disk.durable_epoch)
+        if now_ns < self._next_status_ns and subject == self._stored_as:
+            return
+        self._stored_as = subject
+        self._next_status_ns = now_ns + STATUS_NS
+        self.disk.store_status(self.status(now_ns))
+
+    def status(self, now_ns: int) -> dict[str, Any]:
+        """Return what the status file says. Times are ms ago, or ns of CLOCK_BOOTTIME where the name says ns."""
+        since_grant_ms = (now_ns - self.newest_grant_ns) // NS_PER_MS if self.newest_grant_ns else None
+        return {
+            "node": self.settings.node,
+            "boot_id": self._boot,
+            "time_ns": now_ns,
+            "incarnation": self.incarnation.number,
+            "sequence": self.incarnation.sequence,
+            "state": codes.STATES[self.state(now_ns)],
+            "degraded": self.why_degraded(),
+            "role": self.role,
+            "orders": [row[1] for row in messages.ORDERS if self.lease.orders & row[0]],
+            "wish": self.judged.wish.value,
+            "reason": self.judged.reason,
+            "entitled": self.judged.entitled,
+            "lease_left_ms": self.judged.left_ms,
+            "lease_until_ns": self.lease.until_ns,
+            "epoch": self.lease.epoch,
+            "epoch_durable": self.disk.durable_epoch,
+            "epoch_running": self.services.epoch,
+            "running": self.services.running,
+            "verified_stopped": self.services.verified_stopped,
+            "suspect": self.services.suspect,
+            "watchdog_armed": self.watchdog.armed,
+            "peer_seen": self.peer_seen,
+            "newest_grant_ms_ago": since_grant_ms,
+            "newest_event": self.grants.newest_event,
+            "port": self.line.path,
+            "port_problem": self.line.problem,
+            "frames_dropped": self.line.dropped_frames,
+            "grants_refused": {reason.value: count for reason, count in self.grants.refused.items() if count},
+            "epochs_refused": self.epochs_refused,
+            "beats_skipped": self.schedule.skipped,
+            "challenged": self.incarnation.challenge is not None,
+        }

@@ -1,0 +1,116 @@
+"""Commands as the agent sees them: start one, learn its result later, or kill it. Never waits.
+
+`Commands` is the seam that services.py and probes.py stand on; tests put a fake in its place. `ForkedCommands` talks
+to a runner process (runner.py), which has the time limits; as the runner itself may hang in starting a program from a
+broken disk, a result that is overdue is made up here.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from heartwire.agent.runner import GRACE_S, MESSAGE_MAX, fork_runner
+from heartwire.agent.settings import Command
+
+# How much later than its own limit a command's result may come before it counts as hung.
+OVERDUE_S = GRACE_S + 3.0
+
+
+class Result(NamedTuple):
+    """How a command ended: outcome is exit, signal, time_limit, killed, not_started, too_late or hung."""
+
+    number: int
+    outcome: str
+    code: int
+    seconds: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether it ended by itself, in time, with exit status 0."""
+        return self.outcome == "exit" and self.code == 0
+
+
+class Commands(Protocol):
+    """Start commands, and collect their results."""
+
+    def start(self, command: Command, environment: Mapping[str, str], not_after_ns: int = 0) -> int:
+        """Start a command unless it is later than `not_after_ns` (CLOCK_BOOTTIME, 0: always); return its number."""
+
+    def kill(self, number: int) -> None:
+        """End a command and its group; its result still comes."""
+
+    def results(self) -> list[Result]:
+        """Return what ended since the last call."""
+
+
+class ForkedCommands:
+    """Commands run by a forked runner. Build it before threads, locked memory and open ports."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._channel: socket.socket
+        self._channel, self._process = fork_runner(quiet)
+        self._numbers = 0
+        self._overdue: dict[int, float] = {}
+        self._early: list[Result] = []
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when a result is there."""
+        return self._channel.fileno()
+
+    def start(self, command: Command, environment: Mapping[str, str], not_after_ns: int = 0) -> int:
+        """Start a command; see Commands.start. A runner that takes nothing more gives the result `hung`."""
+        self._numbers += 1
+        self._overdue[self._numbers] = time.monotonic() + command.limit_s + OVERDUE_S
+        message = {
+            "do": "start",
+            "id": self._numbers,
+            "argv": list(command.argv),
+            "env": dict(environment),
+            "limit_s": command.limit_s,
+            "not_after_ns": not_after_ns,
+        }
+        if not self._send(message):
+            del self._overdue[self._numbers]
+            self._early.append(Result(self._numbers, "hung", 0, 0.0))
+        return self._numbers
+
+    def kill(self, number: int) -> None:
+        """End a command and its group; see Commands.kill."""
+        if number in self._overdue:
+            self._send({"do": "kill", "id": number})
+
+    def results(self) -> list[Result]:
+        """Return what ended since the last call, overdue ones as `hung`."""
+        found = self._early
+        self._early = []
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while data := self._channel.recv(MESSAGE_MAX):
+                message = json.loads(data)
+                if self._overdue.pop(message["id"], None) is not None:
+                    found.append(Result(message["id"], message["outcome"], message["code"], message["seconds"]))
+        now = time.monotonic()
+        for number, deadline in list(self._overdue.items()):
+            if now >= deadline:
+                del self._overdue[number]
+                found.append(Result(number, "hung", 0, 0.0))
+        return found
+
+    def close(self) -> None:
+        """End the runner, which kills what still runs; wait for it 500 ms at most."""
+        self._channel.close()
+        with contextlib.suppress(ChildProcessError):
+            for _ in range(50):
+                if os.waitpid(self._process, os.WNOHANG)[0]:
+                    return
+                time.sleep(0.01)
+
+    def _send(self, message: dict[str, object]) -> bool:
+        try:
+            self._channel.send(json.dumps(message).encode())
+        except OSError:
+            return False
+        return True

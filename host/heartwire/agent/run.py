@@ -1,0 +1,176 @@
+"""Run one agent: build its stages from the settings, wait for input, step, and end in good order on SIGTERM or SIGINT.
+
+One thread decides; a second one writes to the disk, a third one the log, and two forked processes start commands.
+Called by `heartwire agent run`.
+"""
+
+import contextlib
+import os
+import queue
+import select
+import signal
+import socket
+import sys
+import threading
+from typing import TextIO
+
+from heartwire.agent import state
+from heartwire.agent.agent import Agent, boottime_ns
+from heartwire.agent.errors import AgentError
+from heartwire.agent.hooks import ForkedCommands
+from heartwire.agent.lease import NS_PER_MS, Lease, Wish
+from heartwire.agent.line import Line
+from heartwire.agent.log import Log
+from heartwire.agent.services import Services
+from heartwire.agent.settings import AgentSettings, read_key
+from heartwire.agent.watchdog import KernelWatchdog, NoWatchdog, Watchdog
+
+FINISH_S = 1.0
+# Before a new agent stops anything because it has not heard the board: a few heartbeats, and a second to find the port.
+GRACE_NS = 1_000_000_000
+GRACE_INTERVALS = 3
+LOG_LINES_MAX = 1000
+
+
+class BackgroundStream:
+    """Write log lines from a thread: a full pipe or a broken journal costs lines, never heartbeats."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.lost = 0
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(maxsize=LOG_LINES_MAX)
+        self._thread = threading.Thread(target=self._work, name="heartwire-log", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> int:
+        """Queue `text`, or lose it if too much waits already."""
+        try:
+            self._lines.put_nowait(text)
+        except queue.Full:
+            self.lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing; the thread flushes."""
+
+    def finish(self, timeout_s: float) -> None:
+        """Wait for what is queued, at most `timeout_s`."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=timeout_s)
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while (text := self._lines.get()) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write(text)
+                self._stream.flush()
+
+
+def open_watchdog(settings: AgentSettings) -> Watchdog:
+    """Arm the configured watchdog. AgentError if it cannot be."""
+    if not settings.watchdog:
+        return NoWatchdog()
+    try:
+        return KernelWatchdog(settings.watchdog, int(settings.watchdog_timeout_s))
+    except OSError as error:
+        raise AgentError(
+            f"watchdog {settings.watchdog}: {error.strerror or error}",
+            'load its driver (softdog works everywhere), or set watchdog = ""',
+        ) from error
+
+
+def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
+    """Run until a signal ends it; return the exit status. AgentError if it cannot start."""
+    key = read_key(settings.key_file) if settings.key_file else None
+    lock = state.lock_directory(settings.state_directory)
+    epoch = state.read_epoch(settings.state_directory)
+    boot = state.boot_id()
+    former = state.read_resumption(settings.state_directory, settings.node, boot)
+    now_ns = boottime_ns()
+    # Time to hear the board first: it may be only watching, and then nothing may be stopped. Services that a former
+    # agent left behind under a lease have no such grace, only the rest of that lease.
+    grace_ns = GRACE_NS + GRACE_INTERVALS * settings.interval_ms * NS_PER_MS
+    under_lease = former.suspect and not former.advisory
+    until_ns = former.lease_until_ns if under_lease else now_ns + grace_ns
+    # Forked before threads, port and watchdog are there.
+    commands = ForkedCommands(quiet=False)
+    checks = ForkedCommands(quiet=True)
+    stream = BackgroundStream(stderr or sys.stderr)
+    log = Log(stream, settings.node)  # type: ignore[arg-type]
+    disk = state.Disk(settings.state_directory, epoch)
+    services = Services(settings.node, settings.hooks, commands, checks, log)
+    services.suspect = former.suspect
+    watchdog: Watchdog = NoWatchdog()
+    line = Line(settings.port, settings.baud, log)
+    try:
+        watchdog = open_watchdog(settings)
+        disk.start()
+        agent = Agent(
+            settings,
+            key=key,
+            lease=Lease(settings.on_board_loss, epoch, until_ns, now_ns),
+            line=line,
+            services=services,
+            watchdog=watchdog,
+            disk=disk,
+            log=log,
+            boot=boot,
+        )
+        if key is None:
+            log.warning("no_key", effect="anybody on the line can speak for the board")
+        log.info("started", port=settings.port, epoch=epoch, incarnation=agent.incarnation.number, pid=os.getpid())
+        loop(agent, commands, checks)
+        log.info("ended", sequence=agent.incarnation.sequence)
+        judged = agent.lease.judge(boottime_ns())
+        # What may run without a lease stays under the watchdog: it resets the server unless a new agent comes in time.
+        harmless = (
+            not services.suspect or judged.wish in (Wish.ADVISORY, Wish.KEEP) or settings.on_board_loss.value == "hold"
+        )
+        watchdog.close(disarm=harmless)
+    finally:
+        watchdog.close(disarm=False)
+        line.close()
+        checks.close()
+        commands.close()
+        disk.finish(FINISH_S)
+        stream.finish(FINISH_S)
+        os.close(lock)
+    return 0
+
+
+def loop(agent: Agent, commands: ForkedCommands, checks: ForkedCommands) -> None:
+    """Wait and step until the agent has said farewell."""
+    wake_read, wake_write = socket.socketpair()
+    wake_read.setblocking(False)
+    wake_write.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: agent.leave()) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
+    poller = select.poll()
+    for source in (wake_read.fileno(), commands.fileno(), checks.fileno()):
+        poller.register(source, select.POLLIN)
+    watched = -1
+    try:
+        while not agent.finished:
+            agent.step()
+            descriptor = agent.line.port.fileno() if agent.line.port else -1
+            if descriptor != watched:
+                if watched >= 0:
+                    with contextlib.suppress(KeyError, OSError):
+                        poller.unregister(watched)
+                if descriptor >= 0:
+                    poller.register(descriptor, select.POLLIN)
+                watched = descriptor
+            now_ns = boottime_ns()
+            wait_ms = max(0, -(-(agent.next_ns(now_ns) - now_ns) // NS_PER_MS))
+            for ready, events in poller.poll(wait_ms):
+                if ready == wake_read.fileno():
+                    wake_read.recv(4096)
+                elif ready == watched and events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                    agent.line.hung_up(boottime_ns())
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        wake_read.close()
+        wake_write.close()

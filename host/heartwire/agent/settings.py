@@ -1,0 +1,228 @@
+"""Settings of the agent: one table of names, limits and defaults; read from TOML or from the command line.
+
+Unknown names are errors, every error names its path, the rule and the limit, and a key file that others may read is
+refused. Nothing here opens a port or starts anything. Called by the CLI and by `agent install`.
+"""
+
+import os
+import shlex
+import stat
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from heartwire.agent.errors import SettingsError
+from heartwire.agent.lease import Loss
+from heartwire_protocol import codes
+from heartwire_protocol.auth import KEY_LENGTH
+
+SYSTEM_STATE = Path("/var/lib/heartwire")
+BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800)
+# name: (lowest, highest)
+LIMITS: dict[str, tuple[float, float]] = {
+    "interval_ms": (50, 60_000),
+    "stop_timeout_s": (0.1, 3600),
+    "watchdog_timeout_s": (1, 3600),
+    "check_interval_s": (0.05, 600),
+    "retry_s": (0.05, 3600),
+}
+LIMIT_S = (0.05, 86_400.0)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run: argument list, never a shell, and how long it may take."""
+
+    argv: tuple[str, ...]
+    limit_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class HookSettings:
+    """What starts, stops and checks the services; each may be missing."""
+
+    on_active: Command | None = None
+    on_standby: Command | None = None
+    on_drain: Command | None = None
+    check: Command | None = None
+    check_interval_s: float = 2.0
+    retry_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """All settings of one agent. See share/agent.example.toml for a sentence on each."""
+
+    node: str
+    port: str
+    baud: int = 115_200
+    key_file: Path | None = None
+    interval_ms: int = 1000
+    on_board_loss: Loss = Loss.HOLD
+    on_exit: str = "leave"
+    stop_timeout_s: float = 20.0
+    state_directory: Path = field(default_factory=Path)
+    watchdog: str = ""
+    watchdog_timeout_s: float = 10.0
+    hooks: HookSettings = HookSettings()
+
+    @property
+    def node_number(self) -> int:
+        """Return the node's number on the wire."""
+        return codes.NODES.index(self.node)
+
+
+def default_state_directory(node: str) -> Path:
+    """Return where an agent of `node` keeps its state unless told otherwise."""
+    if os.geteuid() == 0:
+        return SYSTEM_STATE / node
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "heartwire" / node
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a TOML file. SettingsError if it cannot be read or is not TOML."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}", "give a readable file with --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}", "correct the file at the place named") from error
+
+
+def settings_from(values: dict[str, Any]) -> AgentSettings:
+    """Check `values` (as TOML gives them) and return the settings. SettingsError names path, rule and limit."""
+    known = {item.name for item in fields(AgentSettings)}
+    _refuse_unknown(values, known, "")
+    node = values.get("node")
+    if node not in codes.NODES:
+        raise SettingsError(f"node: must be one of {', '.join(codes.NODES)}", "set node, or give --node")
+    port = values.get("port")
+    if not isinstance(port, str) or not port:
+        raise SettingsError("port: must be a serial device or socket://host:port", "set port, or give --port")
+    ready: dict[str, Any] = {"node": node, "port": port}
+    for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s"):
+        if name in values:
+            ready[name] = _number(values[name], name, LIMITS[name], whole=name == "interval_ms")
+    if "baud" in values:
+        ready["baud"] = _choice(values["baud"], "baud", BAUD_RATES)
+    if "on_exit" in values:
+        ready["on_exit"] = _choice(values["on_exit"], "on_exit", ("leave", "stop"))
+    if "on_board_loss" in values:
+        ready["on_board_loss"] = Loss(_choice(values["on_board_loss"], "on_board_loss", ("hold", "stop")))
+    if "watchdog" in values:
+        ready["watchdog"] = _text(values["watchdog"], "watchdog")
+    if values.get("key_file"):
+        ready["key_file"] = Path(_text(values["key_file"], "key_file"))
+    directory = values.get("state_directory")
+    ready["state_directory"] = Path(_text(directory, "state_directory")) if directory else default_state_directory(node)
+    ready["hooks"] = _hooks(values.get("hooks", {}))
+    settings = AgentSettings(**ready)
+    if settings.watchdog and not (settings.hooks.check or settings.hooks.on_standby):
+        raise SettingsError(
+            "watchdog: needs hooks.check or hooks.on_standby, else stopped services could not be verified",
+            "add a check command that exits with 0 while the services run",
+        )
+    return settings
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key in `path`: 64 hexadecimal digits, or 32 raw bytes. SettingsError if others may read it."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno())
+            data = file.read(200)
+    except OSError as error:
+        raise SettingsError(f"key_file: {path}: {error.strerror}", "create it with `heartwire key new`") from error
+    if stat.S_IMODE(mode.st_mode) & 0o077:
+        raise SettingsError(
+            f"key_file: {path} may be read by others (mode {stat.S_IMODE(mode.st_mode):04o}, must be 0600)",
+            f"chmod 0600 {shlex.quote(str(path))}, and make a new key if others had access",
+        )
+    if mode.st_uid not in (0, os.geteuid()):
+        raise SettingsError(f"key_file: {path} belongs to another user", "chown it to the user of the agent")
+    if len(data) == KEY_LENGTH:
+        return data
+    try:
+        key = bytes.fromhex(data.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_LENGTH:
+        # Neither `from error` nor the data: a traceback must not show a piece of a key.
+        raise SettingsError(f"key_file: {path} must hold 64 hexadecimal digits", "create it with `heartwire key new`")
+    return key
+
+
+def with_flags(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` with the flags that were given (not None) laid over them; hook flags are shell-like words."""
+    result = dict(values)
+    hooks = dict(result.get("hooks", {}))
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if name in {item.name for item in fields(HookSettings)}:
+            hooks[name] = shlex.split(value) if isinstance(value, str) else value
+        else:
+            result[name] = str(value) if isinstance(value, Path) else value
+    if hooks:
+        result["hooks"] = hooks
+    return result
+
+
+def _hooks(values: Any) -> HookSettings:
+    if not isinstance(values, dict):
+        raise SettingsError("hooks: must be a table", "write [hooks]")
+    _refuse_unknown(values, {item.name for item in fields(HookSettings)}, "hooks.")
+    ready: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"hooks.{name}"
+        if name in LIMITS:
+            ready[name] = _number(value, path, LIMITS[name])
+        else:
+            ready[name] = command(value, path, 5.0 if name == "check" else 60.0)
+    return HookSettings(**ready)
+
+
+def command(value: Any, path: str, limit_s: float) -> Command:
+    """Return the command given as a list of words, or as {command = [...], limit_s = ...}."""
+    if isinstance(value, dict):
+        _refuse_unknown(value, {"command", "limit_s"}, f"{path}.")
+        if "limit_s" in value:
+            limit_s = _number(value["limit_s"], f"{path}.limit_s", LIMIT_S)
+        value = value.get("command")
+        path = f"{path}.command"
+    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value) or not value[0]:
+        raise SettingsError(
+            f"{path}: must be a list of words, the program first", 'write ["/path/program", "argument"]'
+        )
+    return Command(tuple(value), limit_s)
+
+
+def _refuse_unknown(values: dict[str, Any], known: set[str], prefix: str) -> None:
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{prefix}{name}: unknown setting", f"known are: {', '.join(sorted(known))}")
+
+
+def _number(value: Any, path: str, limits: tuple[float, float], whole: bool = False) -> Any:
+    right = isinstance(value, int) if whole else isinstance(value, int | float)
+    if isinstance(value, bool) or not right or not limits[0] <= value <= limits[1]:
+        kind = "a whole number" if whole else "a number"
+        raise SettingsError(
+            f"{path}: must be {kind} from {limits[0]:g} to {limits[1]:g}, not {value!r}", f"correct {path}"
+        )
+    return value
+
+
+def _choice(value: Any, path: str, choices: tuple[Any, ...]) -> Any:
+    if isinstance(value, bool) or value not in choices:
+        raise SettingsError(f"{path}: must be one of {', '.join(map(str, choices))}", f"correct {path}")
+    return value
+
+
+def _text(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{path}: must be text", f"correct {path}")
+    return value
