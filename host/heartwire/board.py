@@ -140,7 +140,7 @@ class Board:
 
     def maintenance(self, node: str | None, seconds: int) -> dict[str, Any]:
         """Put `node`, or with None the whole board, into maintenance for `seconds`; 0 ends it. Raises Refused."""
-        return self.link.request("maintenance", node=node or "none", seconds=seconds).body
+        return self.link.request("maintenance", node=node, seconds=seconds).body
 
     def approve(self, request: int) -> dict[str, Any]:
         """Let the asked action happen; the board judges its evidence again first. Raises Refused."""

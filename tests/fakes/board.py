@@ -17,6 +17,7 @@ from typing import Any
 
 from heartwire.errors import Unplugged
 from heartwire_protocol import auth, codes, framing, messages, operations, records, settings, settings_rules
+from heartwire_protocol.version import TABLE_HASH
 
 BOARD_ID = bytes.fromhex("E66118604B5C4A2A")
 MAX_PAYLOAD = messages.JSON_MAX + 16
@@ -51,7 +52,7 @@ class FakeBoard:
 
     def __init__(self) -> None:
         self.version = messages.PROTOCOL_VERSION
-        self.tables = b"\0\0\0\0"
+        self.tables = TABLE_HASH
         self.boot = 3
         self.keys: dict[int, str] = {}
         self.script: dict[str, Answer] = {"status": self._status}

@@ -49,7 +49,7 @@ def operations(board: FakeBoard) -> list[str]:
         (["readopt", "a", "--yes"], {"op": "readopt", "node": "a"}),
         (["declare", "b", "--yes"], {"op": "declare", "node": "b"}),
         (["maintenance", "a", "30m"], {"op": "maintenance", "node": "a", "seconds": 1800}),
-        (["maintenance", "board", "1h30m"], {"op": "maintenance", "node": "none", "seconds": 5400}),
+        (["maintenance", "board", "1h30m"], {"op": "maintenance", "node": None, "seconds": 5400}),
         (["maintenance", "b", "off"], {"op": "maintenance", "node": "b", "seconds": 0}),
         (["mode", "observe", "--yes"], {"op": "mode", "mode": "observe"}),
         (["restart", "--yes"], {"op": "restart"}),
@@ -124,12 +124,15 @@ def test_ctrl_c_while_a_fence_is_under_way_says_that_it_may_have_happened(
 
 def test_a_refusal_says_why_and_exits_with_9(board: FakeBoard, run: Run) -> None:
     board.script["fence"] = {
-        "error": "refused", "say": "no other powered node fit to be active would remain", "reason": "last_powered",
+        "error": "refused", "say": "the board's rules forbid it; reason says why", "next": "see heartwire status",
+        "reason": "last_powered", "because": "no other powered node fit to be active would remain",
     }  # fmt: skip
     result = run("fence", "a", "--yes")
     assert result.code == 9
-    assert "would remain" in result.err
-    assert "next:" in result.err
+    assert result.err.splitlines()[-2:] == [
+        "error: fence: refused: no other powered node fit to be active would remain",
+        "next:  see heartwire status",
+    ]
 
 
 @pytest.mark.parametrize(

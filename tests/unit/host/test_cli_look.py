@@ -429,7 +429,7 @@ import sys
 from heartwire.cli.main import main
 main(["--version"]), main(["--help"])
 slow = ("rich", "serial", "heartwire.board", "heartwire.cli.status", "tomllib", "json")
-sys.exit(", ".join(name for name in slow if name in sys.modules))
+sys.exit(", ".join(name for name in slow if name in sys.modules) or 0)
 """
     environment = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
