@@ -151,6 +151,11 @@ class NodeStatus(Answer):
         return {**super().as_json(), "flags": [name for bit, name, _ in messages.FLAGS if self.flags & bit]}
 
     @property
+    def was_heard(self) -> bool:
+        """Whether it has given a good heartbeat since the board started, so that `age_ms` means something."""
+        return self.age_ms is not None and self.verdict != "unheard"
+
+    @property
     def label(self) -> str:
         """The node with its server's name: "a (alpha)"."""
         return f"{self.node} ({self.name})" if self.name and self.name != self.node else self.node

@@ -130,7 +130,7 @@ def _second_line(status: Status) -> Line:
 
 
 def _row(node: NodeStatus) -> list[Cell]:
-    heard = "never" if node.age_ms is None or node.verdict == "unheard" else span_words(node.age_ms / 1000)
+    heard = span_words((node.age_ms or 0) / 1000) if node.was_heard else "never"
     lease = span_words(node.lease_ms / 1000) if node.lease_ms else "-"
     return [
         (f"{node.node} {node.name}".rstrip(), "bold"),

@@ -51,13 +51,14 @@ def test_a_welcome_of_another_length_is_a_version_mismatch_too() -> None:
 
 def test_other_tables_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("heartwire.link.TABLE_HASH", b"\1\2\3\4")
-    link = connect(FakeBoard())
-    assert "00000000" in link.limited
+    board = FakeBoard()
+    board.tables = b"\5\6\7\x08"
+    link = connect(board)
+    assert "05060708" in link.limited
     assert "01020304" in link.limited
 
 
-def test_same_tables_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heartwire.link.TABLE_HASH", b"\0\0\0\0")
+def test_same_tables_are_no_warning() -> None:
     assert connect(FakeBoard()).limited == ""
 
 
