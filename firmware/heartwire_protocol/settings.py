@@ -23,7 +23,7 @@ LENGTH_MAX = 4096  # bytes of the whole text: one flash block
 
 # (name, kind, minimum, maximum, default, sentence); for a choice, minimum holds the choices. board.bench lowers a
 # minimum to the fifth part of it, for benches, tests and the demo; the rules between settings hold all the same.
-BOARD = (
+BOARD: "Any" = (
     ("name", TEXT, 0, TEXT_MAX, "heartwire", "name of this board in logs and notifications"),
     ("bench", BOOL, 0, 1, 0, "allow timings too short for real servers; shown in every status"),
     ("interval_ms", INT, 200, 10000, 1000, "time between two heartbeats of a node"),
@@ -51,14 +51,21 @@ BOARD = (
     ("watchdog_ms", INT, 2000, 8300, 8000, "hardware watchdog of the board (RP2040: at most 8388 ms)"),
     ("press_ms", INT, 100, 2000, 500, "how long a pulse on a front-panel header lasts"),
     ("button_hold_ms", INT, 5000, 15000, 6000, "how long a power button is held to switch a node off"),
-    ("rung_ms", INT, 5000, 3600000, 120000, "how long one step of a recovery is given before the next; doubles each time"),
+    (
+        "rung_ms",
+        INT,
+        5000,
+        3600000,
+        120000,
+        "how long one step of a recovery is given before the next; doubles each time",
+    ),
     ("transfer", BOOL, 0, 1, 0, "a latching transfer relay with position contacts is wired"),
     ("update_max_s", INT, 60, 3600, 900, "longest lease that stop nodes get for an update of the board"),
     ("view_key", KEY, 0, 0, "", "needed to read over the host link"),
     ("operate_key", KEY, 0, 0, "", "needed to switch, fence and approve"),
     ("configure_key", KEY, 0, 0, "", "needed to configure, arm, update and get the prompt"),
 )
-NODE = (
+NODE: "Any" = (
     ("enabled", BOOL, 0, 1, 0, "this node exists"),
     ("name", TEXT, 0, TEXT_MAX, "", "the server's name in logs and notifications"),
     ("profile", CHOICE, ("frames", "text"), 0, "frames", "what its line speaks; text: any line is a sign of life"),
@@ -97,7 +104,14 @@ NODE = (
     ),
     ("quarantine", CHOICE, ("person", "clean_start"), 0, "person", "what ends its quarantine after a fence"),
     ("serve_alone", BOOL, 0, 1, 0, "it may be active although quarantined, if no other node is left"),
-    ("second_sign", CHOICE, ("none", "peer", "power", "line", "any"), 0, "none", "what must agree that it is gone before it is fenced"),
+    (
+        "second_sign",
+        CHOICE,
+        ("none", "peer", "power", "line", "any"),
+        0,
+        "none",
+        "what must agree that it is gone before it is fenced",
+    ),
     ("may_fence", BOOL, 0, 1, 0, "its line may ask to fence another node"),
     ("busy_max_s", INT, 0, 86400, 1800, "how long busy or crash_dump puts off an action at most"),
 )

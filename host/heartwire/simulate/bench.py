@@ -82,7 +82,7 @@ class Bench:
             self.happened.append((self.ms, event, node, reason, a, b))
             return int(append(event, node, reason, a, b))
 
-        self.board.journal.append = remember
+        self.board.journal.append = remember  # type: ignore[method-assign]
         self.board_on = True
         self.board.start()
 
@@ -189,7 +189,7 @@ class Bench:
 
     def journal(self) -> list[dict[str, int]]:
         """Return all durable records."""
-        found = []
+        found: list[dict[str, int]] = []
         record = bytearray(records.LENGTH)
         after = 0
         while True:

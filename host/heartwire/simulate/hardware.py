@@ -100,8 +100,8 @@ class FakePins(ports.Pins):
 class FakeFiles(ports.Files):
     """A flat file system whose contents outlive a power cut; a write is whole or has not happened.
 
-    `cut_at`: the n-th write from now raises PowerCut; `cut_after` decides whether it still happens. `full` and `torn` make writes
-    fail, torn ones after half of an append has landed (a file system without whole writes).
+    `cut_at`: the n-th write from now raises PowerCut; `cut_after` decides whether it still happens. `full` and `torn`
+    make writes fail, torn ones after half of an append has landed (a file system without whole writes).
     """
 
     def __init__(self, contents: dict[str, bytes] | None = None) -> None:

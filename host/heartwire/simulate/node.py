@@ -1,10 +1,12 @@
-"""A node as the board sees it: beats on its line, answers challenges, obeys grants. The smallest right agent, in virtual time.
+"""A node as the board sees it: beats on its line, answers challenges, obeys grants. The smallest right agent.
 
 Not the product's agent (heartwire.agent): a second reading of PROTOCOL.md, so that both must agree with the board. It
 also models what a server does without its agent: services of a frozen server go on, its kernel watchdog bites.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from heartwire_protocol import auth, codes, framing, messages
 
@@ -35,7 +37,7 @@ class FakeNode:
         self.on_board_loss = "hold"
         self.self_fence_ms = 60000
         self.challenge: bytes | None = None
-        self.grants: list[dict[str, int]] = []
+        self.grants: list[dict[str, Any]] = []
         self.decoder = framing.Decoder(64)
         self.next_beat_ms = 0
         self.interval_ms = 1000
@@ -101,7 +103,7 @@ class FakeNode:
             if self.decoder.ready and self.decoder.message_type == messages.GRANT:
                 self._take(GRANT.unpack(bytes(self.decoder.payload[: self.decoder.length])))
 
-    def _take(self, grant: dict[str, int]) -> None:
+    def _take(self, grant: dict[str, Any]) -> None:
         if grant["answers"] != self.sequence & 0xFFFF:
             return
         answered = self.incarnation.to_bytes(4, "little") + self.sequence.to_bytes(4, "little")
@@ -114,7 +116,7 @@ class FakeNode:
             gives = grant["lease_ms"] and not grant["orders"] & (messages.ORDER_DRAIN | messages.ORDER_REVOKE)
             if gives and grant["epoch"] <= self.epoch:
                 return
-        self.challenge = bytes(grant["challenge"])  # type: ignore[call-overload]
+        self.challenge = bytes(grant["challenge"])
         self.grants = [*self.grants[-20:], grant]
         self.orders = grant["orders"]
         self.lease_ms = grant["lease_ms"]
