@@ -108,10 +108,8 @@ def boot_grace(settings, state, facts, node: int) -> bool:
 
 def heard_half(settings, state, facts, node: int) -> bool:
     """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node."""
-    return (
-        (facts.half_line[node]
-        and facts.age_ms[node] < settings.board.dead_ms)
-        or (facts.sign_ms[node] < settings.board.late_ms)
+    return (facts.half_line[node] and facts.age_ms[node] < settings.board.dead_ms) or (
+        facts.sign_ms[node] < settings.board.late_ms
     )
 
 

@@ -10,8 +10,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from heartwire.errors import ProtocolMismatch
 from heartwire_protocol import messages
+
+from heartwire.errors import ProtocolMismatch
 
 EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,4 +1,5 @@
-"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power supplies on its relays.
+"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power supplies on its
+relays.
 
 Used by unit, scenario and power-cut tests. One step is one millisecond; nothing sleeps.
 """

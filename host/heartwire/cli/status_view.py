@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from heartwire_protocol import messages
+
 from heartwire import journal
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli.output import Cell, Line, Part, Sheet, line
 from heartwire.times import span_words
-from heartwire_protocol import messages
 
 ROLE_STYLES = {"active": "bold green", "standby": "cyan", "quarantined": "bold yellow", "offline": "dim"}
 VERDICT_STYLES = {"good": "green", "late": "bold yellow", "dead": "bold red", "unheard": "dim"}
@@ -54,6 +55,7 @@ def phase_words(status: Status, names: journal.Names) -> str:
     then = f", then {successor}" if successor else ""
     return {
         "watching": "watching",
+        "preparing": f"about to fence {target}{then}",
         "draining": f"waits for {target} to stop its services{then}",
         "fencing": f"fencing {target}{then}",
         "promoting": f"making {successor or target} active",

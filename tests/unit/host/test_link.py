@@ -1,7 +1,6 @@
 """The host link against a fake board in memory: sessions, signatures, garbage, silence, retries."""
 
 import pytest
-
 from heartwire.errors import (
     BadConfig,
     NoAnswer,
@@ -15,6 +14,7 @@ from heartwire.errors import (
 from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire_protocol import events, framing, messages
+
 from tests.fakes.board import BOARD_ID, FakeBoard, MemoryChannel
 
 VIEW, OPERATE, CONFIGURE = "11" * 32, "22" * 32, "33" * 32
