@@ -295,6 +295,10 @@ def _checked(op: str, reply: Reply) -> Reply:
         words = f"{op}: refused: {reply.body.get('because') or reason_words(reason)}"
     next_step = reply.body.get("next")
     if code == "not_allowed":
+        if not reason:
+            row = operations.operation_row(op)
+            wanted = codes.RIGHTS[row[2]] if row else "right"
+            words, next_step = f"{op}: the board wants the {wanted} key", None
         raise NotAllowed(words, next_step)
     if code == "bad_mac":
         raise NotAllowed(

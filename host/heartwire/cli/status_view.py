@@ -139,7 +139,10 @@ def _row(node: NodeStatus) -> list[Cell]:
         (node.role, ROLE_STYLES.get(node.role, "")),
         (node.verdict, VERDICT_STYLES.get(node.verdict, "")),
         (heard, VERDICT_STYLES.get(node.verdict, "")),
-        ((node.state or "-").replace("_", " "), "yellow" if node.state in SPECIAL_STATES else ""),
+        (
+            (node.state if node.was_heard else "").replace("_", " ") or "-",
+            "yellow" if node.state in SPECIAL_STATES else "",
+        ),
         (lease, "green" if node.lease_ms else "dim"),
         (node.power, POWER_STYLES.get(node.power, "")),
         ("cut", "bold red") if node.relay else ("-", "dim"),

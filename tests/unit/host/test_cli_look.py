@@ -449,6 +449,18 @@ def test_unknown_command_suggests(run: Run) -> None:
     assert "Did you mean 'status'?" in result.err
 
 
+def test_a_command_whose_extra_is_not_installed_says_which(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="littlefs")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    result = run("status")
+    assert result.code == 2
+    assert "status needs littlefs, which is not installed" in result.err
+
+
 def test_roles_and_verdicts_of_the_contract_all_have_a_style() -> None:
     assert set(status_view.ROLE_STYLES) == set(codes.ROLES)
     assert set(status_view.VERDICT_STYLES) == set(codes.VERDICTS)

@@ -138,7 +138,7 @@ def test_the_template_is_a_good_config_that_changes_nothing() -> None:
     text = config_template.template()
     assert not problems(text)
     assert config.parse(text).settings.text() == ""
-    golden.check("host/template.toml", text)
+    golden.check("../../host/heartwire/share/heartwire.example.toml", text)
 
 
 def test_the_template_with_every_line_live_stands_at_the_defaults() -> None:

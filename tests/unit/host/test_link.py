@@ -95,6 +95,26 @@ def test_garbage_before_and_between_frames_costs_only_itself(chunk: int) -> None
     assert sum(link.drops.values()) > 0
 
 
+def test_a_flood_of_noise_and_mutated_frames_is_counted_and_survived() -> None:
+    import random
+
+    chance = random.Random(1)
+    board = FakeBoard()
+    channel = MemoryChannel(board)
+    link = Link(channel)
+    link.hello()
+    good = framing.encode(messages.RESPONSE, messages.layout_of(messages.RESPONSE).pack(number=1, body=b'{"x":1}' * 9))
+    flood = bytearray(chance.randbytes(50_000))
+    for _ in range(500):
+        mutated = bytearray(good)
+        mutated[chance.randrange(1, len(mutated) - 1)] ^= 1 << chance.randrange(8)
+        flood += mutated
+    channel.waiting = bytes(flood)
+    assert link.request("status").body["name"] == "rack-1"
+    assert sum(link.drops.values()) >= 500
+    assert len(link._noise) <= 512
+
+
 def test_a_frame_damaged_on_the_way_is_asked_for_again() -> None:
     board = FakeBoard()
     channel = MemoryChannel(board)
