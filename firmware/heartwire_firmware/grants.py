@@ -65,7 +65,9 @@ class Grants:
         return orders
 
     def has_changed(self, node: int) -> bool:
-        """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next heartbeat."""
+        """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next
+        heartbeat.
+        """
         told = self._orders(node) | self._state.role[node] << 4 | (1 << 6 if self.is_entitled(node) else 0)
         if told == self._told[node] and self._state.epoch == self._told_epoch:
             return False

@@ -10,8 +10,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from heartwire.errors import ProtocolMismatch
 from heartwire_protocol import messages
+
+from heartwire.errors import ProtocolMismatch
 
 EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -101,7 +102,7 @@ class Status(Answer):
     free: int = doc("free heap in bytes", 0)
     loop_ms: int = doc("worst pass of the board's loop in ms", 0)
     key: bool = doc("the key switch on the board is on", False)
-    wall: list[int] | None = doc("[days since 1970, ms of the day] UTC; null until a host sets it", None)  # noqa: RUF009
+    wall: list[int] | None = doc("the board's time, UTC, ISO 8601; null until a host sets it", None)  # noqa: RUF009
     alarm: bool = doc("the alarm contact is in alarm", False)
 
     def as_json(self) -> dict[str, Any]:

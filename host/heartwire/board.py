@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from heartwire_protocol import codes
+from heartwire_protocol.settings import Settings
+
 from heartwire import keys as key_files
 from heartwire import settings_transfer, transport
 from heartwire.answers import EPOCH_DAY, LogPage, NodeStatus, Status
@@ -21,8 +24,6 @@ from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Re
 from heartwire.journal import Entry
 from heartwire.keys import Keys
 from heartwire.link import DEFAULT_TIMEOUT_S, RETRIES, Link
-from heartwire_protocol import codes
-from heartwire_protocol.settings import Settings
 
 # Records asked for at a time; the contract allows 16.
 PAGE = 16

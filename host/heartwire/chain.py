@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from heartwire import journal
 from heartwire_protocol import records
+
+from heartwire import journal
 
 ROTATED = "rotated"
 LOST = "lost"

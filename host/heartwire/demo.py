@@ -1,7 +1,7 @@
 """The demo: a failover on a virtual rack, told step by step, and judged at the end.
 
-Nothing is staged: the real firmware, the real agents and the real host link do what they do, and the story waits for it. Every
-expectation that fails makes the verdict "wrong". Called by `heartwire demo`, which chooses how it is shown.
+Nothing is staged: the real firmware, the real agents and the real host link do what they do, and the story waits for
+it. Every expectation that fails makes the verdict "wrong". Called by `heartwire demo`, which chooses how it is shown.
 """
 
 from __future__ import annotations
@@ -81,12 +81,16 @@ class Demo:
             self._wait(board, "both servers heard", lambda status, nodes: all(node.verdict == "good" for node in nodes))
             self._screen.tell("the configure key arms the board: auto mode")
             board.set_mode("auto")
-            self._wait(board, "a active and running", lambda status, _: status.active == "a" and self._rack.is_running("a"))
+            self._wait(
+                board, "a active and running", lambda status, _: status.active == "a" and self._rack.is_running("a")
+            )
             self._steady(board, STEADY_S)
             self._screen.tell("server a crashes: kernel panic, power still on, nobody there to say goodbye")
             crash = datetime.now(UTC)
             self._rack.servers["a"].crash()
-            self._wait(board, "b active and running", lambda status, _: status.active == "b" and self._rack.is_running("b"))
+            self._wait(
+                board, "b active and running", lambda status, _: status.active == "b" and self._rack.is_running("b")
+            )
             self._screen.tell("b is active; a gets its power back and boots into quarantine")
             self._wait(board, "a back in quarantine", self._is_back)
             self._steady(board, 0.5)
@@ -136,9 +140,13 @@ class Demo:
             at = entries.index(found)
             outcome.timeline.append((round((found.wall - crash).total_seconds() * 1000), words))
         if (status.active, status.epoch, status.holder) != ("b", 2, "b"):
-            outcome.wrong.append(f"active {status.active}, epoch {status.epoch}, holder {status.holder} instead of b, 2, b")
+            outcome.wrong.append(
+                f"active {status.active}, epoch {status.epoch}, holder {status.holder} instead of b, 2, b"
+            )
         outcome.writers = self._rack.writers()
         if outcome.writers != [("a", 1), ("b", 2)]:
-            outcome.wrong.append(f"the services wrote as {outcome.writers} instead of a under epoch 1, then b under epoch 2")
+            outcome.wrong.append(
+                f"the services wrote as {outcome.writers} instead of a under epoch 1, then b under epoch 2"
+            )
         if self._rack.is_running("a"):
             outcome.wrong.append("a runs its service in quarantine")

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from heartwire.answers import iso, wall_time
 from heartwire_protocol import codes, events, messages, operations, reasons, records
+
+from heartwire.answers import iso, wall_time
 
 BOARD_LABEL = "the board"
 NOBODY = "nobody"

@@ -13,8 +13,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from heartwire.errors import BadConfig, NotPermitted, StorageProblem
 from heartwire_protocol import auth, codes, settings
+
+from heartwire.errors import BadConfig, NotPermitted, StorageProblem
 
 ENVIRONMENT = "HEARTWIRE_KEY_FILE"
 DIGITS = 2 * auth.KEY_LENGTH

@@ -12,6 +12,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from heartwire_protocol import auth, codes, framing, messages, operations, records
+from heartwire_protocol.version import TABLE_HASH
+
 from heartwire.errors import (
     BadConfig,
     Cancelled,
@@ -27,8 +30,6 @@ from heartwire.errors import (
 from heartwire.journal import reason_words
 from heartwire.keys import Keys
 from heartwire.transport import Channel
-from heartwire_protocol import auth, codes, framing, messages, operations, records
-from heartwire_protocol.version import TABLE_HASH
 
 DEFAULT_TIMEOUT_S = 5.0
 # Two more tries after the first one: the board is back from its longest flash write by then, or something is broken.
@@ -294,6 +295,10 @@ def _checked(op: str, reply: Reply) -> Reply:
         words = f"{op}: refused: {reply.body.get('because') or reason_words(reason)}"
     next_step = reply.body.get("next")
     if code == "not_allowed":
+        if not reason:
+            row = operations.operation_row(op)
+            wanted = codes.RIGHTS[row[2]] if row else "right"
+            words, next_step = f"{op}: the board wants the {wanted} key", None
         raise NotAllowed(words, next_step)
     if code == "bad_mac":
         raise NotAllowed(

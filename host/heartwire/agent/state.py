@@ -14,8 +14,9 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heartwire.agent.errors import StateError
 from heartwire_protocol import codes
+
+from heartwire.agent.errors import StateError
 
 EPOCH_FILE = "epoch"
 STATUS_FILE = "status.json"
@@ -88,7 +89,9 @@ class Resumption(NamedTuple):
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
-    """Read the former agent's status file; only one of this boot counts, because CLOCK_BOOTTIME starts again with each."""
+    """Read the former agent's status file; only one of this boot counts, because CLOCK_BOOTTIME starts again with
+    each.
+    """
     try:
         status = json.loads((directory / STATUS_FILE).read_text(encoding="utf-8"))
         if not boot or status["boot_id"] != boot or status["node"] != node:

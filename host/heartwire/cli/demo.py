@@ -26,12 +26,14 @@ SHOWN_RECORDS = 12
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print only the outcome, as JSON.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep the rack's files in this directory.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep the rack's files in this directory."
+)
 def demo(as_json: bool, keep: Path | None) -> None:
     """Watch a failover on a virtual rack.
 
-    Two virtual servers run the real agent, a virtual Pico runs the real firmware on the real MicroPython. Server a crashes; the
-    board notices, cuts its power, proves that it is off, and lets b take over. Takes about 20 seconds.
+    Two virtual servers run the real agent, a virtual Pico runs the real firmware on the real MicroPython. Server a
+    crashes; the board notices, cuts its power, proves that it is off, and lets b take over. Takes about 20 seconds.
 
     \b
     Example:
@@ -150,7 +152,11 @@ def _ending(outcome: Outcome) -> list[Part]:
     )
     parts += [line(), line("The failover in milliseconds after the crash", "bold")]
     parts.append(
-        Sheet(("ms", "what happened"), [[(str(ms), "bold"), (words, "")] for ms, words in outcome.timeline], frozenset({0}))
+        Sheet(
+            ("ms", "what happened"),
+            [[(str(ms), "bold"), (words, "")] for ms, words in outcome.timeline],
+            frozenset({0}),
+        )
     )
     written = ", then ".join(f"{node} with epoch {epoch}" for node, epoch in outcome.writers)
     parts += [line(), line(f"The services wrote to their shared disk as {written}: never both.")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -104,7 +105,13 @@ def cli(context: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (default: sys.argv) and return its exit code; never raises."""
+    """Run one command line (default: sys.argv) and return its exit code; never raises.
+
+    As a program (without `arguments`), SIGTERM ends a command the way Ctrl-C does: with the terminal restored and a
+    trial of settings reverted.
+    """
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _end)
     try:
         code = _run(arguments)
         if sys.stdout is not None:
@@ -119,6 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         traceback.print_exc()
         return _fail(HeartwireError(f"a fault inside heartwire: {type(error).__name__}: {error}"))
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

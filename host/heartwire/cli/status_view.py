@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from heartwire_protocol import messages
+
 from heartwire import journal
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli.output import Cell, Line, Part, Sheet, line
 from heartwire.times import span_words
-from heartwire_protocol import messages
 
 ROLE_STYLES = {"active": "bold green", "standby": "cyan", "quarantined": "bold yellow", "offline": "dim"}
 VERDICT_STYLES = {"good": "green", "late": "bold yellow", "dead": "bold red", "unheard": "dim"}
@@ -54,6 +55,7 @@ def phase_words(status: Status, names: journal.Names) -> str:
     then = f", then {successor}" if successor else ""
     return {
         "watching": "watching",
+        "preparing": f"about to fence {target}{then}",
         "draining": f"waits for {target} to stop its services{then}",
         "fencing": f"fencing {target}{then}",
         "promoting": f"making {successor or target} active",
@@ -137,7 +139,10 @@ def _row(node: NodeStatus) -> list[Cell]:
         (node.role, ROLE_STYLES.get(node.role, "")),
         (node.verdict, VERDICT_STYLES.get(node.verdict, "")),
         (heard, VERDICT_STYLES.get(node.verdict, "")),
-        ((node.state or "-").replace("_", " "), "yellow" if node.state in SPECIAL_STATES else ""),
+        (
+            (node.state if node.was_heard else "").replace("_", " ") or "-",
+            "yellow" if node.state in SPECIAL_STATES else "",
+        ),
         (lease, "green" if node.lease_ms else "dim"),
         (node.power, POWER_STYLES.get(node.power, "")),
         ("cut", "bold red") if node.relay else ("-", "dim"),

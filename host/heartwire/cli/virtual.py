@@ -51,8 +51,8 @@ ACTIONS = (
 def virtual(nodes: str, directory: Path | None, auto: bool, on_board_loss: str) -> None:
     """Run a board and servers without hardware.
 
-    Real firmware on the real MicroPython, real agents, one service per server. Prints the board's port, so that any other command
-    can be tried on it in a second terminal; reads faults from the keyboard (`help` lists them).
+    Real firmware on the real MicroPython, real agents, one service per server. Prints the board's port, so that any
+    other command can be tried on it in a second terminal; reads faults from the keyboard (`help` lists them).
 
     \b
     Example:
@@ -60,8 +60,9 @@ def virtual(nodes: str, directory: Path | None, auto: bool, on_board_loss: str) 
       heartwire -p PORT status --watch        (in a second terminal)
       crash a                                 (typed into the first)
     """
-    from heartwire.virtual.product import ProductRack
     from heartwire_protocol import codes
+
+    from heartwire.virtual.product import ProductRack
 
     names = [name.strip() for name in nodes.split(",") if name.strip()]
     if not names or any(name not in codes.NODES for name in names) or len(set(names)) != len(names):
@@ -107,30 +108,39 @@ def _act(rack: ProductRack, words: list[str]) -> None:
 
 
 def _do(rack: ProductRack, action: str, node: str) -> None:
+    actions = _node_actions(rack, node) if node else _rack_actions(rack)
+    actions[action]()
+
+
+def _node_actions(rack: ProductRack, node: str) -> dict[str, Callable[[], object]]:
     from heartwire.virtual.cable import TO_BOARD
 
-    board = rack.board
-    actions: dict[str, Callable[[], object]] = {
-        "crash": lambda: rack.servers[node].crash(),
-        "freeze": lambda: rack.servers[node].freeze(),
-        "thaw": lambda: rack.servers[node].thaw(),
-        "reset": lambda: rack.servers[node].reset(),
-        "cut": lambda: rack.cables[node].cut(),
-        "mend": lambda: rack.cables[node].mend(),
-        "deaf": lambda: rack.cables[node].one_way(TO_BOARD),
-        "noise": lambda: rack.cables[node].noise(0.02),
-        "weld": lambda: rack.supplies[node].weld(),
-        "unweld": lambda: rack.supplies[node].weld(False),
-        "mains-off": lambda: rack.supplies[node].set_mains(False),
-        "mains-on": lambda: rack.supplies[node].set_mains(True),
+    server, cable, supply = rack.servers[node], rack.cables[node], rack.supplies[node]
+    return {
+        "crash": server.crash,
+        "freeze": server.freeze,
+        "thaw": server.thaw,
+        "reset": server.reset,
+        "cut": cable.cut,
+        "mend": cable.mend,
+        "deaf": lambda: cable.one_way(TO_BOARD),
+        "noise": lambda: cable.noise(0.02),
+        "weld": supply.weld,
+        "unweld": lambda: supply.weld(False),
+        "mains-off": lambda: supply.set_mains(False),
+        "mains-on": lambda: supply.set_mains(True),
+    }
+
+
+def _rack_actions(rack: ProductRack) -> dict[str, Callable[[], object]]:
+    return {
         "swap": lambda: rack.cables["a"].swap(rack.cables["b"]),
-        "hang": board.hang,
-        "unplug": board.unplug,
-        "plug": board.plug,
+        "hang": rack.board.hang,
+        "unplug": rack.board.unplug,
+        "plug": rack.board.plug,
         "key": lambda: _toggle_key(rack),
         "button": lambda: _press_button(rack),
     }
-    actions[action]()
 
 
 def _toggle_key(rack: ProductRack) -> None:

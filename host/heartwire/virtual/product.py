@@ -1,7 +1,8 @@
-"""The product on a virtual rack: the real firmware on a virtual board, real agents on virtual servers, keys and settings.
+"""The product on a virtual rack: the real firmware on a virtual board, real agents on virtual servers, keys and
+settings.
 
-Used by `heartwire demo`, `heartwire virtual` and the virtual tests. It only sets the scene; what happens then is the product's doing.
-Timings are bench timings, five to ten times faster than a rack's, so that a failover can be watched.
+Used by `heartwire demo`, `heartwire virtual` and the virtual tests. It only sets the scene; what happens then is the
+product's doing. Timings are bench timings, five to ten times faster than a rack's, so that a failover can be watched.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from heartwire import keys
 from heartwire_protocol import codes, events, reasons
+
 from tests.fakes.board import FakeBoard, MemoryChannel
 
 Run = Callable[..., Any]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from heartwire.cli import log_view, status_view
 from heartwire.cli.main import COMMANDS, cli
 from heartwire.errors import kinds
 from heartwire_protocol import codes, events, reasons
+
 from tests import golden
 from tests.fakes.board import FakeBoard, MemoryChannel
 
@@ -69,9 +69,8 @@ def test_status_in_trouble(board: FakeBoard, run: Run) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_status_on_a_terminal(board: FakeBoard, run: Run, width: int) -> None:
-    from rich.console import Console
-
     from heartwire.answers import NodeStatus, Status
+    from rich.console import Console
 
     trouble(board)
     nodes = [NodeStatus.of(body) for body in board.node_bodies.values()]
@@ -173,10 +172,9 @@ def test_log_in_a_pipe(board: FakeBoard, run: Run) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_log_on_a_terminal(board: FakeBoard, width: int) -> None:
-    from rich.console import Console
-
     from heartwire import journal
     from heartwire.chain import Finding
+    from rich.console import Console
 
     failover(board)
     stream = io.StringIO()
@@ -449,6 +447,18 @@ def test_unknown_command_suggests(run: Run) -> None:
     result = run("statsu")
     assert result.code == 2
     assert "Did you mean 'status'?" in result.err
+
+
+def test_a_command_whose_extra_is_not_installed_says_which(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="littlefs")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    result = run("status")
+    assert result.code == 2
+    assert "status needs littlefs, which is not installed" in result.err
 
 
 def test_roles_and_verdicts_of_the_contract_all_have_a_style() -> None:

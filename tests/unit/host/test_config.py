@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-
 from heartwire import config, config_template, keys
 from heartwire.errors import BadConfig, NotPermitted, StorageProblem
 from heartwire.settings_transfer import public_text, values_of
 from heartwire_protocol import settings
+
 from tests import golden
 
 KEY = "ab" * 32
@@ -138,7 +138,7 @@ def test_the_template_is_a_good_config_that_changes_nothing() -> None:
     text = config_template.template()
     assert not problems(text)
     assert config.parse(text).settings.text() == ""
-    golden.check("host/template.toml", text)
+    golden.check("../../host/heartwire/share/heartwire.example.toml", text)
 
 
 def test_the_template_with_every_line_live_stands_at_the_defaults() -> None:

@@ -1,7 +1,6 @@
 """The host link against a fake board in memory: sessions, signatures, garbage, silence, retries."""
 
 import pytest
-
 from heartwire.errors import (
     BadConfig,
     NoAnswer,
@@ -15,6 +14,7 @@ from heartwire.errors import (
 from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire_protocol import events, framing, messages
+
 from tests.fakes.board import BOARD_ID, FakeBoard, MemoryChannel
 
 VIEW, OPERATE, CONFIGURE = "11" * 32, "22" * 32, "33" * 32
@@ -93,6 +93,26 @@ def test_garbage_before_and_between_frames_costs_only_itself(chunk: int) -> None
     link = connect(board, chunk=chunk)
     assert link.request("status").body["name"] == "rack-1"
     assert sum(link.drops.values()) > 0
+
+
+def test_a_flood_of_noise_and_mutated_frames_is_counted_and_survived() -> None:
+    import random
+
+    chance = random.Random(1)
+    board = FakeBoard()
+    channel = MemoryChannel(board)
+    link = Link(channel)
+    link.hello()
+    good = framing.encode(messages.RESPONSE, messages.layout_of(messages.RESPONSE).pack(number=1, body=b'{"x":1}' * 9))
+    flood = bytearray(chance.randbytes(50_000))
+    for _ in range(500):
+        mutated = bytearray(good)
+        mutated[chance.randrange(1, len(mutated) - 1)] ^= 1 << chance.randrange(8)
+        flood += mutated
+    channel.waiting = bytes(flood)
+    assert link.request("status").body["name"] == "rack-1"
+    assert sum(link.drops.values()) >= 500
+    assert len(link._noise) <= 512
 
 
 def test_a_frame_damaged_on_the_way_is_asked_for_again() -> None:

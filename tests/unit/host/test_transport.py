@@ -11,13 +11,13 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from heartwire import ports, transport
 from heartwire.board import Board
 from heartwire.cli.main import main
 from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
 from heartwire.keys import Keys
 from heartwire_protocol import events
+
 from tests.fakes.board import BOARD_ID, FakeBoard, PtyBoard
 
 ROOT = Path(__file__).parents[3]
@@ -214,14 +214,20 @@ def test_a_port_that_takes_no_data_is_no_answer(monkeypatch: pytest.MonkeyPatch)
         os.close(slave)
 
 
-def shell(pty: PtyBoard, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell line in which $HEARTWIRE is the command."""
+RUN = "import sys; from heartwire.cli.main import main; sys.exit(main())"
+
+
+def surroundings_of(pty: PtyBoard) -> dict[str, str]:
+    """Return the environment of a program that finds heartwire and the board."""
     path = os.pathsep.join(str(ROOT / folder) for folder in ("host", "firmware"))
-    command = f"{sys.executable} -c 'import sys; from heartwire.cli.main import main; sys.exit(main())'"
-    variables = {**os.environ, "PYTHONPATH": path, "HEARTWIRE_PORT": pty.path, "HEARTWIRE": command, **environment}
+    return {**os.environ, "PYTHONPATH": path, "HEARTWIRE_PORT": pty.path}
+
+
+def shell(pty: PtyBoard, line: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which `hw` is the command."""
     return subprocess.run(
-        ["bash", "-c", f"hw() {{ {command} \"$@\"; }}; {line}"],
-        env=variables, capture_output=True, text=True, timeout=30, check=False,
+        ["bash", "-c", f"hw() {{ {sys.executable} -c '{RUN}' \"$@\"; }}; {line}"],
+        env=surroundings_of(pty), capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 
 
@@ -250,7 +256,20 @@ def test_output_onto_a_full_disk_and_closed_output(served: PtyBoard) -> None:
     assert closed.stderr.splitlines()[-1] == "12"
 
 
+def test_sigterm_ends_a_watch_in_good_order(served: PtyBoard) -> None:
+    with served as pty:
+        command = [sys.executable, "-c", RUN, "status", "--watch"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=surroundings_of(pty), stdout=pipe, stderr=pipe) as watch:
+            assert watch.stdout is not None
+            assert watch.stderr is not None
+            watch.stdout.readline()
+            watch.terminate()
+            assert watch.wait(10) == 143
+            assert watch.stderr.read() == b""
+
+
 def test_no_colour_in_a_pipe_even_if_asked_by_the_terminal(served: PtyBoard) -> None:
     with served as pty:
-        done = shell(pty, "hw status; hw log --limit 3", TERM="xterm-256color")
+        done = shell(pty, "export TERM=xterm-256color; hw status; hw log --limit 3")
     assert "\x1b" not in done.stdout + done.stderr
