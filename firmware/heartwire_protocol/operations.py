@@ -70,6 +70,7 @@ OPERATIONS = (
     ),
     (24, "cancel", OPERATE, True, (), "cancel a drain or a scheduled switchover"),
     (25, "update", CONFIGURE, False, (("seconds", "int", "1 to update_max_s"),), "long leases, then maintenance"),
+    (26, "plans", VIEW, True, (), "scheduled switchover, long lease, what the status LED shows, the transfer relay"),
 )
 
 # Codes of a response's "error".

@@ -49,6 +49,7 @@ BOARD: "Any" = (
     ("maintenance_max_s", INT, 60, 604800, 86400, "longest maintenance"),
     ("clock_drift_ppm", INT, 10, 10000, 200, "how far a node's and the board's clock may drift apart"),
     ("watchdog_ms", INT, 2000, 8300, 8000, "hardware watchdog of the board (RP2040: at most 8388 ms)"),
+    ("lone", CHOICE, ("hold", "act"), 0, "hold", "what silence means where no second line can be heard to compare"),
     ("press_ms", INT, 100, 2000, 500, "how long a pulse on a front-panel header lasts"),
     ("button_hold_ms", INT, 5000, 15000, 6000, "how long a power button is held to switch a node off"),
     (

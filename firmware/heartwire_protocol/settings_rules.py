@@ -123,6 +123,13 @@ def _ladder_wired(_: "Any", node: "Any") -> "str | None":
     return None
 
 
+def _assumed_fits(board: "Any", node: "Any") -> "str | None":
+    if node.off_proof != "assumed" or node.fence != "power":
+        return None
+    limit = node.assumed_off_ms // 1000 + 1
+    return None if board.hold_max_s >= limit else "board.hold_max_s must be at least %d" % limit
+
+
 def _button_is_held(board: "Any", node: "Any") -> "str | None":
     if node.fence != "button":
         return None
@@ -149,6 +156,7 @@ RULES = (
     ("lease_waits", "node", _lease_waits, "off_proof", "lease-only must be wanted, and its services must end with it"),
     ("cold_starts", "node", _cold_starts, "standby", "a short press on a running server would shut it down"),
     ("ladder_wired", "node", _ladder_wired, "recovery", "each step needs its wire"),
+    ("assumed_fits", "node", _assumed_fits, "assumed_off_ms", "the relay must not be released before off is assumed"),
     ("button_fits", "node", _button_is_held, "fence", "a held button takes its time to switch off"),
     ("fencer_is_keyed", "node", _fencer_is_keyed, "may_fence", "who may ask for a fence must sign"),
 )

@@ -215,6 +215,8 @@ def test_contradicting_settings_break_their_rule():
         "lease_waits": "node.b.fence=lease\nnode.b.on_board_loss=stop\n",
         "cold_starts": "node.b.standby=cold\n",
         "ladder_wired": "node.b.recovery=reset\n",
+        "assumed_fits": "board.hold_max_s=15\nnode.b.off_proof=assumed\nnode.b.on_board_loss=stop\n"
+        "node.b.assumed_off_ms=80000\n",
         "button_fits": "board.off_timeout_ms=5000\nnode.b.fence=button\nnode.b.front=power\n",
         "some_node": "node.a.enabled=0\nnode.b.enabled=0\n",
     }

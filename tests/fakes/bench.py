@@ -1,3 +1,3 @@
-"""The simulator's bench under the tests' name: one copy, so that tests and `heartwire simulate` cannot drift apart."""
+"""The simulator's bench under the tests' name: one copy for tests and `heartwire simulate`."""
 
 from heartwire.simulate.bench import *  # noqa: F403

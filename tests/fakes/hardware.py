@@ -1,3 +1,3 @@
-"""The simulator's hardware under the tests' name: one copy, so that tests and `heartwire simulate` cannot drift apart."""
+"""The simulator's hardware under the tests' name: one copy for tests and `heartwire simulate`."""
 
 from heartwire.simulate.hardware import *  # noqa: F403

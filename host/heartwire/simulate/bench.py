@@ -1,4 +1,4 @@
-"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power behind its relays.
+"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power behind relays.
 
 The policy tier of `heartwire simulate` and the unit, power-cut and walk tests stand on it. One pass is a few
 milliseconds of virtual time; nothing sleeps. It checks two laws of physics after every pass and notes each breach in
@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from heartwire.simulate.hardware import FakeFiles, FakeHardware
-from heartwire.simulate.node import FakeNode
-from heartwire.simulate.supply import Supply
 from heartwire_firmware import config, slots
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
+
+from heartwire.simulate.hardware import FakeFiles, FakeHardware
+from heartwire.simulate.node import FakeNode
+from heartwire.simulate.supply import Supply
 
 SENSES = ("SENSE_A1", "SENSE_B1", "SENSE_SPARE")
 POWER = ("POWER_A", "POWER_B", "POWER_SPARE")

@@ -1,7 +1,7 @@
 """Fake hardware for the firmware's stages: lines, USB, pins, files, chip and ticks in memory, in virtual time.
 
-Fulfils heartwire_firmware.ports. Time moves only when the test moves it. Flash can lose power at write n, fill up or turn
-read-only. Used by the simulator and by tests; never by a board.
+Fulfils heartwire_firmware.ports. Time moves only when the test moves it. Flash can lose power at write n, fill up or
+turn read-only. Used by the simulator and by tests; never by a board.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class FakeChip(ports.Chip):
     def __init__(self, scratch: dict[int, int] | None = None, seed: int = 1) -> None:
         self.scratches = {} if scratch is None else scratch
         self.reset_cause = reasons.WATCHDOG if scratch else reasons.POWER_ON
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - challenges of a test, not secrets
         self.fed = 0
         self.collected = 0
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from heartwire.simulate.language import NO_LIMIT, Action, Expect, Look, Scenario
 from heartwire_protocol import codes, events, reasons
+
+from heartwire.simulate.language import NO_LIMIT, Action, Expect, Look, Scenario
 
 AROUND_MS = 15000
 

@@ -56,7 +56,7 @@ class Supply:
         self.soft_off = True
 
     def step(self, elapsed: int, cut: bool, pressed: bool) -> bool:
-        """Let time pass with the relay cut or not and the front panel pressed or not; return True when it has booted."""
+        """Let time pass with the relay cut and the front panel pressed, or not; return True when it has booted."""
         self._step_front(elapsed, pressed)
         fed = self.hidden_feed or (self.mains and (not cut or self.welded))
         if not fed:
