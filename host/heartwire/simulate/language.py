@@ -270,6 +270,8 @@ def _finish(scenario: Scenario, values: list[str]) -> None:
     text = scenario.settings_text
     for index, node in enumerate(codes.NODES):
         text += f"node.{node}.enabled={int(index < len(scenario.nodes))}\n"
+        if scenario.keyed:
+            text += f"node.{node}.key={'00' * 32}\n"  # every stage makes its own
     found, problems = settings.parse(text)
     problems = problems or settings_rules.check(found)
     if problems:

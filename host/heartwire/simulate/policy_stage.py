@@ -15,7 +15,7 @@ from heartwire.simulate.bench import Bench
 from heartwire.simulate.language import Action, Scenario, ScenarioError, time_of
 from heartwire.simulate.run import Happened, record
 
-STEP_MS = 10
+STEP_MS = 20
 SETTLE_MS = 120000
 
 
