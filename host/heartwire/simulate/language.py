@@ -211,7 +211,7 @@ def _event(number: int, never: bool, words: list[str], after: int, by: int) -> E
         elif key == "after" and never:
             after = _time(value)
         elif key == "before" and never:
-            by = _time(value)
+            by = _time(value) - 1
         else:
             raise ScenarioError(f"what is {key}?")
     return Expect(number, never, event, node, reason, after, by)
