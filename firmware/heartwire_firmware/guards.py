@@ -6,11 +6,10 @@ would fire, and nothing else in the firmware decides whether a server may be swi
 rules of firmware/DESIGN.md.
 """
 
-from heartwire_protocol import codes, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol import codes, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 def is_good(facts, node: int) -> bool:

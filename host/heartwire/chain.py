@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from heartwire_protocol import records
-
 from heartwire import journal
+from heartwire_protocol import records
 
 ROTATED = "rotated"
 LOST = "lost"

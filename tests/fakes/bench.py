@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
-
 from tests.fakes.hardware import FakeFiles, FakeHardware
 from tests.fakes.node import FakeNode
 

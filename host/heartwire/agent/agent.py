@@ -10,9 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from heartwire_protocol import codes, framing, messages
-from heartwire_protocol.auth import Signer
-
 from heartwire.agent import watchdog as dog
 from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report, Schedule
 from heartwire.agent.grants import GrantReader, Refusal
@@ -22,6 +19,8 @@ from heartwire.agent.log import Log
 from heartwire.agent.services import NS_PER_S, Services
 from heartwire.agent.settings import AgentSettings
 from heartwire.agent.state import Disk
+from heartwire_protocol import codes, framing, messages
+from heartwire_protocol.auth import Signer
 
 STATUS_NS = NS_PER_S
 EPOCH_RETRY_NS = 5 * NS_PER_S

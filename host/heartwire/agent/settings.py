@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from heartwire_protocol import codes
-from heartwire_protocol.auth import KEY_LENGTH
-
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.lease import Loss
+from heartwire_protocol import codes
+from heartwire_protocol.auth import KEY_LENGTH
 
 SYSTEM_STATE = Path("/var/lib/heartwire")
 BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800)

@@ -14,9 +14,8 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heartwire_protocol import codes
-
 from heartwire.agent.errors import StateError
+from heartwire_protocol import codes
 
 EPOCH_FILE = "epoch"
 STATUS_FILE = "status.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from heartwire_firmware import intake
 from heartwire_protocol import auth, codes, framing, messages, settings
-
 from tests.fakes.bench import KEYS, Bench
 from tests.fakes.hardware import FakeLine
 from tests.fakes.node import FakeNode
