@@ -17,10 +17,10 @@ class AgentError(Exception):
 class SettingsError(AgentError):
     """A setting is unknown, missing or outside its limits, or a key file is unusable."""
 
-    exit_code = 2
+    exit_code = 11
 
 
 class StateError(AgentError):
     """The state directory cannot be used: in use by another agent, read-only, or damaged."""
 
-    exit_code = 3
+    exit_code = 12

@@ -52,7 +52,7 @@ class ForkedCommands:
 
     def __init__(self, quiet: bool) -> None:
         self._channel: socket.socket
-        self._channel, self._process = fork_runner(quiet)
+        self._channel, self.process = fork_runner(quiet)
         self._numbers = 0
         self._overdue: dict[int, float] = {}
         self._early: list[Result] = []
@@ -87,7 +87,7 @@ class ForkedCommands:
         """Return what ended since the last call, overdue ones as `hung`."""
         found = self._early
         self._early = []
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        with contextlib.suppress(OSError):  # nothing there, or the runner is gone
             while data := self._channel.recv(MESSAGE_MAX):
                 message = json.loads(data)
                 if self._overdue.pop(message["id"], None) is not None:
@@ -104,7 +104,7 @@ class ForkedCommands:
         self._channel.close()
         with contextlib.suppress(ChildProcessError):
             for _ in range(50):
-                if os.waitpid(self._process, os.WNOHANG)[0]:
+                if os.waitpid(self.process, os.WNOHANG)[0]:
                     return
                 time.sleep(0.01)
 

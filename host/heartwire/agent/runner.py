@@ -29,11 +29,11 @@ class _Job:
         self.kill_at = 0.0
         self.outcome = "exit"
 
-    def end(self, outcome: str, grace_s: float = GRACE_S) -> None:
+    def end(self, outcome: str) -> None:
         if self.kill_at:
             return
         self.outcome = outcome
-        self.kill_at = time.monotonic() + grace_s
+        self.kill_at = time.monotonic() + GRACE_S
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:

@@ -39,7 +39,7 @@ def run(config: Path | None, **flags: Any) -> None:
     """Run the agent until SIGTERM.
 
     \b
-    Exit status: 0 ended by a signal, 1 cannot run, 2 wrong settings, 3 state directory not usable.
+    Exit status: 0 ended by a signal, 1 cannot run, 11 wrong settings, 12 state directory not usable.
     """
     from heartwire.agent import run as agent_run
     from heartwire.agent.errors import AgentError
