@@ -1,9 +1,11 @@
 """Services step by step: what a check proves and what it does not, and when a stop counts as verified."""
 
+import time
 from pathlib import Path
 
 from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.lease import Loss, Wish
+from heartwire.agent.settings import Command
 from heartwire_protocol import messages
 
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, World, ms
@@ -30,6 +32,7 @@ def test_a_check_begun_before_a_hook_ended_proves_nothing(tmp_path: Path) -> Non
     world.go(3000)
     assert world.services.running
     world.checks.instant.clear()
+    world.obedient = False
     world.go(1500)
     # This check began while the services ran; it saw them stopping, perhaps, but not stopped by the hook.
     assert len(world.checks.open) == 1
@@ -63,7 +66,8 @@ def test_a_service_that_dies_by_itself_is_not_verified_stopped(tmp_path: Path) -
     world = World(tmp_path)
     world.board.role = ACTIVE
     world.go(3000)
-    world.board.silent = True
+    world.obedient = False
+    world.commands.instant.pop("on_active")
     world.checks.instant["check"] = 3
     world.go(20_000)
     assert not world.services.running
@@ -149,6 +153,9 @@ def test_a_runner_holds_nothing_of_the_agent_open(tmp_path: Path) -> None:
         first = ForkedCommands(quiet=True)
         second = ForkedCommands(quiet=True)
         for commands in (first, second):
+            commands.start(Command(("true",)), {})
+            while not commands.results():
+                time.sleep(0.005)
             held = [str(link.readlink()) for link in Path(f"/proc/{commands.process}/fd").iterdir()]
             assert port.name not in held
             assert sum("socket:" in name for name in held) == 1
