@@ -1,4 +1,5 @@
-# Heartwire: build the hardware, wire the stages, run the loop. Whatever goes wrong ends in a restart, never in a half-running guard.
+# Heartwire: build the hardware, wire the stages, run the loop. Whatever goes wrong ends in a restart, never in a
+# half-running guard.
 import machine
 import micropython
 
@@ -6,8 +7,8 @@ SCRATCH = 0x4005800C
 BAD_BOOTS = SCRATCH + 4
 NOTE = SCRATCH + 8
 NOTE_REPL = 0x2A57E002
-# From the fourth start in a row that did not last a minute the board guards in safe mode; from here on it does not try any more and
-# gives the prompt, so that it can be repaired over USB. All relays then stand at their documented level.
+# From the fourth start in a row that did not last a minute the board guards in safe mode; from here on it does not try
+# any more and gives the prompt, so that it can be repaired over USB. All relays then stand at their documented level.
 GIVE_UP = 8
 
 

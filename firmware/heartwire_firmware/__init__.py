@@ -1,1 +1,3 @@
-"""What runs on the board: stages from bytes to relays, stepped by one loop (supervisor). Importing any module has no effect."""
+"""What runs on the board: stages from bytes to relays, stepped by one loop (supervisor). Importing any module has no
+effect.
+"""

@@ -1,12 +1,13 @@
 """Challenge and answer of one line: proves that a heartbeat was made now, by this node, and not replayed.
 
-A challenge stands until it is answered; then the next one is drawn. The current and the previous one are accepted from the
-incarnation in force, with strictly rising sequence; a new incarnation must answer the current one. So no recorded heartbeat
-is ever good again. Called by intake only; it never touches a line.
+A challenge stands until it is answered; then the next one is drawn. The current and the previous one are accepted from
+the incarnation in force, with strictly rising sequence; a new incarnation must answer the current one. So no recorded
+heartbeat is ever good again. Called by intake only; it never touches a line.
 """
 
-from heartwire_firmware.clock import add_capped
 from heartwire_protocol.codes import COUNT_MAX
+
+from heartwire_firmware.clock import add_capped
 
 LENGTH = 4
 

@@ -1,9 +1,9 @@
 """The board's one clock: what the loop calls once per pass, and every stage gets its time from.
 
-It accumulates differences of a wrapping millisecond counter into (day, ms of day), so that no integer reaches 2^30 and no
-difference longer than one loop pass is ever taken (MicroPython's ticks_diff is right only within 6.2 days). Stages get
-`elapsed_ms`, the time since the pass before, and keep ages and remaining times themselves. It never reads a wall clock;
-the host may tell it the wall time once.
+It accumulates differences of a wrapping millisecond counter into (day, ms of day), so that no integer reaches 2^30 and
+no difference longer than one loop pass is ever taken (MicroPython's ticks_diff is right only within 6.2 days). Stages
+get `elapsed_ms`, the time since the pass before, and keep ages and remaining times themselves. It never reads a wall
+clock; the host may tell it the wall time once.
 """
 
 DAY_MS = 86400000

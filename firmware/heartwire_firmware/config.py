@@ -1,12 +1,14 @@
 """The board's settings: two slots, a trial with a time limit, and the upload that precedes it.
 
-New settings are checked whole, stored as a trial, and become permanent only when confirmed within TRIAL_MS; otherwise, also over
-a reset, the confirmed ones before them come back. Damaged or contradicting stored settings leave the defaults standing,
-which fence nobody (observe mode is durable elsewhere). Called by hostlink; the supervisor hands the result to the stages.
+New settings are checked whole, stored as a trial, and become permanent only when confirmed within TRIAL_MS; otherwise,
+also over a reset, the confirmed ones before them come back. Damaged or contradicting stored settings leave the defaults
+standing, which fence nobody (observe mode is durable elsewhere). Called by hostlink; the supervisor hands the result to
+the stages.
 """
 
-from heartwire_firmware.slots import TwoSlots
 from heartwire_protocol import framing, reasons, settings, settings_rules
+
+from heartwire_firmware.slots import TwoSlots
 
 CONFIRMED = 1
 TRIAL = 2
@@ -79,7 +81,9 @@ class Config:
         return True
 
     def check_upload(self) -> "tuple[settings.Settings, list[tuple[str, str]]]":
-        """Return (settings, problems) of the finished upload; keys given as fingerprints are kept from the current ones."""
+        """Return (settings, problems) of the finished upload; keys given as fingerprints are kept from the current
+        ones.
+        """
         data = self._upload
         if self._received != len(data) or framing.crc16(data, len(data)) != self._upload_crc:
             return settings.Settings(), [("settings", "the upload is not whole; send it again")]

@@ -1,12 +1,13 @@
 """The durable state: what must survive a power loss, as one record in two slots.
 
-(epoch, holder) stand together in it, so no power cut can separate them. Mode, quarantine, lock-out, action counters and what is
-left of maintenance are in the same record. The supervisor saves it when the policy asks and tells the policy what is
-durable; nothing else writes it.
+(epoch, holder) stand together in it, so no power cut can separate them. Mode, quarantine, lock-out, action counters and
+what is left of maintenance are in the same record. The supervisor saves it when the policy asks and tells the policy
+what is durable; nothing else writes it.
 """
 
-from heartwire_firmware.slots import TwoSlots
 from heartwire_protocol.codes import INT_LIMIT, MODES, NO_NODE, NODE_COUNT
+
+from heartwire_firmware.slots import TwoSlots
 
 # (attribute of policy_state.State, width in bytes, entries: 1 for a number, more for a list)
 FIELDS = (

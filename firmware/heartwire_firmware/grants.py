@@ -1,18 +1,21 @@
 """Grants: the reply to a heartbeat, built in place. Says who is active, for how long, and what the node is asked to do.
 
-A lease leaves the board only for the node that is entitled, in the incarnation that was granted, and only while exactly this
-(epoch, holder) is durable. A board that has not made up its mind about a node orders `hold`, so that a running service is
-not interrupted by a restart of the board. It decides nothing.
+A lease leaves the board only for the node that is entitled, in the incarnation that was granted, and only while exactly
+this (epoch, holder) is durable. A board that has not made up its mind about a node orders `hold`, so that a running
+service is not interrupted by a restart of the board. It decides nothing.
 """
 
-from heartwire_firmware.policy_core import ARMED
-from heartwire_firmware.policy_state import DRAINING
 from heartwire_protocol import codes, framing, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
+from heartwire_firmware.policy_core import ARMED
+from heartwire_firmware.policy_state import DRAINING
+
 
 class Grants:
-    """Builds the grants of all nodes from `state` and `facts`; `left_ms[node]` is what a node may still have of a lease."""
+    """Builds the grants of all nodes from `state` and `facts`; `left_ms[node]` is what a node may still have of a
+    lease.
+    """
 
     def __init__(self, state, facts):
         self._state = state
@@ -26,6 +29,8 @@ class Grants:
         self._answered = bytearray(8)
         self._lease_ms = 0
         self.left_ms = [0] * NODE_COUNT
+        self._told = [0] * NODE_COUNT
+        self._told_epoch = 0
 
     def configure(self, board) -> None:
         """Take settings."""
@@ -59,8 +64,20 @@ class Grants:
                 orders |= messages.ORDER_HOLD
         return orders
 
+    def has_changed(self, node: int) -> bool:
+        """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next heartbeat."""
+        told = self._orders(node) | self._state.role[node] << 4 | (1 << 6 if self.is_entitled(node) else 0)
+        if told == self._told[node] and self._state.epoch == self._told_epoch:
+            return False
+        self._told[node] = told
+        if node == NODE_COUNT - 1:
+            self._told_epoch = self._state.epoch
+        return True
+
     def frame(self, intake, newest_event: int, good: bool) -> memoryview:
-        """Return the grant that answers `intake`'s last heartbeat; `good`: its answer was right, so a lease may go with it."""
+        """Return the grant that answers `intake`'s last heartbeat; `good`: its answer was right, so a lease may go with
+        it.
+        """
         node = intake.node
         layout = self._layout
         payload = self._payload

@@ -1,14 +1,16 @@
 """Guards: the rules that keep servers safe, each a function of its own, and the tables that put them in order.
 
-A guard gets (settings, state, facts, node) and returns True if it forbids to fence that node. The tables name the reason journaled for
-it; the first that forbids wins. The policy asks these tables before every fence, at the moment it would fire, and nothing
-else in the firmware decides whether a server may be switched off. Numbers like 5.4 are the rules of firmware/DESIGN.md.
+A guard gets (settings, state, facts, node) and returns True if it forbids to fence that node. The tables name the
+reason journaled for it; the first that forbids wins. The policy asks these tables before every fence, at the moment it
+would fire, and nothing else in the firmware decides whether a server may be switched off. Numbers like 5.4 are the
+rules of firmware/DESIGN.md.
 """
+
+from heartwire_protocol import codes, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import IDLE
-from heartwire_protocol import codes, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 def is_good(facts, node: int) -> bool:
@@ -45,7 +47,9 @@ def _may_serve_alone(settings, facts, node: int) -> bool:
 
 
 def successor_of(settings, state, facts, node: int) -> int:
-    """Return the node that would replace `node`: healthy before degraded, the preferred first, then in order; or NO_NODE."""
+    """Return the node that would replace `node`: healthy before degraded, the preferred first, then in order; or
+    NO_NODE.
+    """
     best = NO_NODE
     best_rank = 0
     preferred = settings.board.preferred
@@ -89,7 +93,9 @@ def locked_out(settings, state, facts, node: int) -> bool:
 
 
 def never_heard(settings, state, facts, node: int) -> bool:
-    """5.5: no action before a node's first good heartbeat since boot; the durable holder counts as heard after cold_start_ms."""
+    """5.5: no action before a node's first good heartbeat since boot; the durable holder counts as heard after
+    cold_start_ms.
+    """
     if facts.verdict[node] != codes.VERDICT_UNHEARD:
         return False
     return state.holder != node or state.start_ms < settings.board.cold_start_ms
@@ -102,8 +108,10 @@ def boot_grace(settings, state, facts, node: int) -> bool:
 
 def heard_half(settings, state, facts, node: int) -> bool:
     """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node."""
-    return facts.half_line[node] and facts.age_ms[node] < settings.board.dead_ms or (
-        facts.sign_ms[node] < settings.board.late_ms
+    return (
+        (facts.half_line[node]
+        and facts.age_ms[node] < settings.board.dead_ms)
+        or (facts.sign_ms[node] < settings.board.late_ms)
     )
 
 
@@ -116,14 +124,18 @@ def busy(settings, state, facts, node: int) -> bool:
 
 
 def common_cause(settings, state, facts, node: int) -> bool:
-    """5.4: some other node must have been heard clearly later than this one, and for dead_ms since a common silence ended."""
+    """5.4: some other node must have been heard clearly later than this one, and for dead_ms since a common silence
+    ended.
+    """
     if state.common_ms[node] > 0:
         return True
     return not heard_clearly_later(settings, facts, node)
 
 
 def heard_clearly_later(settings, facts, node: int) -> bool:
-    """Tell whether some other node gave a good heartbeat later than this node's last one + late_ms + common_cause_ms."""
+    """Tell whether some other node gave a good heartbeat later than this node's last one + late_ms +
+    common_cause_ms.
+    """
     margin = settings.board.late_ms + settings.board.common_cause_ms
     for other in range(NODE_COUNT):
         if other != node and facts.enabled[other] and facts.verdict[other] != codes.VERDICT_UNHEARD:

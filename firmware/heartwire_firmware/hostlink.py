@@ -1,8 +1,8 @@
 """Host link: frames on USB -> requests -> responses, bounded per pass, never blocking, never deciding.
 
-Only this link configures, approves and switches. Each request is signed with the key of its right over this session and a rising
-number, so it can be neither forged nor replayed. Management work (JSON, journal reads, flash) waits for a quiet slot, which
-the supervisor announces. What an operation does stands in hostlink_operations.py.
+Only this link configures, approves and switches. Each request is signed with the key of its right over this session and
+a rising number, so it can be neither forged nor replayed. Management work (JSON, journal reads, flash) waits for a
+quiet slot, which the supervisor announces. What an operation does stands in hostlink_operations.py.
 """
 
 import json
@@ -12,6 +12,9 @@ from heartwire_protocol import auth, codes, framing, messages, operations, recor
 READ_MAX = 32  # bytes read a pass
 WRITE_MAX = 64  # bytes written a pass
 NOBODY = -1
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class HostLink:
@@ -43,7 +46,7 @@ class HostLink:
         self._log_left = 0
         self._log_sent = 0
         self._waited_ms = 0
-        self.operations = None  # set by the supervisor: hostlink_operations.Operations
+        self.operations: "Any" = None  # set by the supervisor: hostlink_operations.Operations
 
     def configure(self, board) -> None:
         """Take the keys."""

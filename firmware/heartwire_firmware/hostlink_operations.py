@@ -1,14 +1,16 @@
 """What each operation of the host link does: one method per row of the table of operations.
 
-Reads the stages' states and hands requests to the policy; never touches a relay. Called by hostlink only, in a quiet slot.
+Reads the stages' states and hands requests to the policy; never touches a relay. Called by hostlink only, in a quiet
+slot.
 """
+
+from heartwire_protocol import codes, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware import lights, policy_requests, sequencer
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
-from heartwire_protocol import codes, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TEXT_PIECE = 300
 

@@ -1,13 +1,15 @@
 """The third serial line: a UART made of two PIO state machines of the RP2040, received by DMA into a ring.
 
-The chip has two UARTs and three nodes. PIO receives at 8 cycles a bit and checks the stop bit; DMA moves each byte, so nothing is lost
-while flash is erased with interrupts off. Imports only rp2; made by hw_rp2.Hardware. It never interprets a byte.
+The chip has two UARTs and three nodes. PIO receives at 8 cycles a bit and checks the stop bit; DMA moves each byte, so
+nothing is lost while flash is erased with interrupts off. Imports only rp2; made by hw_rp2.Hardware. It never
+interprets a byte.
 """
 
 import rp2
 import uctypes
 
 from heartwire_firmware import ports
+from heartwire_firmware.hw_pio_programs import uart_rx, uart_tx
 
 # RP2040 datasheet: PIO0 at 0x50200000, RXF0 at offset 0x20 (3.7); DREQ numbers of PIO0 RX are 4 to 7 (2.5.3.1).
 _RXF = 0x50200020
@@ -16,35 +18,11 @@ _TX_MACHINE = 0
 _RX_MACHINE = 1
 RING_BITS = 8
 RING = 1 << RING_BITS
-# As large as a small int can be; at 115200 baud without a pause this lasts 25 hours, and the ring is armed again long before.
+# As large as a small int can be; at 115200 baud without a pause this lasts 25 hours, and the ring is armed again long
+# before.
 _COUNT = (1 << 30) - 1
 _COUNT_LOW = 1 << 28
 _TX_FIFO = 8
-
-
-@rp2.asm_pio(sideset_init=rp2.PIO.OUT_HIGH, out_init=rp2.PIO.OUT_HIGH, out_shiftdir=rp2.PIO.SHIFT_RIGHT, fifo_join=rp2.PIO.JOIN_TX)
-def uart_tx():
-    pull().side(1)[7]
-    set(x, 7).side(0)[7]
-    label("bit")
-    out(pins, 1)[6]
-    jmp(x_dec, "bit")
-
-
-@rp2.asm_pio(in_shiftdir=rp2.PIO.SHIFT_RIGHT, fifo_join=rp2.PIO.JOIN_RX)
-def uart_rx():
-    label("start")
-    wait(0, pin, 0)
-    set(x, 7)[10]
-    label("bit")
-    in_(pins, 1)
-    jmp(x_dec, "bit")[6]
-    jmp(pin, "stop")
-    # No stop bit: a break or noise. Wait for idle and drop the byte.
-    wait(1, pin, 0)
-    jmp("start")
-    label("stop")
-    push(noblock)
 
 
 class PioLine(ports.Line):
@@ -91,7 +69,7 @@ class PioLine(ports.Line):
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
         self._send()
-        left = self._dma.count
+        left = self._dma.count  # type: ignore[attr-defined] # the stubs lack it; documented with rp2.DMA
         waiting = self._left - left
         if waiting > RING:
             # More than the ring holds came since the last look: what is left of it is not whole.
@@ -135,5 +113,3 @@ class PioLine(ports.Line):
         overruns = self._overruns
         self._overruns = 0
         return overruns
-
-

@@ -1,7 +1,8 @@
-"""The board's hardware: the one module that imports machine. Fulfils ports.py on the RP2040 (or on the virtual board's shim).
+"""The board's hardware: the one module that imports machine. Fulfils ports.py on the RP2040 (or on the virtual board's
+shim).
 
-Made once by main.py; importing it has no effect on any pin. It never decides anything and never blocks; a full output buffer loses
-bytes rather than time.
+Made once by main.py; importing it has no effect on any pin. It never decides anything and never blocks; a full output
+buffer loses bytes rather than time.
 """
 
 import gc
@@ -11,9 +12,9 @@ import sys
 import time
 
 import machine
+from heartwire_protocol import reasons
 
 from heartwire_firmware import board, hw_pio, ports
-from heartwire_protocol import reasons
 
 # RP2040 datasheet: WATCHDOG scratch registers (4.7.6); PL011 base addresses, raw interrupt status and clear (4.2.8).
 SCRATCH = 0x4005800C
@@ -83,8 +84,8 @@ class UsbPort(ports.Usb):
         byte = self._byte
         while count < limit:
             ready = 0
-            for _, ready in self._readable.ipoll(0):
-                break
+            for event in self._readable.ipoll(0):
+                ready = event[1]
             if not ready & select.POLLIN or not self._in.readinto(byte):
                 break
             buffer[count] = byte[0]
@@ -96,8 +97,8 @@ class UsbPort(ports.Usb):
         sent = 0
         while start < end:
             ready = 0
-            for _, ready in self._writable.ipoll(0):
-                break
+            for event in self._writable.ipoll(0):
+                ready = event[1]
             if not ready & select.POLLOUT:
                 break
             self._byte[0] = buffer[start]
@@ -113,7 +114,7 @@ class BoardPins(ports.Pins):
     def __init__(self):
         self._pins = {}
         self._active_high = {}
-        for signal, gpio, function, active_high, level, pull in board.PINS:
+        for signal, gpio, function, active_high, _, pull in board.PINS:
             self._active_high[signal] = active_high
             if function == "OUT":
                 # boot.py has set the level already; a pin that is an output keeps it.
@@ -265,4 +266,4 @@ class Hardware:
             self._next = time.ticks_add(time.ticks_ms(), 1)
 
 
-_PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": None}
+_PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": -1}

@@ -1,13 +1,15 @@
 """Intake: bytes of one node line -> frames -> heartbeats that count, each drop counted by kind.
 
-It checks what a heartbeat is worth (right node, right answer, rising sequence, not too early) and answers it with a grant when the
-supervisor says which. It never judges whether a node lives (liveness) or may be active (policy). Bounded per pass: at most
-READ_MAX bytes and one frame; a frame whose signature cannot be checked in this pass waits for the next.
+It checks what a heartbeat is worth (right node, right answer, rising sequence, not too early) and answers it with a
+grant when the supervisor says which. It never judges whether a node lives (liveness) or may be active (policy). Bounded
+per pass: at most READ_MAX bytes and one frame; a frame whose signature cannot be checked in this pass waits for the
+next.
 """
+
+from heartwire_protocol import auth, codes, framing, messages
 
 from heartwire_firmware.challenge import Challenge
 from heartwire_firmware.clock import add_capped
-from heartwire_protocol import auth, codes, framing, messages
 
 READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
 PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"
@@ -60,6 +62,7 @@ class Intake:
         self.answer_incarnation = 0
         self.answer_sequence = 0
         self.reply_due = False
+        self.answers_good = False  # the heartbeat to be answered gave a right answer
         self.spoke = False  # something valid was heard, so the board may speak on this line
         self.since_good_ms = 0
         self.skip_early = True
@@ -73,6 +76,7 @@ class Intake:
         self.events_count = 0
         self._last_sign_incarnation = -1
         self._last_sign_sequence = -1
+        self._letters = 0  # of the text line so far; -1 while it is none
 
     def configure(self, board, node) -> None:
         """Take settings (Section of the board, Section of this node); forgets nothing that was heard."""
@@ -99,7 +103,9 @@ class Intake:
         self.half_line = self.has_incarnation and self.challenge.age_ms > self._half_line_ms and not self._text
 
     def pump(self, may_verify: bool) -> int:
-        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this pass."""
+        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this
+        pass.
+        """
         errors = self._line.take_errors()
         while errors > 0:
             self._decoder.count_drop(codes.DROP_LINE_ERROR)
@@ -116,7 +122,7 @@ class Intake:
                 if not self._until:
                     return NOTHING
             if self._text:
-                return self._pump_text()
+                return self._take_text()
             self._from = decoder.feed(self._raw, self._from, self._until)
             if not decoder.ready:
                 return NOTHING
@@ -133,31 +139,27 @@ class Intake:
         """Tell whether bytes or a frame wait to be handled."""
         return self._decoder.ready or self._from != self._until
 
-    def _pump_text(self) -> int:
-        # Any line of printable text is a sign of life; noise without a line end is not.
+    def _take_text(self) -> int:
+        """Take plain text: any line of 1 to TEXT_MAX printable characters is a sign of life, anything else is noise."""
         found = False
         for index in range(self._from, self._until):
             byte = self._raw[index]
             if byte == 10 or byte == 13:
-                found = found or self._decoder_run_ok()
-                self._text_run = 0
-            elif 32 <= byte < 127 and self._text_run >= 0:
-                self._text_run += 1
+                if 0 < self._letters <= TEXT_MAX:
+                    found = True
+                elif self._letters:
+                    self._decoder.count_drop(codes.DROP_LINE_ERROR)
+                self._letters = 0
+            elif 32 <= byte < 127 and 0 <= self._letters <= TEXT_MAX:
+                self._letters += 1
             else:
-                self._text_run = -1
+                self._letters = -1
         self._from = self._until
         if not found or not self._enabled:
             return NOTHING
         self.state = codes.STATE_HEALTHY
         self.spoke = True
         return self._accept()
-
-    _text_run = 0
-
-    def _decoder_run_ok(self) -> bool:
-        if self._text_run < 0:
-            self._decoder.count_drop(codes.DROP_LINE_ERROR)
-        return 0 < self._text_run <= TEXT_MAX
 
     def _take(self, message_type: int, length: int) -> int:
         decoder = self._decoder
@@ -182,12 +184,13 @@ class Intake:
             if length != self._fence_request.length:
                 return self._drop(codes.DROP_WRONG_LENGTH)
             return self._take_fence_request()
-        if message_type == messages.GRANT or message_type >= messages.EVENT and message_type <= messages.RESPONSE:
+        if message_type == messages.GRANT or (message_type >= messages.EVENT and message_type <= messages.RESPONSE):
             return self._drop(codes.DROP_NOT_ALLOWED)
         return self._drop(codes.DROP_UNKNOWN_TYPE)
 
     def _take_fence_request(self) -> int:
-        # Bound to the requester's newest heartbeat and to a challenge, so that it can be neither replayed nor kept for later.
+        # Bound to the requester's newest heartbeat and to a challenge, so that it can be neither replayed nor kept for
+        # later.
         signer = self._signer
         payload = self._decoder.payload
         if not self._fence_request.read_into(self._fields, payload) or self._fields[0] >= codes.NODE_COUNT:
@@ -236,6 +239,7 @@ class Intake:
         return self._accept()
 
     def _accept(self) -> int:
+        self.answers_good = True
         self.skip_early = False
         self.since_good_ms = 0
         self.bad_in_row = 0
@@ -247,7 +251,9 @@ class Intake:
         return GOOD
 
     def _unanswered(self, incarnation: int, sequence: int) -> int:
-        """Take a heartbeat without an answer: the node has just started, or hears nothing. A stuck sender repeats itself."""
+        """Take a heartbeat without an answer: the node has just started, or hears nothing. A stuck sender repeats
+        itself.
+        """
         moving = incarnation != self._last_sign_incarnation or sequence > self._last_sign_sequence
         self._last_sign_incarnation = incarnation
         self._last_sign_sequence = sequence
@@ -268,6 +274,7 @@ class Intake:
         return True
 
     def _answer(self, incarnation: int, sequence: int) -> None:
+        self.answers_good = False
         self.answer_incarnation = incarnation
         self.answer_sequence = sequence
         self.reply_due = True
@@ -286,7 +293,9 @@ class Intake:
         return BAD
 
     def send(self, buffer) -> None:
-        """Send bytes on this line, but only after something valid was heard on it: boot loaders listen on serial ports."""
+        """Send bytes on this line, but only after something valid was heard on it: boot loaders listen on serial
+        ports.
+        """
         if self.spoke:
             self._line.write(buffer)
 

@@ -1,8 +1,8 @@
 """Journal: append-only records in two rings of segment files, decisions apart from routine.
 
-A record waits in memory until the supervisor finds a quiet slot to flush; only flushed records are shown to anybody. A flood of
-routine records can push out neither waiting nor stored decisions. A torn or damaged tail is left alone and a new
-segment begun. It never reads its own records to decide anything.
+A record waits in memory until the supervisor finds a quiet slot to flush; only flushed records are shown to anybody. A
+flood of routine records can push out neither waiting nor stored decisions. A torn or damaged tail is left alone and a
+new segment begun. It never reads its own records to decide anything.
 """
 
 from heartwire_protocol import events, records
@@ -51,7 +51,8 @@ class _Ring:
         self.count = at // records.LENGTH
         # Nothing is ever appended behind damage.
         self.sealed = at != len(data) or self.count >= SEGMENT_RECORDS
-        self.newest = self.firsts[-1] - 1
+        # A segment whose first record is torn keeps its name to itself: the next one gets another number.
+        self.newest = self.firsts[-1]
         if at:
             last = records.decode(data[at - records.LENGTH : at])
             self.newest = last["sequence"]
@@ -77,7 +78,9 @@ class _Ring:
         return self.firsts[0] if self.firsts else 0
 
     def find(self, after: int, record: bytearray) -> int:
-        """Read the first record with a sequence above `after` into `record`; return its sequence, 0 if there is none."""
+        """Read the first record with a sequence above `after` into `record`; return its sequence, 0 if there is
+        none.
+        """
         low = 0
         for index in range(len(self.firsts)):
             if self.firsts[index] <= after + 1:
@@ -197,7 +200,8 @@ class Journal:
 
     def _flush_ring(self, ring: int) -> bool:
         size = records.LENGTH
-        # Gather the ring's records at the front in order, write them, then close the gap: what was written never waits twice.
+        # Gather the ring's records at the front in order, write them, then close the gap: what was written never waits
+        # twice.
         picked = bytearray(0)
         count = 0
         first = 0
@@ -223,7 +227,9 @@ class Journal:
         return True
 
     def read(self, after: int, record: bytearray) -> int:
-        """Read the next durable record after sequence `after` into `record`; return its sequence, 0 if there is none."""
+        """Read the next durable record after sequence `after` into `record`; return its sequence, 0 if there is
+        none.
+        """
         one = self._rings[0].find(after, record)
         two = self._rings[1].find(after, self._other)
         if two and (not one or two < one):

@@ -1,14 +1,16 @@
 """Lights and the alarm contact: what the board shows to a person in front of the rack. Shows, and decides nothing.
 
-LED_BOARD blinks once a second while the loop runs. GUARDING (green LED and alarm contact) is on while the board is armed and nothing
-is wrong, so a dead board raises the alarm too. LED_STATUS (in the button): steady = waiting for approval, fast = a fence
-is under way or failed, slow double blink = safe mode, slow = observe or maintenance, off = nothing to say.
+LED_BOARD blinks once a second while the loop runs. GUARDING (green LED and alarm contact) is on while the board is
+armed and nothing is wrong, so a dead board raises the alarm too. LED_STATUS (in the button): steady = waiting for
+approval, fast = a fence is under way or failed, slow double blink = safe mode, slow = observe or maintenance, off =
+nothing to say.
 """
+
+from heartwire_protocol import codes
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, FAILED, FENCING
-from heartwire_protocol import codes
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 _PERIOD_MS = 1000
 
@@ -20,7 +22,9 @@ def is_alarm(state, facts) -> bool:
     if state.mode in ARMED and state.active == NO_NODE:
         return True
     for node in range(NODE_COUNT):
-        if facts.enabled[node] and (state.locked[node] or facts.verdict[node] in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD)):
+        if facts.enabled[node] and (
+            state.locked[node] or facts.verdict[node] in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD)
+        ):
             return True
     return False
 

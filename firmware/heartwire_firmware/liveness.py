@@ -1,11 +1,12 @@
 """Liveness: how long ago each node gave a good heartbeat, and what that makes it: good, late or dead.
 
-`dead` latches until `good_count` good heartbeats came in a row. It knows one node and its own limits; whether silence is the
-node's fault or the cable's, and what to do, is the policy's business.
+`dead` latches until `good_count` good heartbeats came in a row. It knows one node and its own limits; whether silence
+is the node's fault or the cable's, and what to do, is the policy's business.
 """
 
-from heartwire_firmware.clock import add_capped
 from heartwire_protocol.codes import COUNT_MAX, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
+
+from heartwire_firmware.clock import add_capped
 
 
 class Liveness:

@@ -1,18 +1,19 @@
 """Policy: the pure function that decides who may be active and who is fenced.
 
-`Policy.step(elapsed_ms)` takes Facts and the State before, changes State and fills Decisions: no I/O, no clock, no hardware. The same
-file runs on the board, in the simulator and in the exhaustive walk. Every refusal and every action says its reason. What may
-forbid a fence stands in guards.py; what a person asks for arrives through policy_requests.py. A new behaviour is a row in
-PHASE_STEPS and a function here.
+`Policy.step(elapsed_ms)` takes Facts and the State before, changes State and fills Decisions: no I/O, no clock, no
+hardware. The same file runs on the board, in the simulator and in the exhaustive walk. Every refusal and every action
+says its reason. What may forbid a fence stands in guards.py; what a person asks for arrives through policy_requests.py.
+A new behaviour is a row in PHASE_STEPS and a function here.
 """
+
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware import guards
 from heartwire_firmware.policy_core import ARMED, HEARD, STOPPED
 from heartwire_firmware.policy_seek import Seek
-from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, FENCING, PROMOTING, RELEASE, WATCHING
+from heartwire_firmware.policy_state import FAILED, FENCING, PROMOTING, RELEASE, WATCHING
 from heartwire_firmware.sequencer import ASSUMED, FIRED, IDLE, PROVEN
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # A journal write takes 450 ms at worst; several may stand before it.
 PREPARE_MS = 5000
@@ -24,7 +25,9 @@ class Policy(Seek):
     """The policy over `settings` (settings.Settings), `state` (State), `facts` (Facts) and `out` (Decisions)."""
 
     def boot(self, resumed: int, store_empty: bool) -> None:
-        """Set the state after a start of the board: durable fields are loaded, `resumed` are the nodes whose fence goes on."""
+        """Set the state after a start of the board: durable fields are loaded, `resumed` are the nodes whose fence goes
+        on.
+        """
         state = self.state
         state.store_empty = 1 if store_empty else 0
         state.active = NO_NODE
@@ -91,7 +94,9 @@ class Policy(Seek):
                 self.promote(successor, reasons.PLANNED_OFF)
 
     def _restarted(self, node: int) -> bool:
-        """Take note of a new agent on the active node; return True if its services stopped, so that it needs a new epoch."""
+        """Take note of a new agent on the active node; return True if its services stopped, so that it needs a new
+        epoch.
+        """
         state = self.state
         state.active_incarnation = self.facts.incarnation[node]
         if state.mode in ARMED and self.facts.flags[node] & messages.FLAG_RUNNING:
@@ -224,7 +229,9 @@ class Policy(Seek):
         self.begin_fence(node, state.cause, False)
 
     def _failed_step(self) -> None:
-        """The fence proved nothing: no grant, and the contact stays until hold_max_s is over or an operator releases it."""
+        """The fence proved nothing: no grant, and the contact stays until hold_max_s is over or an operator releases
+        it.
+        """
         state = self.state
         node = state.target
         if self.facts.fence[node] == IDLE:

@@ -1,13 +1,14 @@
 """Core of the policy: the steps that change who is entitled and what is fenced, each with its record.
 
-Shared by the other policy files, which build on it: policy_observe (what the nodes show), policy_seek (nobody is active) and
-policy (the operation under way). It decides nothing by itself; guards.py says what forbids a fence.
+Shared by the other policy files, which build on it: policy_observe (what the nodes show), policy_seek (nobody is
+active) and policy (the operation under way). It decides nothing by itself; guards.py says what forbids a fence.
 """
+
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 from heartwire_firmware import guards
 from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 HEARD = (codes.VERDICT_GOOD, codes.VERDICT_LATE)
@@ -158,7 +159,9 @@ class Core:
 
 
 def evidence_bits(facts, node: int) -> int:
-    """Return the evidence on `node` as bits: 0-2 state, 3-9 flags, 10-11 power, 12 half line, 13 altered, 14-15 verdict."""
+    """Return the evidence on `node` as bits: 0-2 state, 3-9 flags, 10-11 power, 12 half line, 13 altered, 14-15
+    verdict.
+    """
     bits = facts.node_state[node] | facts.flags[node] << 3 | facts.power[node] << 10 | facts.verdict[node] << 14
     if facts.half_line[node]:
         bits |= 1 << 12

@@ -1,17 +1,20 @@
 """What the nodes show: verdicts, senses, quarantine, common silence, and the passing of time.
 
-Turns facts into records and roles of nodes that are not active. It never fences and never grants; policy and policy_seek do.
+Turns facts into records and roles of nodes that are not active. It never fences and never grants; policy and
+policy_seek do.
 """
+
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 from heartwire_firmware import guards
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_core import HEARD, Core
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import IDLE
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
-# An intent that good heartbeats made obsolete is cancelled only after this long, so that a flapping node does not wear out flash.
+# An intent that good heartbeats made obsolete is cancelled only after this long, so that a flapping node does not wear
+# out flash.
 CANCEL_AFTER_MS = 10000
 
 
@@ -76,7 +79,10 @@ class Observe(Core):
         if state.quarantined[node]:
             self._watch_quarantine(node)
         elif node != state.active:
-            self.set_role(node, codes.ROLE_STANDBY if verdict in HEARD else codes.ROLE_OFFLINE, reasons.NONE)
+            if verdict in HEARD:
+                self.set_role(node, codes.ROLE_STANDBY, reasons.HEARD)
+            else:
+                self.set_role(node, codes.ROLE_OFFLINE, reasons.DEAD)
 
     def _verdict_changed(self, node: int, verdict: int) -> None:
         state = self.state
@@ -99,7 +105,9 @@ class Observe(Core):
             state.held = reasons.NONE
 
     def _watch_common(self) -> None:
-        """Rule 5.4: lines that are silent together are one fault; each must stay silent a full dead_ms after it ended."""
+        """Rule 5.4: lines that are silent together are one fault; each must stay silent a full dead_ms after it
+        ended.
+        """
         state = self.state
         facts = self.facts
         heard = 0

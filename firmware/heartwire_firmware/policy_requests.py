@@ -1,16 +1,17 @@
 """Requests: what an operator, a peer or a schedule asks of the policy, and the rules that may refuse it.
 
-Each request is one function in REQUESTS, keyed by its operation number: it returns reasons.NONE if accepted, else why not. Accepted
-or refused, it is journaled. Signatures and rights were checked before (hostlink, intake); nothing here may weaken a rule of
-guards.py beyond what firmware/DESIGN.md says an operator may.
+Each request is one function in REQUESTS, keyed by its operation number: it returns reasons.NONE if accepted, else why
+not. Accepted or refused, it is journaled. Signatures and rights were checked before (hostlink, intake); nothing here
+may weaken a rule of guards.py beyond what firmware/DESIGN.md says an operator may.
 """
+
+from heartwire_protocol import codes, events, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware import guards
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, PREPARING, WATCHING
 from heartwire_firmware.sequencer import IDLE
-from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 MODE = 10
 SWITCHOVER = 11
@@ -25,7 +26,9 @@ DECLARE = 22
 
 
 def request(policy, operation: int, node: int, argument: int = 0) -> int:
-    """Carry out request `operation` for `node` with `argument`, or refuse it; return the reason of the refusal, or NONE."""
+    """Carry out request `operation` for `node` with `argument`, or refuse it; return the reason of the refusal, or
+    NONE.
+    """
     if node != NO_NODE and not policy.facts.enabled[node]:
         reason = reasons.UNKNOWN_NODE
     else:
@@ -79,7 +82,8 @@ def _switchover(policy, node: int, force: int) -> int:
     policy.out.say(events.SWITCHOVER_BEGAN, active, reasons.OPERATOR, active, node)
     policy.prepare(active, reasons.SWITCHOVER)
     if force:
-        # Asked for without a drain: the drain's time is over from the start, and its fence follows once the intent is durable.
+        # Asked for without a drain: the drain's time is over from the start, and its fence follows once the intent is
+        # durable.
         policy.enter(DRAINING, active, node, reasons.OPERATOR)
         state.phase_ms = policy.settings.board.drain_ms
     else:

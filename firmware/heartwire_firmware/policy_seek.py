@@ -1,16 +1,17 @@
 """Nobody is active: who was, and who may be.
 
-The running durable holder is adopted at once and without interruption; anybody else needs a new epoch, and a holder that stays
-away is fenced with proof first. With an empty or older store nobody is granted until all nodes reported or an operator
-says who (rule 5.2).
+The running durable holder is adopted at once and without interruption; anybody else needs a new epoch, and a holder
+that stays away is fenced with proof first. With an empty or older store nobody is granted until all nodes reported or
+an operator says who (rule 5.2).
 """
+
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware import guards
 from heartwire_firmware.policy_core import ALIVE, ARMED, HEARD, STOPPED
 from heartwire_firmware.policy_observe import Observe
 from heartwire_firmware.sequencer import IDLE
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # How far one unsigned heartbeat may lift the epoch of a board with an empty store.
 UNKEYED_EPOCH_MAX = 1000
@@ -45,7 +46,9 @@ class Seek(Observe):
                 return
 
     def _seek_first(self) -> None:
-        """Rule 5.2: with an empty or older store, wait for all configured nodes or an operator's word; then highest + 1."""
+        """Rule 5.2: with an empty or older store, wait for all configured nodes or an operator's word; then highest +
+        1.
+        """
         state = self.state
         facts = self.facts
         candidate = NO_NODE
@@ -81,7 +84,8 @@ class Seek(Observe):
         facts = self.facts
         if facts.beats[node] and facts.verdict[node] in ALIVE and not facts.text[node]:
             if facts.node_epoch[node] > state.epoch:
-                # The node knows a higher epoch than the store: the store is old, whoever holds that epoch is unknown here.
+                # The node knows a higher epoch than the store: the store is old, whoever holds that epoch is unknown
+                # here.
                 state.store_empty = 1
                 self.out.say(events.STORE_EMPTY)
                 return
@@ -119,7 +123,9 @@ class Seek(Observe):
                 self.fail_over(node, reasons.HOLDER_MISSING)
 
     def _pass_over(self, node: int) -> None:
-        """The holder is heard, holds no lease and says that nothing runs, but does not get fit: another one may have it."""
+        """The holder is heard, holds no lease and says that nothing runs, but does not get fit: another one may have
+        it.
+        """
         stopped = self.facts.flags[node] & STOPPED == messages.FLAG_VERIFIED_STOPPED
         successor = guards.successor_of(self.settings, self.state, self.facts, node)
         if stopped and successor != NO_NODE:

@@ -1,12 +1,13 @@
 """What the policy knows and remembers: facts about the nodes, its own state, and what it decided in a step.
 
-Plain numbers and lists of numbers only: ages and remaining times, never points in time, so that a state can be frozen into a
-tuple, compared and walked through exhaustively, and nothing wraps. The policy changes State; the supervisor fills Facts
-before each step and carries out Decisions after it.
+Plain numbers and lists of numbers only: ages and remaining times, never points in time, so that a state can be frozen
+into a tuple, compared and walked through exhaustively, and nothing wraps. The policy changes State; the supervisor
+fills Facts before each step and carries out Decisions after it.
 """
 
-from heartwire_firmware.sequencer import IDLE
 from heartwire_protocol.codes import COUNT_MAX, MODE_OBSERVE, NO_NODE, NODE_COUNT, POWER_UNKNOWN, ROLE_OFFLINE
+
+from heartwire_firmware.sequencer import IDLE
 
 # Phases of the one operation that can be under way.
 WATCHING = 0
@@ -51,19 +52,6 @@ class Facts:
         self.durable_epoch = 0
         self.durable_holder = NO_NODE
         self.durable_mode = MODE_OBSERVE
-
-
-# Every attribute of State, for freezing: (name, is a list).
-STATE_FIELDS = (
-    ("mode", False), ("epoch", False), ("holder", False), ("active", False), ("phase", False), ("target", False),
-    ("successor", False), ("cause", False), ("phase_ms", False), ("held", False), ("held_node", False),
-    ("safe_mode", False), ("store_empty", False), ("two_running", False), ("all_silent", False), ("declared", False),
-    ("request_number", False), ("approval_ms", False), ("start_ms", False), ("seek_ms", False), ("grant_ms", False), ("awaiting_running", False),
-    ("last_age_ms", False), ("active_incarnation", False), ("boots", False), ("role", True), ("quarantined", True), ("locked", True), ("sense_seen", True),
-    ("actions", True), ("window_ms", True), ("maintenance_ms", True), ("grace_ms", True), ("common_ms", True),
-    ("prepared", True), ("good_ms", True), ("denied", True), ("fired_incarnation", True), ("last_power", True),
-    ("last_verdict", True), ("given_back", True),
-)  # fmt: skip
 
 
 class State:
@@ -112,23 +100,26 @@ class State:
         self.last_verdict = [0] * NODE_COUNT
         self.given_back = [0] * NODE_COUNT  # 1: a fence is on, 2: its release was journaled
 
-    def freeze(self) -> tuple:
+    def freeze(self) -> "tuple[object, ...]":
         """Return the whole state as a tuple, to be compared, hashed and thawed."""
         parts = []
-        for name, is_list in STATE_FIELDS:
+        for name in sorted(self.__dict__):
             value = getattr(self, name)
-            parts.append(tuple(value) if is_list else value)
+            parts.append(tuple(value) if isinstance(value, list) else value)
         return tuple(parts)
 
-    def thaw(self, frozen: tuple) -> None:
+    def thaw(self, frozen: "tuple[object, ...]") -> None:
         """Set the whole state from a frozen one."""
-        for index in range(len(STATE_FIELDS)):
-            name, is_list = STATE_FIELDS[index]
-            setattr(self, name, list(frozen[index]) if is_list else frozen[index])
+        names = sorted(self.__dict__)
+        for index in range(len(names)):
+            value = frozen[index]
+            setattr(self, names[index], list(value) if isinstance(value, tuple) else value)
 
 
 class Decisions:
-    """What one step decided: records for the journal, actions for the sequencer, and whether to save the durable state."""
+    """What one step decided: records for the journal, actions for the sequencer, and whether to save the durable
+    state.
+    """
 
     def __init__(self):
         self.records: "list[tuple[int, int, int, int, int]]" = []

@@ -1,7 +1,7 @@
 """The seam between logic and hardware: what the stages need, and nothing else.
 
-hw_rp2.py fulfils these classes on the board (and, through its `machine` shim, on the virtual board); tests/fakes does in the
-unit tests. No method here blocks, and none raises for bad input from outside.
+hw_rp2.py fulfils these classes on the board (and, through its `machine` shim, on the virtual board); tests/fakes does
+in the unit tests. No method here blocks, and none raises for bad input from outside.
 """
 
 

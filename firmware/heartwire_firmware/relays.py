@@ -1,8 +1,8 @@
 """Relays and senses: what the outputs command and what the inputs observe. Commanded and observed are never mixed up.
 
-A power relay cuts while it is energised, and is energised only while ARM toggles: the loop toggles ARM in each pass, so a stuck
-firmware lets every relay drop and servers keep their power. Senses are debounced. Neither class decides anything; the
-sequencer commands, the supervisor reads.
+A power relay cuts while it is energised, and is energised only while ARM toggles: the loop toggles ARM in each pass, so
+a stuck firmware lets every relay drop and servers keep their power. Senses are debounced. Neither class decides
+anything; the sequencer commands, the supervisor reads.
 """
 
 from heartwire_protocol.codes import NODE_COUNT, POWER_OFF, POWER_ON, POWER_UNKNOWN

@@ -1,14 +1,15 @@
 """Sequencer: carries out a fence step by step and says what was proven. It never decides to fence.
 
-Fire: mark the scratch register, then move the contact. Prove: every feed's sense, on until then, is off for off_stable_ms within
-off_timeout_ms; where the operator enabled it, the off time alone counts, as `assumed`. Unknown is never off, off already
-before the command proves nothing, a timeout is a failure. The contact stays until `release`, and hold_max_s at most. All
-of it runs here: the host may die at any moment.
+Fire: mark the scratch register, then move the contact. Prove: every feed's sense, on until then, is off for
+off_stable_ms within off_timeout_ms; where the operator enabled it, the off time alone counts, as `assumed`. Unknown is
+never off, off already before the command proves nothing, a timeout is a failure. The contact stays until `release`, and
+hold_max_s at most. All of it runs here: the host may die at any moment.
 """
 
-from heartwire_firmware.clock import add_capped
 from heartwire_protocol import reasons
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON
+
+from heartwire_firmware.clock import add_capped
 
 IDLE = 0
 FIRED = 1
@@ -17,12 +18,15 @@ ASSUMED = 3
 FAILED = 4
 NAMES = ("idle", "firing", "proven", "assumed", "failed")
 
-# Scratch register 0 (survives every reset but a power loss): magic, then a bit per node fenced, then a bit per node whose sense
-# was on and trusted when its fence fired. boot.py reads the same bits.
+# Scratch register 0 (survives every reset but a power loss): magic, then a bit per node fenced, then a bit per node
+# whose sense was on and trusted when its fence fired. boot.py reads the same bits.
 MARK_REGISTER = 0
 MARK_MAGIC = 0x2A57F000
 MARK_MAGIC_MASK = 0x3FFFF000
 _TRUSTED_SHIFT = 4
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Sequencer:
@@ -33,8 +37,8 @@ class Sequencer:
         self._senses = senses
         self._chip = chip
         self._mark = MARK_MAGIC
-        self._nodes = None
-        self._board = None
+        self._nodes: "Any" = None
+        self._board: "Any" = None
         self.status = [IDLE] * NODE_COUNT
         self.since_ms = [0] * NODE_COUNT
         self.proof_ms = [0] * NODE_COUNT
@@ -61,7 +65,9 @@ class Sequencer:
         return resumed
 
     def fire(self, node: int, sense_seen: bool) -> None:
-        """Fence `node`; `sense_seen`: its sense was seen on while it was beating, so that its going off proves something."""
+        """Fence `node`; `sense_seen`: its sense was seen on while it was beating, so that its going off proves
+        something.
+        """
         if self.status[node] != IDLE:
             return
         self._start(node, sense_seen and self._senses.power[node] == POWER_ON)

@@ -1,8 +1,8 @@
 """A record in two slots: a new copy never overwrites the last good one.
 
-Each slot file holds a generation, a flag byte, the data and a CRC. `load` takes the newest whole copy; `save` writes the other
-slot. A power cut at any moment leaves the old copy or the new one whole, on any file system. Used for settings and for
-the durable state.
+Each slot file holds a generation, a flag byte, the data and a CRC. `load` takes the newest whole copy; `save` writes
+the other slot. A power cut at any moment leaves the old copy or the new one whole, on any file system. Used for
+settings and for the durable state.
 """
 
 from heartwire_protocol import framing
@@ -36,7 +36,9 @@ class TwoSlots:
         return generation, data[1], data[_HEADER:-2]
 
     def load(self, accept=None) -> "bytes | None":
-        """Return the newest whole copy whose flag `accept(flag)` takes; None if there is none. Sets generation and flag."""
+        """Return the newest whole copy whose flag `accept(flag)` takes; None if there is none. Sets generation and
+        flag.
+        """
         best = None
         newest = 0
         for slot in (0, 1):

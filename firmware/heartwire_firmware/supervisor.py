@@ -1,9 +1,12 @@
 """Supervisor: builds the stages, wires them, and steps them all in one loop with one time.
 
-It moves data between stages and decides nothing: policy decides, sequencer acts, journal remembers. Flash is written only where no
-deadline falls due; the watchdog is fed in one place, after every stage has stepped. Called by main.py on the board, by tests
-with fake hardware. Hardware is handed in (ports.py).
+It moves data between stages and decides nothing: policy decides, sequencer acts, journal remembers. Flash is written
+only where no deadline falls due; the watchdog is fed in one place, after every stage has stepped. Called by main.py on
+the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
+
+from heartwire_protocol import codes, events, framing, messages, reasons, records, version
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 from heartwire_firmware import policy_requests, policy_state
 from heartwire_firmware.clock import Clock
@@ -20,8 +23,6 @@ from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import Input, Relays, Senses
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import TimeSlots
-from heartwire_protocol import codes, events, framing, messages, reasons, records, version
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # The policy looks at least this often; at once when a heartbeat, a verdict or a sense changed.
 POLICY_MS = 10
@@ -96,7 +97,8 @@ class Supervisor:
         state.boots = min(state.boots + 1, 0xFFFFFF)
         self.journal.boot = state.boots
         self.journal.load()
-        bad_boots = self.chip.scratch(BOOT_REGISTER)
+        # boot.py has counted this start already; it may still turn out well.
+        bad_boots = max(0, self.chip.scratch(BOOT_REGISTER) - 1)
         self.journal.append(events.BOOT, NO_NODE, self.chip.reset_cause, bad_boots)
         if bad_boots >= BAD_BOOTS_MAX:
             state.safe_mode = 1
@@ -339,6 +341,9 @@ class Supervisor:
         self.grants.step(elapsed)
         for node in range(NODE_COUNT):
             intake = self.intakes[node]
+            if self.grants.has_changed(node) and intake.answers_good and self.facts.verdict[node] == codes.VERDICT_GOOD:
+                intake.reply_due = True
+                self._good[node] = True
             if not intake.reply_due:
                 continue
             intake.reply_due = False
@@ -393,4 +398,5 @@ class Supervisor:
     def _write_all(self) -> None:
         self.durable.save(self.state)
         self.journal.flush()
+        self.chip.put_scratch(BOOT_REGISTER, 0)
         self.chip.feed()

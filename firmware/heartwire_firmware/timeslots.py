@@ -1,14 +1,15 @@
 """Time slots: when the board may stand still for a moment, so that neither a deadline nor a heartbeat is missed.
 
-A flash write stops the loop for tens of milliseconds, at worst FLASH_STALL_MS; handling a management message takes a few. Both wait
-until no node's deadline and no fence step can fall into that time, and if possible until no heartbeat is expected either:
-right after heartbeats came in. What waits too long goes ahead of expected heartbeats (the UART keeps one whole frame), never
-ahead of a deadline.
+A flash write stops the loop for tens of milliseconds, at worst FLASH_STALL_MS; handling a management message takes a
+few. Both wait until no node's deadline and no fence step can fall into that time, and if possible until no heartbeat is
+expected either: right after heartbeats came in. What waits too long goes ahead of expected heartbeats (the UART keeps
+one whole frame), never ahead of a deadline.
 """
 
-from heartwire_firmware.clock import add_capped
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
+
+from heartwire_firmware.clock import add_capped
 
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
 USUAL_WRITE_MS = 110
@@ -76,7 +77,11 @@ class TimeSlots:
     def may_collect(self) -> bool:
         """Tell whether garbage may be collected now; counts as done."""
         self._waiting_ms = 0
-        if self._since_collect_ms < COLLECT_EVERY_MS or self._deadline_ms <= COLLECT_MS or self._arrival_ms <= COLLECT_MS:
+        if (
+            self._since_collect_ms < COLLECT_EVERY_MS
+            or self._deadline_ms <= COLLECT_MS
+            or self._arrival_ms <= COLLECT_MS
+        ):
             return False
         self._since_collect_ms = 0
         return True

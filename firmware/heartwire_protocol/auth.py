@@ -1,7 +1,7 @@
 """Signatures: HMAC-SHA256 (RFC 2104) cut to 8 bytes, over exactly the bytes that PROTOCOL.md names.
 
-MicroPython has no hmac module, so the construction is spelled out here from hashlib.sha256. A Signer keeps both padded keys
-and makes two small hash objects per signature. It never prints or returns a key.
+MicroPython has no hmac module, so the construction is spelled out here from hashlib.sha256. A Signer keeps both padded
+keys and makes two small hash objects per signature. It never prints or returns a key.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ KEY_LENGTH = 32
 class Signer:
     """Sign and check with one key (32 bytes)."""
 
-    def __init__(self, key):
+    def __init__(self, key: bytes) -> None:
         if len(key) > BLOCK:
             key = hashlib.sha256(key).digest()
         key = key + bytes(BLOCK - len(key))
         self._inner = bytes([byte ^ 0x36 for byte in key])
         self._outer = bytes([byte ^ 0x5C for byte in key])
 
-    def mac(self, *parts):
+    def mac(self, *parts: "bytes | bytearray | memoryview") -> bytes:
         """Return the 8-byte signature over `parts`, one after the other."""
         inner = hashlib.sha256(self._inner)
         for part in parts:
@@ -31,7 +31,7 @@ class Signer:
         return outer.digest()[:MAC_LENGTH]
 
 
-def same(one, other):
+def same(one: "bytes | bytearray | memoryview", other: "bytes | bytearray | memoryview") -> bool:
     """Compare two signatures in a time that does not depend on where they differ."""
     if len(one) != len(other):
         return False

@@ -1,10 +1,15 @@
 """Permanent numbers and their names: nodes, roles, states, modes, rights, drops, verdicts, events, reasons.
 
-Every table is a tuple of rows whose first column is the number on the wire and in the journal. A number is never reused and
-never changes its meaning; a retired row keeps its number. Docs, `heartwire log` and the tests read these tables.
+Every table is a tuple of rows whose first column is the number on the wire and in the journal. A number is never reused
+and never changes its meaning; a retired row keeps its number. Docs, `heartwire log` and the tests read these tables.
 """
 
-# No integer on the wire or in the board's memory reaches 2^30, where MicroPython's 31-bit small ints become heap objects.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# No integer on the wire or in the board's memory reaches 2^30, where MicroPython's 31-bit small ints become heap
+# objects.
 INT_LIMIT = 1 << 30
 COUNT_MAX = INT_LIMIT - 1
 
@@ -96,15 +101,15 @@ RING_ROUTINE = 1
 RINGS = ("decision", "routine")
 
 
-def name_of(table, number):
+def name_of(table: "tuple[Any, ...]", number: int) -> str:
     """Return the name of `number` in a table of names or rows; "#number" where the table has no such row."""
     if 0 <= number < len(table):
         row = table[number]
-        return row if isinstance(row, str) else row[1]
+        return str(row if isinstance(row, str) else row[1])
     return "#%d" % number
 
 
-def number_of(table, name):
+def number_of(table: "tuple[Any, ...]", name: str) -> int:
     """Return the number of `name` in a tuple of names; ValueError names the choices."""
     for number in range(len(table)):
         row = table[number]

@@ -1,7 +1,7 @@
 """Events: what the journal can say, with permanent numbers.
 
-EVENTS rows are (number, name, severity, ring, sentence). A sentence may use {node}, {reason} and the record's two arguments {a}
-and {b}; {a:mode} renders an argument by the table of that name. Gaps between numbers leave room for kin.
+EVENTS rows are (number, name, severity, ring, sentence). A sentence may use {node}, {reason} and the record's two
+arguments {a} and {b}; {a:mode} renders an argument by the table of that name. Gaps between numbers leave room for kin.
 The board writes numbers only; the sentences are rendered on the host (heartwire.journal).
 """
 
@@ -85,7 +85,13 @@ EVENTS = (
     (19, "two_running", ALARM, DECISION, "two nodes report running services at once"),
     (20, "fence_prepared", NOTICE, DECISION, "fence of {node} prepared: {reason}"),
     (21, "fence_cancelled", NOTICE, DECISION, "fence of {node} cancelled: {reason}"),
-    (22, "fence_fired", ALARM, DECISION, "fence of {node} fired ({a:method}), {b} ms after its last good heartbeat: {reason}"),
+    (
+        22,
+        "fence_fired",
+        ALARM,
+        DECISION,
+        "fence of {node} fired ({a:method}), {b} ms after its last good heartbeat: {reason}",
+    ),
     (23, "off_proven", NOTICE, DECISION, "{node} is proven off, {a} ms after the fence fired"),
     (24, "off_assumed", WARNING, DECISION, "{node} is assumed off after {a} ms: its power is not measured"),
     (25, "off_failed", ALARM, DECISION, "{node} could not be proven off within {a} ms: {reason}; nobody is granted"),
@@ -93,7 +99,13 @@ EVENTS = (
     (27, "fence_resumed", ALARM, DECISION, "fence of {node} resumed after a reset of the board"),
     (28, "would_fence", WARNING, DECISION, "would have fenced {node}: {reason} (observe mode)"),
     (29, "would_grant", WARNING, DECISION, "would have granted {node} epoch {a} (observe mode)"),
-    (30, "granted", ALARM, DECISION, "{node} is active with epoch {a}, {b} ms after the last holder was last heard: {reason}"),
+    (
+        30,
+        "granted",
+        ALARM,
+        DECISION,
+        "{node} is active with epoch {a}, {b} ms after the last holder was last heard: {reason}",
+    ),
     (31, "adopted", NOTICE, DECISION, "{node} adopted as active with epoch {a}: it was running"),
     (32, "revoked", WARNING, DECISION, "{node} is no longer active (epoch {a}): {reason}"),
     (33, "role_changed", NOTICE, DECISION, "{node} is now {a:role}, was {b:role}: {reason}"),
@@ -121,7 +133,7 @@ EVENTS = (
 )
 
 
-def event_row(number):
+def event_row(number: int) -> "tuple[int, str, int, int, str] | None":
     """Return the row of event `number`, or None where this version does not know it."""
     for row in EVENTS:
         if row[0] == number:

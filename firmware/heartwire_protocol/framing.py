@@ -1,8 +1,8 @@
 """Frames on a serial line: COBS, a type byte, payload, CRC-16, zero bytes as delimiters.
 
-A frame on the wire is 0x00, COBS(type, payload, CRC-16 high byte first), 0x00. The leading zero ends whatever noise came
-before, so that noise costs only itself. The decoder is incremental and bounded, allocates nothing after construction,
-and counts every frame it drops by kind. It never interprets a payload; intake (board) and link (host) do.
+A frame on the wire is 0x00, COBS(type, payload, CRC-16 high byte first), 0x00. The leading zero ends whatever noise
+came before, so that noise costs only itself. The decoder is incremental and bounded, allocates nothing after
+construction, and counts every frame it drops by kind. It never interprets a payload; intake (board) and link (host) do.
 """
 
 from heartwire_protocol import codes
@@ -19,7 +19,7 @@ CONTENT_OVERHEAD = 3
 WIRE_OVERHEAD = 6
 
 
-def crc16(data, count, crc=CRC_START):
+def crc16(data: "bytes | bytearray | memoryview", count: int, crc: int = CRC_START) -> int:
     """Return the CRC-16 of the first `count` bytes of `data`, going on from `crc`."""
     table = _CRC_TABLE
     for index in range(count):
@@ -29,13 +29,15 @@ def crc16(data, count, crc=CRC_START):
     return crc
 
 
-def wire_length(payload_length):
+def wire_length(payload_length: int) -> int:
     """Return the largest number of bytes a payload of `payload_length` bytes takes on the wire, delimiters included."""
     content = payload_length + CONTENT_OVERHEAD
     return content + 1 + content // 254 + 2
 
 
-def encode_into(out, message_type, payload, count):
+def encode_into(
+    out: "bytearray | memoryview", message_type: int, payload: "bytes | bytearray | memoryview", count: int
+) -> int:
     """Write the frame of `payload[:count]` into `out` (at least wire_length(count) bytes); return its length."""
     table = _CRC_TABLE
     crc = CRC_START
@@ -70,7 +72,7 @@ def encode_into(out, message_type, payload, count):
     return at + 1
 
 
-def encode(message_type, payload):
+def encode(message_type: int, payload: "bytes | bytearray | memoryview") -> bytes:
     """Return the frame of `payload` as bytes. For the host and tests; the board uses encode_into."""
     out = bytearray(wire_length(len(payload)))
     return bytes(out[: encode_into(out, message_type, payload, len(payload))])
@@ -79,11 +81,11 @@ def encode(message_type, payload):
 class Decoder:
     """Find frames in a stream of bytes; bounded by `max_payload`, allocation-free after construction.
 
-    After `feed` returned with `ready` true, `message_type` and `payload[:length]` hold one good frame until the next call.
-    `drops` counts what was thrown away, by the index of codes.DROPS.
+    After `feed` returned with `ready` true, `message_type` and `payload[:length]` hold one good frame until the next
+    call. `drops` counts what was thrown away, by the index of codes.DROPS.
     """
 
-    def __init__(self, max_payload):
+    def __init__(self, max_payload: int) -> None:
         self._content = bytearray(max_payload + CONTENT_OVERHEAD)
         self.payload = memoryview(self._content)[1:]
         self.message_type = 0
@@ -97,13 +99,15 @@ class Decoder:
         self._crc = CRC_START
         self._skip = False  # true after an overlong frame, until its end
 
-    def count_drop(self, kind):
+    def count_drop(self, kind: int) -> None:
         """Count one drop of `kind` (codes.DROP_*); saturates below 2^30."""
         if self.drops[kind] < codes.COUNT_MAX:
             self.drops[kind] += 1
 
-    def feed(self, data, start, end):
-        """Take bytes from data[start:end] up to the end of the first good frame; return the index after the last taken."""
+    def feed(self, data: "bytes | bytearray | memoryview", start: int, end: int) -> int:
+        """Take bytes from data[start:end] up to the end of the first good frame; return the index after the last
+        taken.
+        """
         self.ready = False
         content = self._content
         table = _CRC_TABLE

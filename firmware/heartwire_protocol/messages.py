@@ -1,15 +1,20 @@
 """Messages: one table of permanent ids and fields, and the fixed-layout codec that reads the table.
 
-MESSAGES rows are (id, name, direction, rights, fields, sentence); a field is (name, type, sentence). Types are u8, u16, u24, u32
-(little endian, below 2^30 on both ends), b4 and b8 (opaque bytes) and, only as the last field, tail (the rest of the
-payload). Codec, PROTOCOL.md and the golden vectors all come from this table. Reading and writing into prepared lists
-allocates nothing, so the board can do it for each heartbeat.
+MESSAGES rows are (id, name, direction, rights, fields, sentence); a field is (name, type, sentence). Types are u8, u16,
+u24, u32 (little endian, below 2^30 on both ends), b4 and b8 (opaque bytes) and, only as the last field, tail (the rest
+of the payload). Codec, PROTOCOL.md and the golden vectors all come from this table. Reading and writing into prepared
+lists allocates nothing, so the board can do it for each heartbeat.
 """
 
 from heartwire_protocol import codes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PROTOCOL_VERSION = 1
-# The RP2040's UART keeps 32 bytes while flash is erased with interrupts off (RP2040 datasheet, 4.2): one whole frame must fit.
+# The RP2040's UART keeps 32 bytes while flash is erased with interrupts off (RP2040 datasheet, 4.2): one whole frame
+# must fit.
 HOT_FRAME_MAX = 32
 # Longest JSON text in a request or response; a longer answer is cut into several requests by the caller.
 JSON_MAX = 512
@@ -66,13 +71,21 @@ _HEARTBEAT_FIELDS = (
     ("sequence", "u32", "rises by one with each heartbeat of an incarnation"),
     ("epoch", "u32", "highest epoch the node knows"),
     ("busy_s", "u16", "seconds the node still expects to be busy or to dump; 0 in other states"),
-    ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'H' challenge fields-before); without a key challenge and 4 zeros"),
+    (
+        "mac",
+        "b8",
+        "first 8 bytes of HMAC-SHA256(key, 'H' challenge fields-before); without a key challenge and 4 zeros",
+    ),
 )
 _GRANT_FIELDS = (
     ("node_role", "u8", "bits 0-1 node, bits 2-3 role, bits 4-7 zero"),
     ("orders", "u8", "bits of the table of orders"),
     ("epoch", "u32", "fencing token of the role; the highest given out, for a node that is not active"),
-    ("lease_ms", "u24", "permission to be active, from the time taken before the answered heartbeat was sent; 0 for none"),
+    (
+        "lease_ms",
+        "u24",
+        "permission to be active, from the time taken before the answered heartbeat was sent; 0 for none",
+    ),
     ("answers", "u16", "low 16 bits of the answered sequence; the MAC covers all of it and the incarnation"),
     ("newest_event", "u24", "low 24 bits of the newest durable journal record's sequence"),
     ("challenge", "b4", "to be answered by the next heartbeats"),
@@ -89,7 +102,14 @@ MESSAGES = (
         (("after", "u32", "sequence of the last record the reader has"), ("count", "u8", "records wanted, 1 to 16")),
         "send me the journal from here on",
     ),
-    (EVENT, "event", "from board", "node line, host link", (("record", "tail", "one journal record"),), "one durable record"),
+    (
+        EVENT,
+        "event",
+        "from board",
+        "node line, host link",
+        (("record", "tail", "one journal record"),),
+        "one durable record",
+    ),
     (
         FENCE_REQUEST,
         "fence_request",
@@ -97,7 +117,11 @@ MESSAGES = (
         "node line, if the config allows it",
         (
             ("target", "u8", "node to be fenced, never the one that asks"),
-            ("sequence", "u32", "sequence of the requester's newest heartbeat, so that it is bound to an answered challenge"),
+            (
+                "sequence",
+                "u32",
+                "sequence of the requester's newest heartbeat, so that it is bound to an answered challenge",
+            ),
             ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'F' challenge incarnation fields-before)"),
         ),
         "a good node asks to fence another one",
@@ -143,7 +167,10 @@ MESSAGES = (
         "response",
         "board to host",
         "host link",
-        (("number", "u32", "of the request"), ("body", "tail", "JSON object: the result, or error with code and words")),
+        (
+            ("number", "u32", "of the request"),
+            ("body", "tail", "JSON object: the result, or error with code and words"),
+        ),
         "what became of it",
     ),
 )
@@ -154,11 +181,11 @@ _WIDTHS = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "b4": 4, "b8": 8, "tail": 0}
 class Layout:
     """Fixed layout of one message: names, offsets and widths of its fields, made once from the table."""
 
-    def __init__(self, row):
-        self.message_type = row[0]
-        self.name = row[1]
-        self.names = tuple([field[0] for field in row[4]])
-        self.kinds = tuple([field[1] for field in row[4]])
+    def __init__(self, row: "Any") -> None:
+        self.message_type: int = row[0]
+        self.name: str = row[1]
+        self.names: "tuple[str, ...]" = tuple([field[0] for field in row[4]])
+        self.kinds: "tuple[str, ...]" = tuple([field[1] for field in row[4]])
         offsets = []
         at = 0
         for kind in self.kinds:
@@ -168,15 +195,15 @@ class Layout:
         self.length = at
         self.has_tail = self.kinds[-1] == "tail"
 
-    def offset(self, name):
+    def offset(self, name: str) -> int:
         """Return the offset of field `name` in the payload."""
         return self.offsets[self.names.index(name)]
 
-    def fits(self, length):
+    def fits(self, length: int) -> bool:
         """Tell whether a payload of `length` bytes can be this message."""
         return length >= self.length if self.has_tail else length == self.length
 
-    def read_into(self, values, payload):
+    def read_into(self, values: "list[int]", payload: "bytes | bytearray | memoryview") -> bool:
         """Read the integer fields into the list `values`, by field index; return False if one reaches 2^30."""
         offsets = self.offsets
         kinds = self.kinds
@@ -195,7 +222,7 @@ class Layout:
                 values[index] = payload[at] | payload[at + 1] << 8 | payload[at + 2] << 16 | payload[at + 3] << 24
         return True
 
-    def put(self, payload, name, value):
+    def put(self, payload: "bytearray | memoryview", name: str, value: "Any") -> None:
         """Write integer or bytes `value` of field `name` into `payload`. ValueError outside the field's range."""
         index = self.names.index(name)
         at = self.offsets[index]
@@ -212,7 +239,7 @@ class Layout:
             for step in range(width):
                 payload[at + step] = value[step]
 
-    def pack(self, **values):
+    def pack(self, **values: "Any") -> bytes:
         """Return the payload with all fields given by name, `tail` fields included. For the host and tests."""
         tail = values.pop(self.names[-1]) if self.has_tail else b""
         payload = bytearray(self.length)
@@ -225,14 +252,14 @@ class Layout:
             raise ValueError("%s: no field %s" % (self.name, ", ".join(values)))
         return bytes(payload) + bytes(tail)
 
-    def unpack(self, payload):
+    def unpack(self, payload: bytes) -> "dict[str, Any]":
         """Return a dict of all fields of `payload`. ValueError on a wrong length or an integer out of range."""
         if not self.fits(len(payload)):
             raise ValueError("%s: %d bytes instead of %d" % (self.name, len(payload), self.length))
         numbers = [0] * len(self.names)
         if not self.read_into(numbers, payload):
             raise ValueError("%s: an integer reaches 2^30" % self.name)
-        result = {}
+        result: "dict[str, Any]" = {}
         for index in range(len(self.names)):
             kind = self.kinds[index]
             at = self.offsets[index]
@@ -243,7 +270,7 @@ class Layout:
         return result
 
 
-def layout_of(message_type):
+def layout_of(message_type: int) -> Layout:
     """Return a new Layout of `message_type`; KeyError for an unknown one. Make them once, at start."""
     for row in MESSAGES:
         if row[0] == message_type:

@@ -1,28 +1,54 @@
 """Operations of the host link: what a request may ask, with which key, and whether it may be repeated.
 
-OPERATIONS rows are (number, name, right, idempotent, arguments, sentence); an argument is (name, kind, sentence). Numbers are
-permanent (they stand in journal records). A response is a JSON object: the result, or {"error": code, "say": words, "next":
-words}. Without a configured key of its right, an operation is open; arming needs the configure key or the key switch always.
+OPERATIONS rows are (number, name, right, idempotent, arguments, sentence); an argument is (name, kind, sentence).
+Numbers are permanent (they stand in journal records). A response is a JSON object: the result, or {"error": code,
+"say": words, "next": words}. Without a configured key of its right, an operation is open; arming needs the configure
+key or the key switch always.
 """
 
 from heartwire_protocol.codes import RIGHT_CONFIGURE as CONFIGURE
 from heartwire_protocol.codes import RIGHT_OPERATE as OPERATE
 from heartwire_protocol.codes import RIGHT_VIEW as VIEW
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _NODE = ("node", "node", "a, b or spare")
 
 OPERATIONS = (
     (1, "status", VIEW, True, (), "the board: mode, epoch, holder, operation under way, health, settings"),
     (2, "node", VIEW, True, (_NODE,), "one node: role, verdict, age, lease, power, relay, drops"),
-    (3, "log", VIEW, True, (("after", "int", "sequence"), ("count", "int", "1 to 16")), "event messages, then a response"),
-    (4, "settings", VIEW, True, (("offset", "int", "first byte wanted"),), "the running settings as text, without keys"),
+    (
+        3,
+        "log",
+        VIEW,
+        True,
+        (("after", "int", "sequence"), ("count", "int", "1 to 16")),
+        "event messages, then a response",
+    ),
+    (
+        4,
+        "settings",
+        VIEW,
+        True,
+        (("offset", "int", "first byte wanted"),),
+        "the running settings as text, without keys",
+    ),
     (5, "settings_begin", CONFIGURE, True, (("length", "int", "bytes"), ("crc", "int", "CRC-16")), "start an upload"),
     (6, "settings_put", CONFIGURE, True, (("offset", "int", ""), ("text", "text", "a piece")), "a piece of the upload"),
     (7, "settings_apply", CONFIGURE, False, (), "check the upload, store it on trial and run it"),
     (8, "settings_confirm", CONFIGURE, True, (("generation", "int", ""),), "keep the settings on trial"),
     (9, "settings_revert", CONFIGURE, True, (), "go back to the settings before the trial"),
     (10, "mode", OPERATE, True, (("mode", "mode", ""),), "change the mode; leaving observe arms and needs more"),
-    (11, "switchover", OPERATE, False, (("node", "node", "the successor"), ("force", "bool", "fence without a drain")), ""),
+    (
+        11,
+        "switchover",
+        OPERATE,
+        False,
+        (("node", "node", "the successor"), ("force", "bool", "fence without a drain")),
+        "",
+    ),
     (12, "fence", OPERATE, False, (_NODE, ("last", "bool", "even if no fit node remains")), "fence a node now"),
     (13, "release", OPERATE, True, (_NODE,), "give a fenced node its power back"),
     (14, "clear", OPERATE, True, (_NODE,), "end a node's quarantine or lock-out"),
@@ -50,7 +76,7 @@ ERRORS = (
 )
 
 
-def operation_row(name):
+def operation_row(name: str) -> "Any":
     """Return the row of operation `name`, or None."""
     for row in OPERATIONS:
         if row[1] == name:

@@ -1,7 +1,7 @@
 """Reasons: why something was or was not done, with permanent numbers.
 
-Every decision in the journal carries one. REASONS rows are (number, name, sentence); the constant of a row is its name in
-upper case (a test holds them equal). The sentence completes "... because" or stands after a colon.
+Every decision in the journal carries one. REASONS rows are (number, name, sentence); the constant of a row is its name
+in upper case (a test holds them equal). The sentence completes "... because" or stands after a colon.
 """
 
 NONE = 0
@@ -64,6 +64,7 @@ CRASH = 56
 CORRUPT = 57
 NOT_QUARANTINED = 58
 STARTING = 59
+HEARD = 60
 
 REASONS = (
     (0, "none", "no reason given"),
@@ -126,4 +127,5 @@ REASONS = (
     (57, "corrupt", "the stored copy was damaged"),
     (58, "not_quarantined", "the node is neither quarantined nor locked out"),
     (59, "starting", "the node is starting"),
+    (60, "heard", "it gives good heartbeats"),
 )

@@ -1,13 +1,17 @@
 """The journal record: its layout, its CRC and its place in the hash chain.
 
-A record is 42 bytes. The journal (board) writes them, `heartwire log` and the monitor read them; nobody changes one. The
-chain value of a record is the first 8 bytes of SHA-256(chain value of the record before in the same ring, the record's
-other bytes), so a missing or altered record shows, and so does everything after it.
+A record is 42 bytes. The journal (board) writes them, `heartwire log` and the monitor read them; nobody changes one.
+The chain value of a record is the first 8 bytes of SHA-256(chain value of the record before in the same ring, the
+record's other bytes), so a missing or altered record shows, and so does everything after it.
 """
 
 import hashlib
 
 from heartwire_protocol import framing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # (name, width in bytes, sentence); integers little endian, below 2^30.
 FIELDS = (
@@ -29,8 +33,10 @@ LENGTH = BODY_LENGTH + CHAIN_LENGTH + 2
 CHAIN_START = bytes(CHAIN_LENGTH)
 
 
-def encode_into(out, values, chain):
-    """Write the record with field values `values` (in FIELDS order) after `chain` into `out`; return its chain value."""
+def encode_into(out: "bytearray | memoryview", values: "list[int]", chain: bytes) -> bytes:
+    """Write the record with field values `values` (in FIELDS order) after `chain` into `out`; return its chain
+    value.
+    """
     at = 0
     for index in range(len(FIELDS)):
         value = values[index]
@@ -47,23 +53,23 @@ def encode_into(out, values, chain):
     return link
 
 
-def chain_after(chain, record):
+def chain_after(chain: bytes, record: "bytes | bytearray | memoryview") -> bytes:
     """Return the chain value of `record`, given the chain value of the record before it."""
     digest = hashlib.sha256(chain)
     digest.update(memoryview(record)[:BODY_LENGTH])
     return digest.digest()[:CHAIN_LENGTH]
 
 
-def is_whole(record):
+def is_whole(record: "bytes | bytearray | memoryview") -> bool:
     """Tell whether `record` has the right length and CRC."""
     return len(record) == LENGTH and framing.crc16(record, LENGTH) == 0
 
 
-def decode(record):
+def decode(record: "bytes | bytearray | memoryview") -> "dict[str, Any]":
     """Return the fields of a whole record as a dict, with `chain`. ValueError if it is damaged."""
     if not is_whole(record):
         raise ValueError("damaged record")
-    result = {}
+    result: "dict[str, Any]" = {}
     at = 0
     for name, width, _ in FIELDS:
         result[name] = int.from_bytes(record[at : at + width], "little")

@@ -1,12 +1,16 @@
 """Settings: one table of names, units, limits, defaults and sentences, and the rules between them, for both ends.
 
-Paths are "board.NAME" and "node.a.NAME". The host writes them as TOML; on the wire and in the board's flash they are text, one
-"path=value" a line, sorted, only the values that differ from the default. `parse` refuses unknown paths and values out of range,
-`check` (settings_rules) refuses combinations that contradict each other; both name the path, the rule and the limit. Nothing
-here reads or writes a file. A key is shown only as its fingerprint.
+Paths are "board.NAME" and "node.a.NAME". The host writes them as TOML; on the wire and in the board's flash they are
+text, one "path=value" a line, sorted, only the values that differ from the default. `parse` refuses unknown paths and
+values out of range, `check` (settings_rules) refuses combinations that contradict each other; both name the path, the
+rule and the limit. Nothing here reads or writes a file. A key is shown only as its fingerprint.
 """
 
 from heartwire_protocol import codes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INT = "int"
 BOOL = "bool"
@@ -17,8 +21,8 @@ TEXT = "text"
 TEXT_MAX = 24  # characters of a name
 LENGTH_MAX = 4096  # bytes of the whole text: one flash block
 
-# (name, kind, minimum, maximum, default, sentence); for a choice, minimum holds the choices. board.bench lowers a minimum to the
-# fifth part of it, for benches, tests and the demo; the rules between settings hold all the same.
+# (name, kind, minimum, maximum, default, sentence); for a choice, minimum holds the choices. board.bench lowers a
+# minimum to the fifth part of it, for benches, tests and the demo; the rules between settings hold all the same.
 BOARD = (
     ("name", TEXT, 0, TEXT_MAX, "heartwire", "name of this board in logs and notifications"),
     ("bench", BOOL, 0, 1, 0, "allow timings too short for real servers; shown in every status"),
@@ -58,10 +62,24 @@ NODE = (
     ("fence", CHOICE, ("power", "none"), 0, "power", "how it is fenced"),
     ("off_proof", CHOICE, ("sense", "assumed"), 0, "sense", "how off is proven; assumed must be wanted"),
     ("senses", INT, 0, 2, 1, "power sense inputs wired, one for each feed"),
-    ("assumed_off_ms", INT, 5000, 300000, 20000, "with off_proof assumed: power stays off this long before it counts as off"),
+    (
+        "assumed_off_ms",
+        INT,
+        5000,
+        300000,
+        20000,
+        "with off_proof assumed: power stays off this long before it counts as off",
+    ),
     ("on_board_loss", CHOICE, ("hold", "stop"), 0, "hold", "what a running service does when its lease runs out"),
     ("self_fence_ms", INT, 2000, 300000, 60000, "with stop: its kernel watchdog resets it within this"),
-    ("boot_grace_ms", INT, 30000, 3600000, 300000, "no action on it for this long after it got power or was first heard"),
+    (
+        "boot_grace_ms",
+        INT,
+        30000,
+        3600000,
+        300000,
+        "no action on it for this long after it got power or was first heard",
+    ),
     ("quarantine", CHOICE, ("person", "clean_start"), 0, "person", "what ends its quarantine after a fence"),
     ("serve_alone", BOOL, 0, 1, 0, "it may be active although quarantined, if no other node is left"),
     ("second_sign", CHOICE, ("none", "peer"), 0, "none", "what must agree that it is gone before it is fenced"),
@@ -70,9 +88,7 @@ NODE = (
 )
 
 
-
-
-def row_of(path):
+def row_of(path: str) -> "tuple[Any, int]":
     """Return (table row, index of the node or -1) of a path; KeyError for an unknown one."""
     parts = path.split(".")
     if len(parts) == 2 and parts[0] == "board":
@@ -86,7 +102,7 @@ def row_of(path):
     raise KeyError(path)
 
 
-def paths():
+def paths() -> "list[str]":
     """Return all paths, in the order of the tables."""
     result = ["board." + row[0] for row in BOARD]
     for node in codes.NODES:
@@ -95,7 +111,7 @@ def paths():
     return result
 
 
-def default_of(path):
+def default_of(path: str) -> "Any":
     """Return the default value; nodes a and b are enabled, the spare is not."""
     row, _ = row_of(path)
     if path == "node.a.enabled" or path == "node.b.enabled":
@@ -103,12 +119,12 @@ def default_of(path):
     return row[4]
 
 
-def minimum_of(row, bench):
+def minimum_of(row: "Any", bench: int) -> int:
     """Return the lower limit of an integer setting; a fifth of it on a bench."""
-    return row[2] // 5 if bench else row[2]
+    return int(row[2] // 5 if bench else row[2])
 
 
-def problem_with(path, value, bench):
+def problem_with(path: str, value: "Any", bench: int) -> "str | None":
     """Return "rule, limit" in words if `value` may not stand at `path`, else None. KeyError for an unknown path."""
     row, _ = row_of(path)
     kind = row[1]
@@ -137,24 +153,26 @@ def problem_with(path, value, bench):
 class Settings:
     """All settings as attributes: `board` and `nodes[0..2]`, each a Section."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.board = Section(BOARD)
         self.nodes = (Section(NODE), Section(NODE), Section(NODE))
         self.nodes[codes.NODE_A].enabled = 1
         self.nodes[codes.NODE_B].enabled = 1
 
-    def get(self, path):
+    def get(self, path: str) -> "Any":
         """Return the value at `path`; KeyError for an unknown one."""
         row, node = row_of(path)
         return getattr(self.board if node < 0 else self.nodes[node], row[0])
 
-    def put(self, path, value):
+    def put(self, path: str, value: "Any") -> None:
         """Set the value at `path` unchecked; KeyError for an unknown one."""
         row, node = row_of(path)
         setattr(self.board if node < 0 else self.nodes[node], row[0], value)
 
-    def text(self, show_keys=True):
-        """Return the canonical text: sorted lines of what differs from the default; fingerprints for keys if not shown."""
+    def text(self, show_keys: bool = True) -> str:
+        """Return the canonical text: sorted lines of what differs from the default; fingerprints for keys if not
+        shown.
+        """
         lines = []
         for path in paths():
             value = self.get(path)
@@ -169,12 +187,18 @@ class Settings:
 class Section:
     """The settings of one table as attributes, at their defaults."""
 
-    def __init__(self, table):
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def __init__(self, table: "Any") -> None:
         for row in table:
             setattr(self, row[0], row[4])
 
 
-def fingerprint(key):
+def fingerprint(key: str) -> str:
     """Return a short name of a key that tells nothing about it: "key:" and 8 hexadecimal digits of its SHA-256."""
     import binascii
     import hashlib
@@ -182,11 +206,11 @@ def fingerprint(key):
     return "key:" + binascii.hexlify(hashlib.sha256(b"heartwire" + key.encode()).digest()[:4]).decode()
 
 
-def parse(text):
+def parse(text: str) -> "tuple[Settings, list[tuple[str, str]]]":
     """Return (Settings, problems) of a canonical text; a problem is (path, words). Stops at nothing, reports all."""
     settings = Settings()
-    problems = []
-    pairs = []
+    problems: "list[tuple[str, str]]" = []
+    pairs: "list[tuple[str, Any]]" = []
     for line in text.split("\n"):
         if not line:
             continue
@@ -197,7 +221,7 @@ def parse(text):
         except KeyError:
             problems.append((path, "unknown setting"))
             continue
-        value = line[at + 1 :]
+        value: "Any" = line[at + 1 :]
         if row[1] in (INT, BOOL):
             try:
                 value = int(value)

@@ -1,69 +1,74 @@
 """Rules between settings: combinations that look harmless one by one and would switch off the wrong server together.
 
-RULES rows are (name, scope, test, path, sentence). A test gets (board, node or None) and returns None when the rule holds, else the
-limit in words. `check` runs them all; both ends call it before settings are stored, and the board again when it loads them.
+RULES rows are (name, scope, test, path, sentence). A test gets (board, node or None) and returns None when the rule
+holds, else the limit in words. `check` runs them all; both ends call it before settings are stored, and the board again
+when it loads them.
 """
 
 from heartwire_protocol import codes
 
-# Worst time the board's loop stands still for one journal write: a datasheet-maximum sector erase of the W25Q16JV (400 ms, table
-# 9.6) and its page programs. Typical: 45 ms.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Worst time the board's loop stands still for one journal write: a datasheet-maximum sector erase of the W25Q16JV (400
+# ms, table 9.6) and its page programs. Typical: 45 ms.
 FLASH_STALL_MS = 450
 
 
-def _late_after_interval(board, _):
+def _late_after_interval(board: "Any", _: "Any") -> "str | None":
     limit = 2 * board.interval_ms
     return None if board.late_ms >= limit else "late_ms must be at least %d" % limit
 
 
-def _dead_after_late(board, _):
+def _dead_after_late(board: "Any", _: "Any") -> "str | None":
     limit = board.late_ms + board.common_cause_ms + 1
     return None if board.dead_ms >= limit else "dead_ms must be at least %d" % limit
 
 
-def _intent_fits(board, _):
+def _intent_fits(board: "Any", _: "Any") -> "str | None":
     limit = board.late_ms + FLASH_STALL_MS + 1
     return None if board.dead_ms >= limit else "dead_ms must be at least %d" % limit
 
 
-def _stall_fits(board, _):
+def _stall_fits(board: "Any", _: "Any") -> "str | None":
     limit = FLASH_STALL_MS + 2 * board.interval_ms + 1
     return None if board.dead_ms >= limit else "dead_ms must be at least %d" % limit
 
 
-def _window(board, _):
+def _window(board: "Any", _: "Any") -> "str | None":
     limit = board.interval_ms // 2
     return None if board.early_ms <= limit else "early_ms must be at most %d" % limit
 
 
-def _lease_renews(board, _):
+def _lease_renews(board: "Any", _: "Any") -> "str | None":
     limit = 2 * board.interval_ms + FLASH_STALL_MS
     return None if board.lease_ms >= limit else "lease_ms must be at least %d" % limit
 
 
-def _watchdog_slack(board, _):
+def _watchdog_slack(board: "Any", _: "Any") -> "str | None":
     limit = 3 * FLASH_STALL_MS + 1
     return None if board.watchdog_ms >= limit else "watchdog_ms must be at least %d" % limit
 
 
-def _off_fits(board, _):
+def _off_fits(board: "Any", _: "Any") -> "str | None":
     limit = board.off_stable_ms + 250
     return None if board.off_timeout_ms >= limit else "off_timeout_ms must be at least %d" % limit
 
 
-def _sense_wired(_, node):
+def _sense_wired(_: "Any", node: "Any") -> "str | None":
     if node.fence == "power" and node.off_proof == "sense" and node.senses < 1:
         return "senses must be at least 1, or off_proof must be assumed"
     return None
 
 
-def _hold_needs_measure(_, node):
+def _hold_needs_measure(_: "Any", node: "Any") -> "str | None":
     if node.on_board_loss == "hold" and (node.fence != "power" or node.off_proof != "sense"):
         return "on_board_loss must be stop where off is not measured"
     return None
 
 
-def _assumed_covers(board, node):
+def _assumed_covers(board: "Any", node: "Any") -> "str | None":
     if node.off_proof != "assumed":
         return None
     drift = (board.lease_ms + node.self_fence_ms) * board.clock_drift_ppm // 1000000 + 1
@@ -71,20 +76,18 @@ def _assumed_covers(board, node):
     return None if node.assumed_off_ms >= limit else "assumed_off_ms must be at least %d" % limit
 
 
-def _text_is_measured(_, node):
+def _text_is_measured(_: "Any", node: "Any") -> "str | None":
     if node.profile == "text" and (node.fence != "power" or node.off_proof != "sense"):
         return "a text node must have fence power and off_proof sense: it has no lease to wait out"
     return None
 
 
-def _text_asks_nothing(_, node):
+def _text_asks_nothing(_: "Any", node: "Any") -> "str | None":
     return "may_fence must be false: a text line is not signed" if node.profile == "text" and node.may_fence else None
 
 
-def _fencer_is_keyed(_, node):
+def _fencer_is_keyed(_: "Any", node: "Any") -> "str | None":
     return "may_fence needs a key" if node.may_fence and not node.key else None
-
-
 
 
 RULES = (
@@ -105,9 +108,9 @@ RULES = (
 )
 
 
-def check(settings):
+def check(settings: "Any") -> "list[tuple[str, str]]":
     """Return the problems of `settings` as a list of (path, words); empty if every rule holds."""
-    problems = []
+    problems: "list[tuple[str, str]]" = []
     enabled = 0
     for index in range(codes.NODE_COUNT):
         enabled += 1 if settings.nodes[index].enabled else 0

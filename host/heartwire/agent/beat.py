@@ -77,9 +77,12 @@ class Incarnation:
         return self.sequence
 
     def sent_as(self, answers: int) -> tuple[int, int] | None:
-        """Return (sequence, sent time) of the heartbeat with low 16 bits `answers`; None if unknown or answered."""
+        """Return (sequence, sent time) of the heartbeat with low 16 bits `answers`; None if unknown or older.
+
+        The newest answered one may be answered again: lease.py decides what a second grant may do.
+        """
         sequence = self.sequence - ((self.sequence - answers) & 0xFFFF)
-        if sequence <= self.newest_answered or self._sequences[sequence % RING] != sequence:
+        if sequence < max(1, self.newest_answered) or self._sequences[sequence % RING] != sequence:
             return None
         return sequence, self._sent_ns[sequence % RING]
 

@@ -1,8 +1,8 @@
 """From a frame to a grant: check length, node, the heartbeat it answers, and the signature.
 
 Whatever fails a check is counted and dropped here; lease.py sees only good grants. A grant is good only if it answers
-a heartbeat that this process sent, newer than any answered before: a grant that waited in a buffer answers an old
-heartbeat, and its lease runs from the old time. Called by the agent for each frame that comes in.
+a heartbeat that this process sent, none older than the newest answered: a grant that waited in a buffer answers an
+old heartbeat, and its lease runs from the old time. Called by the agent for each frame that comes in.
 """
 
 from enum import Enum

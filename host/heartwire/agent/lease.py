@@ -17,6 +17,9 @@ The table it implements (newest grant accepted, lease, what to do with on_board_
     revoke, or any other role           void                 stop
     any other role + hold, no revoke    void                 keep / stop
 
+The board answers a heartbeat again when a role or an order changes. Such a second grant counts only if it takes away,
+or if its epoch is higher than any seen: an old grant that comes again gives nothing back.
+
 A grant with a lower epoch than one seen before counts as no grant, unless it revokes: the board that sent it has lost
 its memory, and knows neither who is active nor who may be stopped.
 """
@@ -105,7 +108,9 @@ class Lease:
 
     def take(self, grant: Grant, now_ns: int) -> Verdict:
         """Accept or refuse `grant`, received at `now_ns`. A refused one changes nothing but what it is refused for."""
-        if grant.sequence <= self._sequence or grant.sent_ns > now_ns:
+        if grant.sequence < self._sequence or grant.sent_ns > now_ns:
+            return Verdict.OLD
+        if grant.sequence == self._sequence and not self._may_follow(grant):
             return Verdict.OLD
         self._sequence = grant.sequence
         advisory = bool(grant.orders & messages.ORDER_ADVISORY)
@@ -130,6 +135,11 @@ class Lease:
         still = self.judge(now_ns).wish is before.wish
         self._stop_since_ns = before.stop_since_ns if still else now_ns
         return Verdict.ACCEPTED
+
+    def _may_follow(self, grant: Grant) -> bool:
+        """Tell whether `grant` may count after another one that answered the same heartbeat."""
+        takes = grant.orders & (messages.ORDER_DRAIN | messages.ORDER_REVOKE | messages.ORDER_ADVISORY)
+        return bool(takes) or grant.role != codes.ROLE_ACTIVE or not grant.lease_ms or grant.epoch > self.epoch
 
     def judge(self, now_ns: int) -> Judgement:
         """Return what holds at `now_ns`."""

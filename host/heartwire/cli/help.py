@@ -1,0 +1,137 @@
+"""`heartwire help`: topics that belong to no single command, and help of a command by its name.
+
+Exit codes come from the error tree and JSON keys from the dataclasses that are printed, so this page cannot go stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import resources
+
+import click
+
+from heartwire.cli.output import Sheet, emit
+
+KEYS = """\
+The host link may need keys, one for each right:
+
+  view        reading: status, log, config show
+  operate     switchover, fence, maintenance, approve
+  configure   config apply, arming, restart (and everything else)
+
+A key file holds one a line and must belong to you alone (chmod 600):
+
+  operate=<64 hexadecimal digits>
+
+It is taken from --key-file, else HEARTWIRE_KEY_FILE, else ~/.config/heartwire/keys.
+Keys are never shown: `key:1a2b3c4d` is a fingerprint.
+
+`heartwire config new --keys` makes keys for the host and for both nodes. A board
+without a key for a right lets anybody with the cable use it; arming always needs
+the configure key or the key switch on the board.
+"""
+
+PORTS = """\
+Which board: --port, else HEARTWIRE_PORT, else the only one that is plugged in.
+
+  /dev/ttyACM0           a serial port, or the pseudo terminal of a virtual board
+  id:E66118604B5C4A2A    by USB serial number (its beginning is enough)
+  socket://rack:4000     a TCP connection to something that passes the bytes on
+
+One program at a time holds a board's port. If you may not open it, install this
+udev rule as /etc/udev/rules.d/70-heartwire.rules and run `udevadm control --reload`:
+"""
+
+
+def _exit_codes() -> str:
+    from heartwire.cli.main import EXIT_BROKEN_PIPE
+    from heartwire.errors import kinds
+
+    sheet = Sheet(("code", "meaning"), right=frozenset({0}))
+    sheet.rows.append([("0", ""), ("it worked", "")])
+    sheet.rows += [[(str(kind.exit_code), ""), (kind.meaning, "")] for kind in kinds()]
+    sheet.rows.append([(str(EXIT_BROKEN_PIPE), ""), ("the program that read the output has ended", "")])
+    return sheet.plain()
+
+
+def _json() -> str:
+    from heartwire import journal
+    from heartwire.answers import NodeStatus, Status
+    from heartwire.ports import Port
+
+    def table(kind: type) -> list[tuple[str, str]]:
+        return [(entry.name, entry.metadata["doc"]) for entry in fields(kind) if "doc" in entry.metadata]
+
+    sections = (
+        ("status --json: an object", [*table(Status), ("nodes", "list of the nodes, see below")]),
+        ("status --json: each of nodes", table(NodeStatus)),
+        ("log --json: an object a line", list(journal.JSON_DOC)),
+        ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
+        ("mode --json", [("mode", "the mode"), ("advisory", "grants are advisory")]),
+        ("time --json", [("wall", "the board's time, UTC; null if not set"), ("offset_s", "against this host")]),
+        (
+            "config show --json",
+            [
+                ("generation, crc, trial_s", "as in status"),
+                ("settings", "path to value of what differs from the default; keys as fingerprints"),
+            ],
+        ),
+        ("config diff --json: each of a list", [("path", "setting"), ("running", "now"), ("file", "then")]),
+        (
+            "config check --json",
+            [
+                ("file, good", "the file, and whether it may be applied"),
+                ("problems", "list of {path, line, words}"),
+                ("missing_keys", "path to key file that is not at hand"),
+            ],
+        ),
+    )
+    blocks = []
+    for title, rows in sections:
+        width = max(len(name) for name, _ in rows)
+        blocks.append("\n".join([title, *(f"  {name:<{width}}  {words}" for name, words in rows)]))
+    return "\n\n".join(blocks) + "\n\nKeys are added, never renamed or removed."
+
+
+def _ports() -> str:
+    rule = resources.files("heartwire").joinpath("share", "70-heartwire.rules").read_text(encoding="ascii")
+    return f"{PORTS}\n{rule.rstrip()}"
+
+
+TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
+    "exit-codes": ("what each exit code means", _exit_codes),
+    "json": ("the keys of --json", _json),
+    "keys": ("key files and rights", KEYS.rstrip),
+    "ports": ("how to name a board, and who may open it", _ports),
+}
+
+
+@click.command()
+@click.argument("topic", required=False)
+@click.pass_context
+def help(context: click.Context, topic: str | None) -> None:
+    """Explain exit codes, JSON keys, key files and ports.
+
+    TOPIC is exit-codes, json, keys, ports, or the name of a command.
+
+    \b
+    Example:
+      heartwire help exit-codes
+      heartwire help status
+    """
+    root = context.find_root()
+    if topic is None:
+        emit(root.get_help())
+        emit("\nTopics:")
+        for name, (words, _) in TOPICS.items():
+            emit(f"  heartwire help {name:<12}{words}")
+        return
+    if topic in TOPICS:
+        emit(TOPICS[topic][1]())
+        return
+    command = root.command.get_command(root, topic) if isinstance(root.command, click.Group) else None
+    if command is None:
+        raise click.UsageError(f"there is no topic or command {topic!r}; topics are {', '.join(TOPICS)}")
+    with click.Context(command, info_name=topic, parent=root) as inner:
+        emit(command.get_help(inner))

@@ -1,0 +1,172 @@
+"""`heartwire mode|switchover|fence|maintenance`: the commands that act on healthy and failed servers.
+
+Each one looks first, says what it is about to do to which server, asks, and then sends one request. The rules that keep
+servers safe are the board's; nothing here overrides a refusal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from heartwire.cli.context import (
+    NODE,
+    Session,
+    ask,
+    connection_options,
+    json_option,
+    keep_time,
+    labels,
+    yes_option,
+)
+from heartwire.cli.output import emit, emit_json, note
+from heartwire.cli.status import read
+from heartwire.cli.waiting import wait_option, wait_until_done
+from heartwire.errors import UsageProblem
+from heartwire.times import parse_span, span_words
+from heartwire_protocol import codes
+
+if TYPE_CHECKING:
+    from heartwire.answers import NodeStatus
+
+MODE_WORDS = {
+    "observe": "it decides and logs, but moves nothing",
+    "fencer": "it acts on explicit requests only",
+    "approve": "it asks a person before each action",
+    "auto": "it fences a dead node and promotes the other by itself",
+}
+
+
+@click.command()
+@click.argument("mode", type=click.Choice(codes.MODES), required=False)
+@yes_option
+@json_option
+@connection_options
+@click.pass_obj
+def mode(session: Session, mode: str | None, yes: bool, as_json: bool) -> None:
+    """Show or change the mode.
+
+    \b
+    observe   decides and logs, moves nothing (how a new board starts)
+    fencer    acts on explicit requests only
+    approve   asks a person before each action
+    auto      fences a dead node and promotes the other by itself
+
+    Leaving observe arms the board: it needs the configure key or the key switch.
+
+    \b
+    Example:
+      heartwire mode
+      heartwire mode auto
+    """
+    with session.board() as board:
+        found = board.status()
+        keep_time(board, found)
+        if mode is not None and mode != found.mode:
+            arms = found.mode == "observe"
+            question = f"{'Arm' if arms else 'Set'} {found.name or 'the board'}: from {found.mode} to {mode} mode?"
+            note(f"{mode} mode: {MODE_WORDS[mode]}")
+            ask(question, yes or (mode == "observe" and not found.active))
+            board.set_mode(mode)
+            found = board.status()
+        if as_json:
+            emit_json({"mode": found.mode, "advisory": found.advisory})
+        elif mode is None:
+            emit(f"{found.mode}: {MODE_WORDS.get(found.mode, '')}")
+        else:
+            emit(f"{found.name or 'the board'} is in {found.mode} mode")
+
+
+@click.command()
+@click.argument("node", type=NODE)
+@click.option("--force", is_flag=True, help="Fence the active node at once instead of asking it to stop its services.")
+@wait_option
+@yes_option
+@connection_options
+@click.pass_obj
+def switchover(session: Session, node: str, force: bool, wait: bool, yes: bool) -> None:
+    """Make another node active, in order.
+
+    The active node is asked to stop its services and to say so; only then NODE becomes active. With --force it is
+    fenced.
+
+    \b
+    Example:
+      heartwire switchover b
+      heartwire switchover b --yes --wait
+    """
+    with session.board() as board:
+        found, nodes = read(board)
+        names = labels(nodes)
+        active = names.get(found.active, found.active) if found.active else "nobody"
+        target = names.get(node, node)
+        note(f"active now: {active}; then: {_describe(node, nodes)}")
+        way = f"{active}'s power is cut" if force else f"{active} stops its services first"
+        ask(f"Switch over to {target} ({way})?", yes)
+        board.switchover(node, force=force)
+        emit(f"switchover to {target} has begun")
+        wait_until_done(board, found.newest, wait, names)
+
+
+@click.command()
+@click.argument("node", type=NODE)
+@click.option("--last", is_flag=True, help="Even if no powered node that is fit to be active would remain.")
+@wait_option
+@yes_option
+@connection_options
+@click.pass_obj
+def fence(session: Session, node: str, last: bool, wait: bool, yes: bool) -> None:
+    """Cut a node's power now, and prove that it is off.
+
+    \b
+    Example:
+      heartwire fence a
+      heartwire fence a --yes --wait
+    """
+    with session.board() as board:
+        found, nodes = read(board)
+        names = labels(nodes)
+        target = names.get(node, node)
+        note(f"to be fenced: {_describe(node, nodes)}")
+        if found.active == node:
+            others = [other.label for other in nodes if other.node != node and other.verdict == "good"]
+            note(f"it is the active node; after it: {' or '.join(others) or 'nobody'}")
+        ask(f"Cut the power of {target} now?", yes)
+        board.fence(node, last=last)
+        emit(f"fence of {target} has begun")
+        wait_until_done(board, found.newest, wait, names)
+
+
+@click.command()
+@click.argument("target", metavar="NODE|board", type=click.Choice([*codes.NODES, "board"]))
+@click.argument("duration", metavar="DURATION|off")
+@connection_options
+@click.pass_obj
+def maintenance(session: Session, target: str, duration: str) -> None:
+    """Leave a node or the board alone for a while.
+
+    No automatic action is taken on it until the time is over; explicit requests still work.
+
+    \b
+    Example:
+      heartwire maintenance a 30m
+      heartwire maintenance board 2h
+      heartwire maintenance a off
+    """
+    seconds = 0 if duration == "off" else round(parse_span(duration).total_seconds())
+    if duration != "off" and seconds < 1:
+        raise UsageProblem("maintenance lasts at least a second", "to end it: `heartwire maintenance ... off`")
+    with session.board() as board:
+        keep_time(board, board.status())
+        board.maintenance(None if target == "board" else target, seconds)
+        where = "the board" if target == "board" else f"node {target}"
+        emit(f"{where}: maintenance for {span_words(seconds)}" if seconds else f"{where}: maintenance is over")
+
+
+def _describe(node: str, nodes: list[NodeStatus]) -> str:
+    for entry in nodes:
+        if entry.node == node:
+            heard = "never heard" if entry.age_ms is None else f"heard {span_words(entry.age_ms / 1000)} ago"
+            return f"{entry.label}, {entry.role}, {entry.verdict}, {heard}, power {entry.power}"
+    return f"{node}, which is not configured"

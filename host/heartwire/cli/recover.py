@@ -1,0 +1,92 @@
+"""`heartwire release|clear|readopt|declare`: what a person does after a fault, once the cause is understood."""
+
+from __future__ import annotations
+
+import click
+
+from heartwire.cli.context import NODE, Session, ask, connection_options, labels, yes_option
+from heartwire.cli.output import emit
+from heartwire.cli.status import read
+
+
+@click.command()
+@click.argument("node", type=NODE)
+@connection_options
+@click.pass_obj
+def release(session: Session, node: str) -> None:
+    """Give a fenced node its power back.
+
+    It comes back quarantined: it runs no services until it is cleared.
+
+    \b
+    Example:
+      heartwire release a
+    """
+    with session.board() as board:
+        _, nodes = read(board)
+        board.release(node)
+        emit(f"{labels(nodes).get(node, node)} gets its power back")
+
+
+@click.command()
+@click.argument("node", type=NODE)
+@connection_options
+@click.pass_obj
+def clear(session: Session, node: str) -> None:
+    """End a node's quarantine or lock-out.
+
+    Do it once you know why it failed; from then on it may become active again.
+
+    \b
+    Example:
+      heartwire clear a
+    """
+    with session.board() as board:
+        _, nodes = read(board)
+        board.clear(node)
+        emit(f"{labels(nodes).get(node, node)} is cleared")
+
+
+@click.command()
+@click.argument("node", type=NODE)
+@yes_option
+@connection_options
+@click.pass_obj
+def readopt(session: Session, node: str, yes: bool) -> None:
+    """Take a running node as active again.
+
+    For a node whose fence could not be proven and which still runs, while nobody else is active. It gets a new epoch.
+
+    \b
+    Example:
+      heartwire readopt a
+    """
+    with session.board() as board:
+        found, nodes = read(board)
+        name = labels(nodes).get(node, node)
+        ask(f"Make {name}, which runs, active again with epoch {found.epoch + 1} or higher?", yes)
+        board.readopt(node)
+        emit(f"{name} is taken as active again")
+
+
+@click.command()
+@click.argument("node", type=NODE)
+@yes_option
+@connection_options
+@click.pass_obj
+def declare(session: Session, node: str, yes: bool) -> None:
+    """Say which node may be active.
+
+    For a board that cannot know it: new, replaced or reformatted. Be sure that no other node runs the services.
+
+    \b
+    Example:
+      heartwire declare a
+    """
+    with session.board() as board:
+        _, nodes = read(board)
+        name = labels(nodes).get(node, node)
+        others = " and ".join(other.label for other in nodes if other.node != node) or "any other node"
+        ask(f"Are you sure that {others} does not run the services, and that {name} may be active?", yes)
+        board.declare(node)
+        emit(f"{name} may be active")

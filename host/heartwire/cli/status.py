@@ -1,0 +1,93 @@
+"""`heartwire status`: one look at the board, or a live screen with --watch."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from heartwire.cli import status_view
+from heartwire.cli.context import Session, connection_options, json_option, keep_time
+from heartwire.cli.output import emit, emit_json, is_terminal, line, show, terminal
+from heartwire.errors import BoardNotFound, NoAnswer, NotAsAsked, NotPermitted, PortBusy, Unplugged
+
+if TYPE_CHECKING:
+    from heartwire.answers import NodeStatus, Status
+    from heartwire.board import Board
+    from heartwire.cli.output import Part
+
+
+@click.command()
+@click.option("--watch", "-w", is_flag=True, help="Keep a live screen until Ctrl-C; in a pipe, one block each time.")
+@click.option(
+    "--interval", metavar="SECONDS", type=click.FloatRange(0.2, 3600), default=1.0, help="Time between looks."
+)
+@click.option("--check", is_flag=True, help="Exit with 15 if anything needs attention; for scripts.")
+@json_option
+@connection_options
+@click.pass_obj
+def status(session: Session, watch: bool, interval: float, check: bool, as_json: bool) -> None:
+    """Show the board and its nodes.
+
+    Roles, heartbeat ages, leases, power and relays, the epoch, and in words what the board is doing or why it is not.
+
+    \b
+    Example:
+      heartwire status
+      heartwire status --watch
+      heartwire status --json | jq .active
+    """
+    with session.board() as board:
+        if watch and not as_json:
+            _watch(board, interval)
+            return
+        while True:
+            found, nodes = read(board)
+            if as_json:
+                emit_json({**found.as_json(), "nodes": [node.as_json() for node in nodes]})
+            else:
+                show(status_view.parts(found, nodes))
+            if not watch:
+                break
+            time.sleep(interval)
+        if check and (troubles := status_view.troubles(found, nodes)):
+            raise NotAsAsked(f"needs attention: {'; '.join(troubles)}")
+
+
+def read(board: Board) -> tuple[Status, list[NodeStatus]]:
+    """Return the status and the nodes, and set the board's time on the way if it has none."""
+    found = board.status()
+    keep_time(board, found)
+    return found, board.nodes()
+
+
+def _watch(board: Board, interval: float) -> None:
+    if not is_terminal():
+        while True:
+            found, nodes = read(board)
+            show(status_view.parts(found, nodes))
+            emit()
+            time.sleep(interval)
+    from rich.console import Group
+    from rich.live import Live
+
+    console = terminal()
+
+    def group(parts: list[Part]) -> Group:
+        return Group(*[part.rich(console.width) for part in parts])
+
+    last: list[Part] = [line("waiting for the board")]
+    with Live(group(last), console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            banner = line(f"every {interval:g} s, Ctrl-C ends", "dim")
+            try:
+                found, nodes = read(board)
+                last = status_view.parts(found, nodes)
+            except (Unplugged, NoAnswer) as error:
+                banner = line(f"{error.words}; trying again", "bold red")
+                with contextlib.suppress(Unplugged, NoAnswer, BoardNotFound, PortBusy, NotPermitted):
+                    board.reopen()
+            live.update(group([*last, line(), banner]), refresh=True)
+            time.sleep(interval)

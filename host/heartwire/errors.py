@@ -1,0 +1,174 @@
+"""Everything that can go wrong on the host side: one tree, each kind with its exit code and what to do next.
+
+    HeartwireError                      1  a fault inside heartwire itself
+      UsageProblem                      2  the command line makes no sense
+      BoardNotFound                     3  no board there, or more than one to choose from
+      PortBusy                          4  another program holds the port
+      NotPermitted                      5  the operating system does not let us open the port or file
+      NoAnswer                          6  the port is open, but no Heartwire board answers
+      Unplugged                         7  the board went away in the middle
+      ProtocolMismatch                  8  board and host speak different versions
+      Refused                           9  the board's rules forbid it
+      NotAllowed                       10  the board wants a key with that right
+      BadConfig                        11  a config or key file breaks a rule
+      StorageProblem                   12  a disk or the board's flash could not be written
+      OutcomeUnknown                   13  it was sent, but nobody knows whether it happened
+      JournalDamaged                   14  records of the journal are missing, damaged or altered
+      NotAsAsked                       15  the answer to --check or --exit-code is "no"
+      Cancelled                       130  Ctrl-C, or "no" to a question
+
+Raised by every module of the host side; only `heartwire.cli.main` turns them into words and an exit code. Nothing here
+does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class HeartwireError(Exception):
+    """Base of all; `exit_code` and `meaning` belong to the class, `next_step` to the class or the one case."""
+
+    exit_code = 1
+    meaning = "a fault inside heartwire itself"
+    default_next = "please report it, with the command and the output"
+
+    def __init__(self, words: str, next_step: str | None = None) -> None:
+        super().__init__(words)
+        self.words = words
+        self.next_step = self.default_next if next_step is None else next_step
+
+
+class UsageProblem(HeartwireError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+    meaning = "the command line makes no sense"
+    default_next = "see `heartwire COMMAND --help`"
+
+
+class BoardNotFound(HeartwireError):
+    """No board at that address, or none or several where exactly one was looked for."""
+
+    exit_code = 3
+    meaning = "no board there, or more than one to choose from"
+    default_next = "`heartwire boards` lists what is plugged in; choose with --port or HEARTWIRE_PORT"
+
+
+class PortBusy(HeartwireError):
+    """Another program holds the port."""
+
+    exit_code = 4
+    meaning = "another program holds the port"
+    default_next = "end the other program, or ask the monitor for what you want to know"
+
+
+class NotPermitted(HeartwireError):
+    """The operating system does not let us open the port or file."""
+
+    exit_code = 5
+    meaning = "the operating system does not let us open the port or file"
+    default_next = "add yourself to the group that owns it (often `dialout`) and log in again"
+
+
+class NoAnswer(HeartwireError):
+    """The port is open, but no Heartwire board answers in time."""
+
+    exit_code = 6
+    meaning = "the port is open, but no Heartwire board answers"
+    default_next = "check that it is the right port and that the board runs Heartwire; `heartwire flash` puts it there"
+
+
+class Unplugged(HeartwireError):
+    """The board or the connection to it went away in the middle."""
+
+    exit_code = 7
+    meaning = "the board went away in the middle"
+    default_next = "check the cable; the board goes on guarding by itself. Then look at `heartwire status`"
+
+
+class ProtocolMismatch(HeartwireError):
+    """Board and host speak different versions of the protocol, or one of them broke it."""
+
+    exit_code = 8
+    meaning = "board and host speak different versions"
+    default_next = "bring both to one version: `heartwire flash`, or install the heartwire that fits the board"
+
+
+class Refused(HeartwireError):
+    """The board's rules forbid it; `reason` is the name from the table of reasons, `code` the error code."""
+
+    exit_code = 9
+    meaning = "the board's rules forbid it"
+    default_next = "`heartwire status` and `heartwire log` show why"
+
+    def __init__(self, words: str, next_step: str | None = None, *, reason: str = "", code: str = "refused") -> None:
+        super().__init__(words, next_step)
+        self.reason = reason
+        self.code = code
+
+
+class NotAllowed(HeartwireError):
+    """The board wants a key with that right, or the key given is the wrong one."""
+
+    exit_code = 10
+    meaning = "the board wants a key with that right"
+    default_next = "give the key file with --key-file or HEARTWIRE_KEY_FILE; see `heartwire help keys`"
+
+
+class BadConfig(HeartwireError):
+    """A config or key file breaks a rule; `problems` lists them all (see heartwire.config.Problem)."""
+
+    exit_code = 11
+    meaning = "a config or key file breaks a rule"
+    default_next = "mend the file and try `heartwire config check`; the board keeps its old settings"
+
+    def __init__(self, words: str, next_step: str | None = None, *, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(words, next_step)
+        self.problems = problems
+
+
+class StorageProblem(HeartwireError):
+    """A disk, a pipe or the board's flash could not be written."""
+
+    exit_code = 12
+    meaning = "a disk or the board's flash could not be written"
+    default_next = "make room or choose another place, then try again"
+
+
+class OutcomeUnknown(HeartwireError):
+    """A command that must not be repeated was sent, and no answer came: it may have happened or not."""
+
+    exit_code = 13
+    meaning = "it was sent, but nobody knows whether it happened"
+    default_next = "look before you repeat it: `heartwire status`, then `heartwire log --limit 10`"
+
+
+class JournalDamaged(HeartwireError):
+    """Records of the journal are missing without cause, damaged or altered."""
+
+    exit_code = 14
+    meaning = "records of the journal are missing, damaged or altered"
+    default_next = "keep a copy (`heartwire log --since 0 --json > journal.jsonl`) before anything else"
+
+
+class NotAsAsked(HeartwireError):
+    """The answer to --check or --exit-code is "no"."""
+
+    exit_code = 15
+    meaning = 'the answer to --check or --exit-code is "no"'
+    default_next = ""
+
+
+class Cancelled(HeartwireError):
+    """Ctrl-C, or "no" to a question."""
+
+    exit_code = 130
+    meaning = 'Ctrl-C, or "no" to a question'
+    default_next = ""
+
+
+def kinds() -> Iterator[type[HeartwireError]]:
+    """Yield every class of the tree that has an exit code of its own, by rising code."""
+    yield HeartwireError
+    yield from sorted(HeartwireError.__subclasses__(), key=lambda kind: kind.exit_code)

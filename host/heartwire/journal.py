@@ -1,0 +1,199 @@
+"""Journal records as people read them: one record in, one entry with its names and its sentence out.
+
+Every name comes from the contract's tables; an event, reason or value that this version does not know is shown by its
+number, so a newer board's journal stays readable. It keeps no state and does no I/O. Called by board, capture and the
+CLI; chain checks whether records are missing or altered.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from heartwire.answers import iso, wall_time
+from heartwire_protocol import codes, events, messages, operations, reasons, records
+
+METHODS = ("nothing", "power cut")
+BOARD_LABEL = "the board"
+NOBODY = "nobody"
+Names = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One whole journal record with its names. `node` is "" where the record is about the board."""
+
+    sequence: int
+    boot: int
+    uptime_ms: int
+    event_number: int
+    event: str
+    severity: str
+    ring: str
+    node: str
+    reason_number: int
+    reason: str
+    a: int
+    b: int
+    wall: datetime | None
+    raw: bytes
+
+    def sentence(self, names: Names | None = None) -> str:
+        """Return the entry in words; `names` gives nodes another label, by a, b and spare."""
+        row = events.event_row(self.event_number)
+        template = row[4] if row else "event {event} of {node}, {a} and {b}: {reason}"
+        return _Sentence(self, names or {}).format(template)
+
+    def as_json(self, names: Names | None = None) -> dict[str, Any]:
+        """Return the documented keys (JSON_DOC), ready for JSON."""
+        return {
+            "sequence": self.sequence,
+            "time": iso(self.wall),
+            "boot": self.boot,
+            "uptime_ms": self.uptime_ms,
+            "severity": self.severity,
+            "event": self.event,
+            "node": self.node or None,
+            "reason": self.reason,
+            "a": self.a,
+            "b": self.b,
+            "sentence": self.sentence(names),
+            "raw": self.raw.hex(),
+        }
+
+
+JSON_DOC = (
+    ("sequence", "number of the record; rises by one"),
+    ("time", "wall time in UTC, ISO 8601; null if no host had set it"),
+    ("boot", "boots of the board so far"),
+    ("uptime_ms", "ms since that boot"),
+    ("severity", "info, notice, warning or alarm"),
+    ("event", "name from the table of events"),
+    ("node", "a, b, spare, or null for the board"),
+    ("reason", "name from the table of reasons"),
+    ("a", "first argument of the event"),
+    ("b", "second argument of the event"),
+    ("sentence", "the record in words"),
+    ("raw", "the record itself in hexadecimal; `heartwire log --file` reads it again"),
+)
+
+
+def decode(record: bytes) -> Entry:
+    """Return the entry of a record as the board sent it. Raises ValueError if it is damaged."""
+    fields = records.decode(record)
+    row = events.event_row(fields["event"])
+    node = fields["node"]
+    reason = reason_row(fields["reason"])
+    return Entry(
+        sequence=fields["sequence"],
+        boot=fields["boot"],
+        uptime_ms=fields["uptime_day"] * 86_400_000 + fields["uptime_ms"],
+        event_number=fields["event"],
+        event=row[1] if row else f"#{fields['event']}",
+        severity=codes.SEVERITIES[row[2]] if row else "notice",
+        ring=codes.RINGS[row[3]] if row else "",
+        node=codes.name_of(codes.NODES, node) if node != codes.NO_NODE else "",
+        reason_number=fields["reason"],
+        reason=reason[1] if reason else f"#{fields['reason']}",
+        a=fields["a"],
+        b=fields["b"],
+        wall=wall_time(fields["wall_day"], fields["wall_ms"]),
+        raw=bytes(record),
+    )
+
+
+def reason_row(reason: int | str) -> tuple[int, str, str] | None:
+    """Return the row of a reason by number or name, or None where this version does not know it."""
+    for row in reasons.REASONS:
+        if reason in row[:2]:
+            return row
+    return None
+
+
+def reason_words(name: str) -> str:
+    """Return the sentence of a reason by name; the name itself where this version does not know it."""
+    row = reason_row(name)
+    return row[2] if row else name.replace("_", " ")
+
+
+def flag_names(flags: int) -> list[str]:
+    """Return the names of the flags of a heartbeat that say something to people."""
+    hidden = messages.FLAG_ANSWERED | messages.FLAG_CHALLENGE_ODD
+    return [name for bit, name, _ in messages.FLAGS if flags & bit & ~hidden]
+
+
+def _flags(value: int) -> str:
+    return " ".join(flag_names(value)) or "none"
+
+
+def _evidence(value: int) -> str:
+    """Words of the evidence bit field: state 0-2, flags 3-9, power 10-11, half line 12, altered 13, verdict 14-15."""
+    flags = value >> 3 & 0x7F
+    parts = [
+        codes.name_of(codes.VERDICTS, value >> 14 & 3),
+        f"state {codes.name_of(codes.STATES, value & 7)}",
+        f"flags {_flags(flags)}",
+        f"power {codes.name_of(codes.POWERS, value >> 10 & 3)}",
+        "answered" if flags & messages.FLAG_ANSWERED else "not answered",
+    ]
+    if value >> 12 & 1:
+        parts.append("half line")
+    if value >> 13 & 1:
+        parts.append("altered")
+    return ", ".join(parts)
+
+
+def _operation(value: int) -> str:
+    for row in operations.OPERATIONS:
+        if row[0] == value:
+            return str(row[1])
+    return f"#{value}"
+
+
+def _table(table: tuple[Any, ...]) -> Callable[[int], str]:
+    return lambda value: str(codes.name_of(table, value)).replace("_", " ")
+
+
+# How an argument is rendered, by the word after the colon in a sentence of the events table.
+FORMATS: Mapping[str, Callable[[int], str]] = {
+    "mode": _table(codes.MODES),
+    "role": _table(codes.ROLES),
+    "state": _table(codes.STATES),
+    "power": _table(codes.POWERS),
+    "verdict": _table(codes.VERDICTS),
+    "drop": _table(codes.DROPS),
+    "method": _table(METHODS),
+    "flags": _flags,
+    "evidence": _evidence,
+    "operation": _operation,
+}
+
+
+class _Sentence(string.Formatter):
+    """Fill a sentence of the events table with the values of one entry."""
+
+    def __init__(self, entry: Entry, names: Names) -> None:
+        self._entry = entry
+        self._names = names
+
+    def get_value(self, key: int | str, args: Any, kwargs: Any) -> Any:
+        entry = self._entry
+        if key == "node":
+            return self._names.get(entry.node, entry.node) or BOARD_LABEL
+        if key == "reason":
+            row = reason_row(entry.reason_number)
+            return row[2] if row else f"reason {entry.reason}"
+        return getattr(entry, str(key), "?")
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "node":
+            if value == codes.NO_NODE:
+                return NOBODY
+            name = codes.name_of(codes.NODES, value)
+            return str(self._names.get(name, name))
+        if format_spec in FORMATS:
+            return FORMATS[format_spec](value)
+        return str(value)

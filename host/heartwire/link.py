@@ -1,0 +1,312 @@
+"""The host link: hello and welcome, then one signed request at a time and its answer, over any channel.
+
+It numbers and signs requests, waits with a deadline, and repeats only what the table of operations calls idempotent
+or what the board said it did not do; anything else that stays unanswered is OutcomeUnknown. It never interprets a
+result (board does) and never opens a channel. Called by board; one Link at a time on a channel.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from heartwire.errors import (
+    BadConfig,
+    Cancelled,
+    HeartwireError,
+    NoAnswer,
+    NotAllowed,
+    OutcomeUnknown,
+    ProtocolMismatch,
+    Refused,
+    StorageProblem,
+    UsageProblem,
+)
+from heartwire.keys import Keys
+from heartwire.transport import Channel
+from heartwire_protocol import auth, codes, framing, messages, operations, records
+
+DEFAULT_TIMEOUT_S = 5.0
+# Two more tries after the first one: the board is back from its longest flash write by then, or something is broken.
+RETRIES = 2
+# A board says "busy" for less than a second at a time; between two questions it gets this much quiet.
+BUSY_PAUSE_S = 0.2
+HELLO_INTERVAL_S = 1.0
+NO_MAC = bytes(8)
+LOOK_FIRST = OutcomeUnknown.default_next
+# Request and response carry up to JSON_MAX bytes of text behind their fixed fields (13 and 4 bytes).
+MAX_PAYLOAD = messages.JSON_MAX + 16
+# How much of what is no frame is kept, to tell the user what kind of device talks there.
+NOISE_KEPT = 512
+_MESSAGES = (messages.HELLO, messages.WELCOME, messages.REQUEST, messages.RESPONSE, messages.EVENT)
+# What both ends must agree on beyond the version; a contract that does not carry it yet is not compared.
+try:
+    TABLE_HASH: bytes = importlib.import_module("heartwire_protocol.version").TABLE_HASH
+except ImportError:
+    TABLE_HASH = b""
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What the board says about itself in answer to hello."""
+
+    version: int
+    tables: bytes
+    session: bytes
+    board_id: str
+    boot: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The body of a response, and the journal records that came before it."""
+
+    body: dict[str, Any]
+    records: tuple[bytes, ...]
+
+
+class Link:
+    """One conversation with a board. `hello` first; `limited` holds a warning if the tables of both ends differ."""
+
+    def __init__(self, channel: Channel, keys: Keys | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self.channel = channel
+        self.keys = keys or Keys()
+        self.timeout_s = timeout_s
+        self.limited = ""
+        self._layouts = {kind: messages.layout_of(kind) for kind in _MESSAGES}
+        self._decoder = framing.Decoder(MAX_PAYLOAD)
+        self._pending = b""
+        self._noise = b""
+        self._welcome: Welcome | None = None
+        self._boot = -1
+        # Rises over sessions as well, so that a late answer from before a hello is never taken for a new one.
+        self._number = 0
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the board said in answer to the last hello. Raises NoAnswer before that."""
+        if self._welcome is None:
+            raise NoAnswer(f"{self.channel.name}: the board was not asked yet")
+        return self._welcome
+
+    @property
+    def boot(self) -> int:
+        """The board's boot number at the last hello that it answered; -1 before that."""
+        return self._boot
+
+    def use_channel(self, channel: Channel) -> None:
+        """Go on over a newly opened channel; `hello` must follow."""
+        self.channel = channel
+        self._pending = b""
+        self._decoder = framing.Decoder(MAX_PAYLOAD)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Frames thrown away so far, by kind (codes.DROPS); only those that happened."""
+        return {codes.name_of(codes.DROPS, kind): count for kind, count in enumerate(self._decoder.drops) if count}
+
+    def hello(self) -> Welcome:
+        """Start a session with the board; return its welcome. Raises NoAnswer, ProtocolMismatch, Unplugged."""
+        deadline = self.channel.now() + self.timeout_s
+        self._welcome = None
+        self._noise = b""
+        frame = framing.encode(messages.HELLO, self._layouts[messages.HELLO].pack(version=messages.PROTOCOL_VERSION))
+        while self._welcome is None and self.channel.now() < deadline:
+            self.channel.write(frame)
+            self._wait(min(deadline, self.channel.now() + HELLO_INTERVAL_S), (messages.WELCOME,))
+        if self._welcome is None:
+            raise self._no_board()
+        if self._welcome.version != messages.PROTOCOL_VERSION:
+            board, host = self._welcome.version, messages.PROTOCOL_VERSION
+            older = "the board" if board < host else "this host"
+            raise ProtocolMismatch(
+                f"{self.channel.name}: the board speaks protocol version {board}, this host speaks version {host}",
+                f"{older} is older: "
+                + ("`heartwire flash` brings the board up to date" if board < host else "install a newer heartwire"),
+            )
+        self._boot = self._welcome.boot
+        self.limited = _compare_tables(self._welcome.tables)
+        return self._welcome
+
+    def request(self, op: str, *, sign_with: int = 0, **arguments: Any) -> Reply:
+        """Ask for one operation and return the reply.
+
+        `sign_with` asks for a key of at least that right (codes.RIGHT_*), beyond what the operation needs. Raises
+        Refused, NotAllowed, BadConfig, StorageProblem, ProtocolMismatch as the board answers; NoAnswer, Unplugged,
+        OutcomeUnknown if it does not.
+        """
+        row = operations.operation_row(op)
+        if row is None:
+            raise UsageProblem(f"there is no operation {op}")
+        idempotent = row[3]
+        key = self.keys.signer(max(row[2], sign_with)) or self.keys.signer(row[2])
+        body = json.dumps({"op": op, **arguments}, separators=(",", ":"), ensure_ascii=True).encode()
+        if len(body) > messages.JSON_MAX:
+            raise UsageProblem(f"{op}: a request of {len(body)} bytes is longer than {messages.JSON_MAX}")
+        for attempt in range(1 + RETRIES):
+            if attempt:
+                # Nothing came: the board may have restarted and know no session any more.
+                self.hello()
+            try:
+                reply = self._ask_until_signed(key, body)
+            except KeyboardInterrupt:
+                if idempotent:
+                    raise
+                raise Cancelled(f"cancelled while {op} was under way: it may have happened", LOOK_FIRST) from None
+            if reply is not None:
+                return _checked(op, reply)
+            if not idempotent:
+                raise OutcomeUnknown(f"{op}: sent, but no answer within {self.timeout_s:g} s")
+        raise NoAnswer(f"{self.channel.name}: no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
+
+    def _ask_until_signed(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
+        """Ask once; again with a new session, then unsigned, where the board says it did nothing because of the MAC."""
+        reply = self._ask(key, body)
+        if reply is None or key is None or reply.body.get("error") != "bad_mac":
+            return reply
+        self.hello()
+        again = self._ask(key, body)
+        if again is None or again.body.get("error") != "bad_mac":
+            return again
+        # A board without a key of this right takes the request unsigned; one that has another key still says no.
+        unsigned = self._ask(None, body)
+        if unsigned is None or unsigned.body.get("error") in ("not_allowed", "bad_mac"):
+            return again if unsigned is not None else None
+        return unsigned
+
+    def _ask(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
+        """Send one request, going on as long as the board says busy; None if no answer came in time."""
+        deadline = self.channel.now() + self.timeout_s
+        while True:
+            right, signer = key or (codes.RIGHT_NONE, None)
+            self._number += 1
+            number = self._number
+            mac = NO_MAC
+            if signer is not None:
+                mac = signer.mac(b"R", self.welcome.session, bytes([right]), number.to_bytes(4, "little"), body)
+            payload = self._layouts[messages.REQUEST].pack(right=right, number=number, mac=mac, body=body)
+            self.channel.write(framing.encode(messages.REQUEST, payload))
+            reply = self._collect(number, deadline)
+            if reply is None or reply.body.get("error") != "busy" or self.channel.now() + BUSY_PAUSE_S >= deadline:
+                return reply
+            self._wait(self.channel.now() + BUSY_PAUSE_S * random.uniform(0.5, 1.5), ())  # noqa: S311
+
+    def _collect(self, number: int, deadline: float) -> Reply | None:
+        found: list[bytes] = []
+        while True:
+            frame = self._wait(deadline, (messages.RESPONSE, messages.EVENT))
+            if frame is None:
+                return None
+            kind, fields = frame
+            if kind == messages.EVENT:
+                found.append(fields["record"])
+                continue
+            if fields["number"] != number:
+                continue  # the late answer to a request that was given up
+            try:
+                body = json.loads(fields["body"])
+            except ValueError:
+                body = None
+            if not isinstance(body, dict):
+                raise ProtocolMismatch(f"{self.channel.name}: the board's answer is no JSON object")
+            return Reply(body, tuple(found))
+
+    def _wait(self, deadline: float, wanted: tuple[int, ...]) -> tuple[int, dict[str, Any]] | None:
+        """Return the first frame of a wanted kind before `deadline`; note every welcome on the way."""
+        while True:
+            while self._pending:
+                chunk = self._pending
+                taken = self._decoder.feed(chunk, 0, len(chunk))
+                self._pending = chunk[taken:]
+                if not self._decoder.ready:
+                    continue
+                fields = self._fields()
+                if fields is None:
+                    continue
+                kind = self._decoder.message_type
+                if kind == messages.WELCOME:
+                    fields["board_id"] = fields["board_id"].hex().upper()
+                    self._welcome = Welcome(**fields)
+                if kind in wanted:
+                    return kind, fields
+            left = deadline - self.channel.now()
+            if left <= 0:
+                return None
+            self._pending = self.channel.read(left)
+            self._noise = (self._noise + self._pending)[-NOISE_KEPT:]
+
+    def _fields(self) -> dict[str, Any] | None:
+        layout = self._layouts.get(self._decoder.message_type)
+        if layout is None:
+            self._decoder.count_drop(codes.DROP_UNKNOWN_TYPE)
+            return None
+        payload = bytes(self._decoder.payload[: self._decoder.length])
+        if not layout.fits(len(payload)):
+            # A welcome of another version may have another length; its version still stands in the first byte.
+            if self._decoder.message_type == messages.WELCOME and payload and payload[0] != messages.PROTOCOL_VERSION:
+                return {"version": payload[0], "tables": b"", "session": b"", "board_id": b"", "boot": 0}
+            self._decoder.count_drop(codes.DROP_WRONG_LENGTH)
+            return None
+        if self._decoder.message_type == messages.EVENT and len(payload) != records.LENGTH:
+            self._decoder.count_drop(codes.DROP_WRONG_LENGTH)
+            return None
+        try:
+            fields: dict[str, Any] = layout.unpack(payload)
+        except ValueError:
+            self._decoder.count_drop(codes.DROP_OUT_OF_RANGE)
+            return None
+        return fields
+
+    def _no_board(self) -> HeartwireError:
+        name = self.channel.name
+        text = self._noise.decode("ascii", "replace")
+        if ">>>" in text or "MicroPython" in text or "raw REPL" in text:
+            return NoAnswer(
+                f"{name}: MicroPython answers, but Heartwire does not run on it", "put it there with `heartwire flash`"
+            )
+        if "Traceback" in text:
+            last = [line for line in text.splitlines() if line.strip()][-1].strip()
+            return NoAnswer(f"{name}: the board's program has stopped: {last[:100]}", "restart or flash the board")
+        if self._noise:
+            return NoAnswer(f"{name}: something talks there, but it is no Heartwire board")
+        return NoAnswer(f"{name}: no answer within {self.timeout_s:g} s")
+
+
+def _compare_tables(theirs: bytes) -> str:
+    ours = TABLE_HASH
+    if not ours or theirs == ours:
+        return ""
+    return (
+        f"the board's tables ({theirs.hex()}) differ from this host's ({ours.hex()}): names may be wrong; "
+        "`heartwire flash` brings both to one version"
+    )
+
+
+def _checked(op: str, reply: Reply) -> Reply:
+    """Return the reply, or raise what its error code means."""
+    code = reply.body.get("error")
+    if code is None:
+        return reply
+    code = str(code)
+    known = dict(operations.ERRORS)
+    words = f"{op}: {reply.body.get('say') or known.get(code, code)}"
+    next_step = reply.body.get("next")
+    if code == "not_allowed":
+        raise NotAllowed(words, next_step)
+    if code == "bad_mac":
+        raise NotAllowed(
+            words, next_step or "check that the key file is the board's: `heartwire config show` tells its fingerprints"
+        )
+    if code == "bad_settings":
+        problem = f"{reply.body.get('path', 'settings')}: {reply.body.get('rule', reply.body.get('say', 'refused'))}"
+        raise BadConfig(f"the board refuses the settings: {problem}", next_step, problems=(problem,))
+    if code == "storage":
+        raise StorageProblem(
+            words, next_step or "look at `heartwire status`; the board's flash may be full or worn out"
+        )
+    if code in ("unknown_operation", "bad_request"):
+        raise ProtocolMismatch(words, next_step)
+    raise Refused(words, next_step, reason=str(reply.body.get("reason", "")), code=code)

@@ -1,0 +1,176 @@
+"""Channels: open a serial port, a pty or `socket://host:port` by its address, and move bytes with a deadline.
+
+A channel knows nothing of frames. It takes the port for itself alone (a second program gets PortBusy), never toggles
+a line that could reset something, and turns every fault of the operating system into an error of heartwire.errors.
+Called by link (through `open_channel`) and by nothing else; tests hand link a channel of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from typing import Protocol
+
+import serial
+
+from heartwire import ports
+from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
+
+# USB ignores it. Never 1200: closing a Pico's port at 1200 baud resets it into its boot loader.
+BAUD = 115200
+CONNECT_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 5.0
+CHUNK = 4096
+SOCKET_SCHEME = "socket://"
+# What pyserial raises when a device goes away: its own error, the system's, or a TypeError from a descriptor that is
+# None.
+_FAULTS = (serial.SerialException, OSError, TypeError)
+
+
+class Channel(Protocol):
+    """What link needs from the world: bytes in, bytes out, and a clock that runs while it waits."""
+
+    name: str
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return what has arrived, waiting up to `timeout_s` for the first byte; b"" after that. Raises Unplugged."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`. Raises Unplugged, or NoAnswer if the other end takes nothing."""
+
+    def close(self) -> None:
+        """Give the port back. Never raises."""
+
+    def now(self) -> float:
+        """Return seconds on a clock that only moves forward."""
+
+
+def open_channel(address: str | None) -> Channel:
+    """Open the channel that the user named (see ports.resolve).
+
+    Raises BoardNotFound, PortBusy, NotPermitted, UsageProblem.
+    """
+    name = ports.resolve(address)
+    if name.startswith(SOCKET_SCHEME):
+        return SocketChannel(name)
+    if "://" in name:
+        raise UsageProblem(f"{name}: a port is a path, id:SERIAL or socket://HOST:PORT")
+    return SerialChannel(name)
+
+
+class SerialChannel:
+    """A serial port or a pty, held exclusively."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        port = serial.Serial(
+            port=None,
+            baudrate=BAUD,
+            timeout=0,
+            write_timeout=WRITE_TIMEOUT_S,
+            exclusive=True,
+            rtscts=False,
+            dsrdtr=False,
+            xonxoff=False,
+        )
+        port.port = path
+        # MicroPython's USB port drops its output while DTR is low; RTS stays low, nothing is wired to it.
+        port.dtr = True
+        port.rts = False
+        try:
+            port.open()
+        except serial.SerialException as error:
+            raise _open_problem(path, error) from None
+        self._port = port
+
+    def read(self, timeout_s: float) -> bytes:
+        try:
+            if not select.select([self._port.fileno()], [], [], max(0.0, timeout_s))[0]:
+                return b""
+            return self._port.read(max(1, min(CHUNK, self._port.in_waiting)))
+        except _FAULTS as error:
+            raise _gone(self.name, error) from None
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._port.write(data)
+        except serial.SerialTimeoutException:
+            raise NoAnswer(f"{self.name}: the other end takes no data") from None
+        except _FAULTS as error:
+            raise _gone(self.name, error) from None
+
+    def close(self) -> None:
+        with contextlib.suppress(*_FAULTS):
+            # Waiting output for a board that hangs must not keep close() waiting.
+            self._port.reset_output_buffer()
+        with contextlib.suppress(*_FAULTS):
+            self._port.close()
+
+    def now(self) -> float:
+        return time.monotonic()
+
+
+class SocketChannel:
+    """A TCP connection to something that passes the bytes on to a board."""
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        host, separator, port = url[len(SOCKET_SCHEME) :].strip("/").rpartition(":")
+        if not separator or not host or not port.isdigit():
+            raise UsageProblem(f"{url}: must be socket://HOST:PORT")
+        try:
+            self._socket = socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S)
+        except (OSError, OverflowError) as error:
+            words = getattr(error, "strerror", None) or str(error) or "no connection"
+            raise BoardNotFound(f"{url}: {words}", "check that the other end runs and listens there") from None
+        self._socket.settimeout(WRITE_TIMEOUT_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def read(self, timeout_s: float) -> bytes:
+        try:
+            if not select.select([self._socket], [], [], max(0.0, timeout_s))[0]:
+                return b""
+            data = self._socket.recv(CHUNK)
+        except OSError as error:
+            raise _gone(self.name, error) from None
+        if not data:
+            raise Unplugged(f"{self.name}: the other end closed the connection")
+        return data
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise NoAnswer(f"{self.name}: the other end takes no data") from None
+        except OSError as error:
+            raise _gone(self.name, error) from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def now(self) -> float:
+        return time.monotonic()
+
+
+def _gone(name: str, error: Exception) -> Unplugged:
+    words = getattr(error, "strerror", None) or "the device is gone"
+    return Unplugged(f"{name}: connection lost ({words})")
+
+
+def _open_problem(path: str, error: Exception) -> Exception:
+    number = getattr(error, "errno", None)
+    if number in (errno.EBUSY, errno.EAGAIN):
+        holder = ports.holder_of(path)
+        return PortBusy(f"{path} is in use by {holder or 'another program'}")
+    if number in (errno.EACCES, errno.EPERM):
+        return NotPermitted(
+            f"{path}: you may not open this port",
+            "add yourself to the group that owns it (often `dialout`) and log in again, or install the udev rule that "
+            "`heartwire help ports` shows",
+        )
+    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
+        return BoardNotFound(f"{path}: no such port")
+    return BoardNotFound(f"{path}: not a serial port that can be opened ({getattr(error, 'strerror', None) or error})")

@@ -1,0 +1,23 @@
+"""What can go wrong with the virtual board and rack.
+
+    VirtualError
+        MissingExtra    the extra `virtual` is not installed
+        BoardTimeout    something awaited did not happen in time
+
+Raised by this package only; a simulated fault is never an exception, it is an event.
+"""
+
+
+class VirtualError(RuntimeError):
+    """Report a virtual board or rack that cannot do what was asked."""
+
+
+class MissingExtra(VirtualError):
+    """Report a package of the extra `virtual` that is not installed."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'heartwire[virtual]'")
+
+
+class BoardTimeout(VirtualError):
+    """Report that an awaited state did not come in time."""

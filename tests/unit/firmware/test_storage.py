@@ -1,0 +1,287 @@
+"""What is durable stays whole: slots, durable state, settings on trial, journal rings; at every power cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from heartwire_firmware import config, durable, journal, policy_state, slots
+from heartwire_firmware.clock import Clock
+from heartwire_protocol import events, framing, reasons, records, settings
+from tests.fakes.hardware import FakeFiles, FakeTicks, PowerCut
+
+
+def make_journal(files: FakeFiles) -> journal.Journal:
+    ticks = FakeTicks()
+    made = journal.Journal(files, Clock(ticks.ticks_ms, ticks.ticks_diff))
+    made.load()
+    return made
+
+
+def read_all(found: journal.Journal) -> list[dict[str, int]]:
+    rows = []
+    record = bytearray(records.LENGTH)
+    after = 0
+    while after := found.read(after, record):
+        rows.append(records.decode(record))
+    return rows
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_slots_hold_the_old_or_the_new_copy_at_every_cut(after: bool) -> None:
+    for cut in range(4):
+        files = FakeFiles()
+        files.cut_at, files.cut_after = cut, after
+        store = slots.TwoSlots(files, "x")
+        written = [b""]
+        try:
+            for number in range(4):
+                written.append(b"copy %d" % number)
+                assert store.save(written[-1])
+        except PowerCut:
+            pass
+        found = slots.TwoSlots(FakeFiles(files.contents), "x")
+        assert (found.load() or b"") in written[-2:], (cut, after)
+
+
+def test_damaged_newest_slot_gives_the_one_before() -> None:
+    files = FakeFiles()
+    store = slots.TwoSlots(files, "x")
+    store.save(b"one")
+    store.save(b"two")
+    name = next(name for name, data in files.contents.items() if b"two" in data)
+    files.contents[name] = files.contents[name][:-1] + b"?"
+    again = slots.TwoSlots(files, "x")
+    assert again.load() == b"one" and again.damaged
+    again.save(b"three")
+    assert slots.TwoSlots(files, "x").load() == b"three"
+
+
+def test_durable_state_keeps_epoch_and_holder_together_at_every_cut() -> None:
+    for cut in range(6):
+        for after in (False, True):
+            files = FakeFiles()
+            files.cut_at, files.cut_after = cut, after
+            state = policy_state.State()
+            store = durable.Durable(files)
+            try:
+                for epoch in range(1, 7):
+                    state.epoch, state.holder = epoch, epoch % 3
+                    store.save(state)
+            except PowerCut:
+                pass
+            found = policy_state.State()
+            again = durable.Durable(FakeFiles(files.contents))
+            again.load(found)
+            if not again.empty:
+                assert found.holder == found.epoch % 3, (cut, after)
+                assert found.epoch in (cut, cut + 1)
+
+
+def test_durable_state_survives_a_round_trip_and_refuses_nonsense() -> None:
+    state = policy_state.State()
+    state.epoch, state.holder, state.mode = 77, 1, 3
+    state.quarantined[0] = state.locked[2] = 1
+    state.window_ms[1], state.maintenance_ms[3] = 86400000, 604800000
+    packed = durable.pack(state)
+    found = policy_state.State()
+    assert durable.unpack(packed, found)
+    assert (found.epoch, found.holder, found.mode, found.quarantined, found.window_ms) == (77, 1, 3, [1, 0, 0], [0, 86400000, 0])
+    assert not durable.unpack(packed[:-1], found)
+    assert not durable.unpack(packed[:4] + b"\x09" + packed[5:], found), "holder 9"
+    assert not durable.unpack(packed[:3] + b"\x40" + packed[4:], found), "epoch of 2^30"
+
+
+def upload(store: config.Config, text: str) -> list[tuple[str, str]]:
+    data = text.encode()
+    assert store.begin(len(data), framing.crc16(data, len(data)))
+    for at in range(0, len(data), 7):
+        assert store.put(at, data[at : at + 7])
+    new, problems = store.check_upload()
+    if not problems:
+        assert store.apply(new)
+    return problems
+
+
+def test_settings_on_trial_come_back_unless_confirmed() -> None:
+    files = FakeFiles()
+    store = config.Config(files)
+    store.load()
+    assert upload(store, "board.dead_ms=20000\n") == []
+    assert store.current.board.dead_ms == 20000 and store.trial_ms == config.TRIAL_MS
+    again = config.Config(files)
+    again.load()
+    assert again.current.board.dead_ms == 10000 and again.problem == reasons.RESET_ON_TRIAL
+    assert not store.step(59999)
+    assert store.step(1)
+    assert store.current.board.dead_ms == 10000
+
+
+def test_confirmed_settings_stay() -> None:
+    files = FakeFiles()
+    store = config.Config(files)
+    store.load()
+    upload(store, "board.dead_ms=20000\n")
+    assert not store.confirm(99)
+    assert store.confirm(store.generation)
+    upload(store, "board.dead_ms=30000\n")
+    again = config.Config(files)
+    again.load()
+    assert again.current.board.dead_ms == 20000 and again.problem == reasons.RESET_ON_TRIAL
+
+
+def test_bad_settings_are_refused_and_the_old_ones_stay() -> None:
+    store = config.Config(FakeFiles())
+    store.load()
+    for text, path in (
+        ("board.speed=1\n", "board.speed"),
+        ("board.dead_ms=1\n", "board.dead_ms"),
+        ("board.dead_ms=4000\n", "board.dead_ms"),
+    ):
+        problems = upload(store, text)
+        assert problems and problems[0][0] == path
+        assert store.current.text() == ""
+    data = b"board.dead_ms=20000\n"
+    store.begin(len(data), 1)
+    store.put(0, data)
+    assert store.check_upload()[1][0][0] == "settings", "a wrong CRC"
+
+
+def test_key_given_as_fingerprint_is_kept() -> None:
+    store = config.Config(FakeFiles())
+    store.load()
+    key = "cd" * 32
+    upload(store, f"node.a.key={key}\n")
+    store.confirm(store.generation)
+    assert upload(store, f"board.name=x\nnode.a.key={settings.fingerprint(key)}\n") == []
+    assert store.current.nodes[0].key == key
+    assert upload(store, "node.a.key=key:00000000\n"), "a fingerprint of no known key is no key"
+
+
+def test_settings_at_every_cut_are_the_old_or_the_new_ones_whole() -> None:
+    for cut in range(4):
+        for after in (False, True):
+            files = FakeFiles()
+            store = config.Config(files)
+            store.load()
+            upload(store, "board.name=old\n")
+            store.confirm(store.generation)
+            files.operations = 0
+            files.cut_at, files.cut_after = cut, after
+            confirmed = False
+            try:
+                upload(store, "board.name=new\n")
+                store.confirm(store.generation)
+                confirmed = True
+            except PowerCut:
+                pass
+            again = config.Config(FakeFiles(files.contents))
+            again.load()
+            assert again.current.board.name in ("old", "new")
+            assert again.current.board.name == "new" or not confirmed
+
+
+def test_journal_shows_only_what_is_durable() -> None:
+    found = make_journal(FakeFiles())
+    found.append(events.BOOT, 3)
+    assert read_all(found) == []
+    assert found.flush()
+    assert [row["event"] for row in read_all(found)] == [events.BOOT]
+
+
+def test_journal_goes_on_after_a_restart_with_rising_numbers_and_an_unbroken_chain() -> None:
+    files = FakeFiles()
+    for _ in range(5):
+        found = make_journal(files)
+        for number in range(70):
+            found.append(events.LATE if number % 3 else events.DEAD, 0, 0, number)
+            if number % 11 == 0:
+                assert found.flush()
+        assert found.flush()
+    rows = read_all(found)
+    assert [row["sequence"] for row in rows] == list(range(1, 351))
+    chains = [records.CHAIN_START, records.CHAIN_START]
+    for row in rows:
+        ring = events.event_row(row["event"])[3]  # type: ignore[index]
+        record = bytearray(records.LENGTH)
+        chains[ring] = records.encode_into(record, [row[name] for name, _, _ in records.FIELDS], chains[ring])
+        assert chains[ring] == row["chain"], row["sequence"]
+
+
+def test_flood_of_routine_records_pushes_out_no_decision() -> None:
+    files = FakeFiles()
+    found = make_journal(files)
+    found.append(events.FENCE_FIRED, 0)
+    refused = 0
+    for _ in range(200):
+        for _ in range(60):
+            refused += 0 if found.append(events.LATE, 0) else 1
+        found.append(events.DEAD, 1)
+        assert found.flush()
+    rows = read_all(found)
+    decisions = [row for row in rows if row["event"] in (events.FENCE_FIRED, events.DEAD)]
+    assert len(decisions) == 201
+    assert found.lost == refused > 0
+    assert [row for row in rows if row["event"] == events.JOURNAL_LOST]
+    assert len([name for name in files.contents if name[0] == "r"]) == journal.SEGMENTS[1]
+
+
+def test_torn_tail_is_left_alone_and_nothing_before_it_is_lost() -> None:
+    for keep in (1, 20, 41, 43, 83):
+        files = FakeFiles()
+        found = make_journal(files)
+        for number in range(3):
+            found.append(events.DEAD, 0, 0, number)
+        found.flush()
+        name = next(iter(files.contents))
+        files.contents[name] = files.contents[name][:keep]
+        again = make_journal(files)
+        again.append(events.BOOT, 3)
+        assert again.flush()
+        rows = read_all(again)
+        assert len(rows) == keep // records.LENGTH + 1, keep
+        assert rows[-1]["event"] == events.BOOT
+
+
+def test_records_wait_while_flash_is_full_and_none_is_lost() -> None:
+    files = FakeFiles()
+    found = make_journal(files)
+    files.full = True
+    for number in range(10):
+        found.append(events.DEAD, 0, 0, number)
+    assert not found.flush() and found.failed and read_all(found) == []
+    files.full = False
+    assert found.flush()
+    assert [row["a"] for row in read_all(found)] == list(range(10))
+
+
+def test_append_that_tears_is_written_again_in_a_new_segment() -> None:
+    files = FakeFiles()
+    found = make_journal(files)
+    found.append(events.BOOT, 3)
+    found.flush()
+    found.append(events.DEAD, 0)
+    files.torn = True
+    assert not found.flush()
+    files.torn = False
+    assert found.flush()
+    assert [row["event"] for row in read_all(found)] == [events.BOOT, events.DEAD]
+    assert [row["event"] for row in read_all(make_journal(files))] == [events.BOOT, events.DEAD]
+
+
+def test_no_acknowledged_record_is_lost_at_any_cut() -> None:
+    for cut in range(40):
+        for after in (False, True):
+            files = FakeFiles()
+            files.cut_at, files.cut_after = cut, after
+            shown: list[int] = []
+            try:
+                found = make_journal(files)
+                for number in range(300):
+                    found.append(events.LATE if number % 2 else events.DEAD, 0)
+                    if number % 8 == 7:
+                        found.flush()
+                        shown = [row["sequence"] for row in read_all(found)]
+            except PowerCut:
+                pass
+            kept = [row["sequence"] for row in read_all(make_journal(FakeFiles(files.contents)))]
+            assert set(shown) <= set(kept), (cut, after)

@@ -1,0 +1,6 @@
+"""Run the toy firmware."""
+
+from toy import loop
+
+print("toy starts")
+loop.run()

@@ -1,0 +1,1 @@
+"""A firmware that does nothing useful, to test the virtual board with."""

@@ -1,0 +1,133 @@
+"""Check the arrows between modules: who may import whom. Exit 1 with every wrong arrow.
+
+The stages of the firmware know no neighbour; only the supervisor joins them. `machine` is imported in one module. The contract
+imports nothing but itself. The host reads the contract and never the firmware, but for the virtual board and the simulator.
+Run by `make lint`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRMWARE = ROOT / "firmware" / "heartwire_firmware"
+PROTOCOL = ROOT / "firmware" / "heartwire_protocol"
+HOST = ROOT / "host" / "heartwire"
+
+# What MicroPython 1.24 has on the board, as far as the firmware may use it.
+BOARD_LIBRARY = {"binascii", "gc", "hashlib", "json", "micropython", "os", "select", "sys", "time", "uctypes"}
+
+# Module of the firmware -> the firmware modules it may import. The order is the flow of the data.
+ARROWS: dict[str, set[str]] = {
+    "board": set(),
+    "clock": set(),
+    "ports": set(),
+    "hw_pio_programs": set(),
+    "hw_pio": {"ports", "hw_pio_programs"},
+    "hw_rp2": {"board", "hw_pio", "ports"},
+    "slots": set(),
+    "config": {"slots"},
+    "durable": {"slots"},
+    "challenge": {"clock"},
+    "intake": {"challenge", "clock"},
+    "liveness": {"clock"},
+    "relays": set(),
+    "sequencer": {"clock"},
+    # The policy and its parts: pure, so nothing that touches hardware or storage.
+    "policy_state": {"sequencer"},
+    "guards": {"policy_state", "sequencer"},
+    "policy_core": {"guards", "policy_state"},
+    "policy_observe": {"clock", "guards", "policy_core", "policy_state", "sequencer"},
+    "policy_seek": {"guards", "policy_core", "policy_observe", "sequencer"},
+    "policy": {"guards", "policy_core", "policy_seek", "policy_state", "sequencer"},
+    "policy_requests": {"guards", "policy_core", "policy_state", "sequencer"},
+    "grants": {"policy_core", "policy_state"},
+    "lights": {"policy_core", "policy_state"},
+    "journal": set(),
+    "hostlink": set(),
+    "hostlink_operations": {"hostlink", "lights", "policy_core", "policy_requests", "policy_state", "sequencer"},
+    "timeslots": {"clock"},
+    "supervisor": {
+        "clock", "config", "durable", "grants", "hostlink", "hostlink_operations", "intake", "journal", "lights",
+        "liveness", "policy", "policy_requests", "policy_state", "relays", "sequencer", "timeslots",
+    },
+}  # fmt: skip
+# Host packages that may import the firmware's policy: they run it.
+FIRMWARE_USERS = {"virtual", "simulate"}
+HARDWARE_MODULES = {"machine": {"hw_rp2"}, "rp2": {"hw_pio", "hw_pio_programs"}}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the dotted names a file imports, those under TYPE_CHECKING left out."""
+    found: set[str] = set()
+    skipped: set[ast.AST] = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            skipped.update(child for statement in node.body for child in ast.walk(statement))
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def check_firmware(problems: list[str]) -> None:
+    """Check every module of the firmware against ARROWS."""
+    for path in sorted(FIRMWARE.glob("*.py")):
+        module = path.stem
+        if module == "__init__":
+            continue
+        if module not in ARROWS:
+            problems.append(f"{path.name}: no arrows are listed for it in tools/check_arrows.py")
+            continue
+        for name in sorted(imports_of(path)):
+            parts = name.split(".")
+            if parts[0] == "heartwire_firmware":
+                if parts[1] not in ARROWS[module] and parts[1] != module:
+                    problems.append(f"{path.name}: may not import {parts[1]}")
+            elif parts[0] in HARDWARE_MODULES:
+                if module not in HARDWARE_MODULES[parts[0]]:
+                    problems.append(f"{path.name}: only {', '.join(HARDWARE_MODULES[parts[0]])} may import {parts[0]}")
+            elif parts[0] != "heartwire_protocol" and parts[0] not in BOARD_LIBRARY and parts[0] != "typing":
+                problems.append(f"{path.name}: {parts[0]} is not in the board's library")
+
+
+def check_protocol(problems: list[str]) -> None:
+    """Check that the contract imports only itself and the board's library."""
+    for path in sorted(PROTOCOL.glob("*.py")):
+        for name in sorted(imports_of(path)):
+            top = name.split(".")[0]
+            if top not in BOARD_LIBRARY | {"heartwire_protocol", "typing"}:
+                problems.append(f"heartwire_protocol/{path.name}: may not import {top}")
+
+
+def check_host(problems: list[str]) -> None:
+    """Check that the host knows the firmware only where it runs it."""
+    for path in sorted(HOST.rglob("*.py")):
+        place = path.relative_to(HOST).parts[0].removesuffix(".py")
+        if "shim" in path.parts or place in FIRMWARE_USERS:
+            continue
+        for name in sorted(imports_of(path)):
+            if name.split(".")[0] == "heartwire_firmware":
+                problems.append(f"heartwire/{path.relative_to(HOST)}: may not import {name}")
+
+
+def main() -> int:
+    """Print every wrong arrow; return 1 if there is one."""
+    problems: list[str] = []
+    check_firmware(problems)
+    check_protocol(problems)
+    check_host(problems)
+    for problem in problems:
+        print(problem)
+    print(f"arrows: {len(ARROWS)} firmware modules, {len(problems)} wrong")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
