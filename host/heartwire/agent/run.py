@@ -16,7 +16,7 @@ from typing import TextIO
 
 from heartwire.agent import state
 from heartwire.agent.agent import Agent, boottime_ns
-from heartwire.agent.errors import AgentError
+from heartwire.agent.errors import WatchdogError
 from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.lease import NS_PER_MS, Lease, Wish
 from heartwire.agent.line import Line
@@ -67,20 +67,20 @@ class BackgroundStream:
 
 
 def open_watchdog(settings: AgentSettings) -> Watchdog:
-    """Arm the configured watchdog. AgentError if it cannot be."""
+    """Arm the configured watchdog. WatchdogError if it cannot be."""
     if not settings.watchdog:
         return NoWatchdog()
     try:
         return KernelWatchdog(settings.watchdog, int(settings.watchdog_timeout_s))
     except OSError as error:
-        raise AgentError(
+        raise WatchdogError(
             f"watchdog {settings.watchdog}: {error.strerror or error}",
             'load its driver (softdog works everywhere), or set watchdog = ""',
         ) from error
 
 
 def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
-    """Run until a signal ends it; return the exit status. AgentError if it cannot start."""
+    """Run until a signal ends it; return the exit status. HeartwireError if it cannot start."""
     key = read_key(settings.key_file) if settings.key_file else None
     lock = state.lock_directory(settings.state_directory)
     epoch = state.read_epoch(settings.state_directory)

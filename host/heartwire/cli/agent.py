@@ -39,20 +39,12 @@ def run(config: Path | None, **flags: Any) -> None:
     """Run the agent until SIGTERM.
 
     \b
-    Exit status: 0 ended by a signal, 1 cannot run, 11 wrong settings, 12 state directory not usable.
+    heartwire agent run --config /etc/heartwire/agent.toml
+    heartwire agent run --node a --port /dev/ttyS0 --key-file /etc/heartwire/a.key --hook-active 'systemctl start x'
     """
     from heartwire.agent import run as agent_run
-    from heartwire.agent.errors import AgentError
     from heartwire.agent.settings import load, settings_from, with_flags
 
     for flag, name in (("hook_active", "on_active"), ("hook_standby", "on_standby"), ("hook_drain", "on_drain")):
         flags[name] = flags.pop(flag)
-    try:
-        settings = settings_from(with_flags(load(config) if config else {}, flags))
-        status = agent_run.run(settings)
-    except AgentError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.next_step:
-            click.echo(f"next: {error.next_step}", err=True)
-        raise click.exceptions.Exit(error.exit_code) from None
-    raise click.exceptions.Exit(status)
+    raise click.exceptions.Exit(agent_run.run(settings_from(with_flags(load(config) if config else {}, flags))))

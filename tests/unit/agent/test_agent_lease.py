@@ -1,11 +1,11 @@
 """The lease: every row of its table, and properties that hold for any sequence of grants and times."""
 
 import pytest
-from heartwire.agent.lease import NS_PER_MS, Grant, Lease, Loss, Verdict, Wish
-from heartwire_protocol import codes, messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heartwire.agent.lease import NS_PER_MS, Grant, Lease, Loss, Verdict, Wish
+from heartwire_protocol import codes, messages
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, ms
 
 T0 = ms(10_000)
@@ -79,6 +79,16 @@ def test_a_revoked_lease_does_not_come_back_by_time_or_old_grants() -> None:
     assert lease.take(grant(2, sent=T0 + ms(50)), T0 + ms(110)) is Verdict.OLD
     assert lease.take(grant(3, sent=T0 + ms(50)), T0 + ms(110)) is Verdict.OLD
     assert lease.judge(T0 + ms(120)).wish is Wish.STOP
+
+
+def test_a_second_grant_for_one_heartbeat_may_only_take_away_or_raise_the_epoch() -> None:
+    lease = granted()
+    assert lease.take(grant(1, lease_ms=60_000), T0 + ms(100)) is Verdict.OLD
+    assert lease.take(grant(1, STANDBY), T0 + ms(100)) is Verdict.ACCEPTED
+    assert lease.take(grant(1), T0 + ms(200)) is Verdict.OLD, "an old grant came again and gave the lease back"
+    assert lease.judge(T0 + ms(200)).wish is Wish.STOP
+    assert lease.take(grant(1, epoch=6), T0 + ms(300)) is Verdict.ACCEPTED
+    assert lease.judge(T0 + ms(300)).wish is Wish.RUN
 
 
 @pytest.mark.parametrize("role", [ACTIVE, *OTHER_ROLES])
@@ -209,7 +219,9 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
         new = Grant(max(1, sequence), now - ms(travelled), role, orders, grant_epoch, lease_ms)
         verdict = lease.take(new, now)
         if verdict is Verdict.ACCEPTED:
-            assert new.sequence > newest_accepted
+            takes = role != ACTIVE or not lease_ms or orders & (DRAIN | REVOKE | ADVISORY)
+            assert new.sequence > newest_accepted or takes or grant_epoch > highest
+            assert new.sequence >= newest_accepted
             last = new
             if not orders & ADVISORY:
                 highest = max(highest, grant_epoch)

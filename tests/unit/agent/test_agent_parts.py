@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from heartwire.agent import line as line_module
 from heartwire.agent import runner, state, watchdog
 from heartwire.agent import settings as settings_module
-from heartwire.agent.errors import AgentError, SettingsError, StateError
+from heartwire.agent.errors import SettingsError, StateError, WatchdogError
 from heartwire.agent.hooks import ForkedCommands, Result
 from heartwire.agent.lease import Judgement, Loss, Wish
 from heartwire.agent.line import Line, SerialPort, SocketPort
@@ -486,7 +487,7 @@ def test_a_missing_watchdog_has_a_next_step() -> None:
     from heartwire.agent.run import open_watchdog
 
     settings = settings_from({**MINIMAL, "watchdog": "/no/such", "hooks": {"check": ["true"]}})
-    with pytest.raises(AgentError) as caught:
+    with pytest.raises(WatchdogError) as caught:
         open_watchdog(settings)
     assert "softdog" in caught.value.next_step
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from heartwire.agent.state import read_epoch
-from heartwire.cli.agent import agent
-from heartwire_protocol import codes, messages
 
+from heartwire.agent.state import read_epoch
+from heartwire.cli.main import main
+from heartwire_protocol import codes, messages
 from tests.unit.agent.agent_fakes import ACTIVE, KEY, STANDBY, FakeBoard, FakePort
 
-PROGRAM = "from heartwire.cli.agent import agent; agent(prog_name='heartwire agent')"
+PROGRAM = "import sys; from heartwire.cli.main import main; sys.exit(main(sys.argv[1:]))"
 RUNNING = messages.FLAG_RUNNING
 VERIFIED = messages.FLAG_VERIFIED_STOPPED
 
@@ -44,7 +43,16 @@ class Bench:
         self.processes: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        words = [sys.executable, "-c", PROGRAM, "run", "--node=a", f"--port={self.path}", f"--key-file={self.key}"]
+        words = [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "agent",
+            "run",
+            "--node=a",
+            f"--port={self.path}",
+            f"--key-file={self.key}",
+        ]
         words += ["--interval-ms=50", f"--state-directory={self.directory / 'state'}", "--check-interval-s=0.05"]
         words += [f"--check=test -e {self.service}", f"--hook-standby=rm -f {self.service}"]
         words += [f"--hook-active=sh -c 'echo $HEARTWIRE_EPOCH >> {self.service}'", *arguments]
@@ -179,8 +187,10 @@ def test_a_revoke_reaches_the_service(bench: Bench) -> None:
         (["run", "--node", "z"], 2, "Invalid value"),
     ],
 )
-def test_errors_say_what_to_do(arguments: list[str], status: int, words: str) -> None:
-    result = CliRunner().invoke(agent, arguments)
-    assert result.exit_code == status
-    assert words in result.output
-    assert "Traceback" not in result.output
+def test_errors_say_what_to_do(
+    arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["agent", *arguments]) == status
+    output = capsys.readouterr().err
+    assert words in output
+    assert "Traceback" not in output

@@ -7,7 +7,6 @@ from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.lease import Loss, Wish
 from heartwire.agent.settings import Command
 from heartwire_protocol import messages
-
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, World, ms
 
 VERIFIED = messages.FLAG_VERIFIED_STOPPED

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+
 from heartwire.agent.lease import Loss
 from heartwire.agent.settings import Command, HookSettings
 from heartwire.agent.state import read_epoch, read_resumption, write_epoch
 from heartwire_protocol import codes, messages
-
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, World, ms
 
 ADVISORY = messages.ORDER_ADVISORY
