@@ -4,7 +4,7 @@ Raised by settings, keys, state and watchdog; `heartwire.cli.main` prints them. 
 read from a key file.
 """
 
-from heartwire.errors import BadConfig, NotPermitted, StorageProblem
+from heartwire.errors import BadConfig, NoAnswer, NotPermitted, StorageProblem
 
 
 class SettingsError(BadConfig):
@@ -13,6 +13,12 @@ class SettingsError(BadConfig):
 
 class StateError(StorageProblem):
     """The state directory cannot be used: in use by another agent, read-only, or damaged."""
+
+
+class ControlError(NoAnswer):
+    """No agent answers on its control socket, or it refused."""
+
+    default_next = "`systemctl status heartwire-agent` shows whether it runs; --state-directory must be the agent's"
 
 
 class WatchdogError(NotPermitted):

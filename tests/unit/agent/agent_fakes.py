@@ -10,6 +10,7 @@ from heartwire.agent.hooks import Result
 from heartwire.agent.lease import NS_PER_MS, Lease, Loss
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
+from heartwire.agent.probes import Probes
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, Command, HookSettings
 from heartwire.agent.state import Disk
@@ -58,6 +59,9 @@ class FakeCommands:
         if name in self.instant:
             self.end(name, self.instant[name])
         return self._number
+
+    def start_probe(self, kind: str, values: Mapping[str, Any], limit_s: float) -> int:
+        return self.start(Command((kind,), limit_s), {})
 
     def kill(self, number: int) -> None:
         self.killed.append(self.open[number])
@@ -227,6 +231,7 @@ class World:
         )
         self.commands = FakeCommands()
         self.checks = FakeCommands()
+        self.probe_commands = FakeCommands()
         self.commands.instant = {"on_active": 0, "on_standby": 0, "on_drain": 0}
         self.checks.instant = {"check": 3}
         self.obedient = True
@@ -240,6 +245,7 @@ class World:
             lease=Lease(loss, epoch, until_ns, self.clock.now_ns),
             line=Line("fake", 115_200, log, self._open),
             services=self.services,
+            probes=Probes(self.settings.probes, self.probe_commands, log, self.clock.now_ns),
             watchdog=self.watchdog,
             disk=self.disk,
             log=log,

@@ -10,6 +10,7 @@ import sys
 import time
 import tty
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_from_standby_to_active_and_a_good_end(bench: Bench) -> None:
 
 
 def test_a_paused_agent_stops_its_services_when_it_wakes_up(bench: Bench) -> None:
-    process = bench.start("--on-board-loss=stop")
+    process = bench.start("--on-board-loss=stop", "--fenced-from-outside")
     activate(bench)
     process.send_signal(signal.SIGSTOP)
     paused = time.monotonic()
@@ -182,7 +183,7 @@ def test_a_revoke_reaches_the_service(bench: Bench) -> None:
         (["run", "--node", "a"], 11, "port: must be"),
         (["run", "--config", "/no/such/file"], 11, "No such file"),
         (["run", "--node", "a", "--port", "x", "--interval-ms", "1"], 11, "interval_ms: must be a whole number"),
-        (["run", "--node", "a", "--port", "x", "--key-file", "/no/key"], 11, "heartwire key new"),
+        (["run", "--node", "a", "--port", "x", "--key-file", "/no/key"], 11, "no such key file"),
         (["run", "--node", "a", "--port", "x", "--state-directory", "/proc/x"], 12, "/proc/x"),
         (["run", "--node", "z"], 2, "Invalid value"),
     ],
@@ -194,3 +195,29 @@ def test_errors_say_what_to_do(
     output = capsys.readouterr().err
     assert words in output
     assert "Traceback" not in output
+
+
+def test_busy_and_planned_off_reach_the_board(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.start()
+    bench.until(lambda: bench.flags() & VERIFIED)
+    to_agent = ["--state-directory", str(bench.directory / "state")]
+
+    def call(*words: str) -> int:
+        """Run a command in a thread, as the board must be played meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(main, ["agent", *words, *to_agent])
+            bench.until(running.done)
+            return running.result()
+
+    def states() -> list[str]:
+        return [codes.STATES[beat["node_state"] >> 2] for beat in bench.board.beats]
+
+    assert call("busy", "--for", "20m") == 0
+    bench.until(lambda: states()[-1] == "busy" and bench.board.beats[-1]["busy_s"] > 1190)
+    assert call("planned-off") == 0
+    bench.until(lambda: states()[-1] == "planned_off")
+    assert call("ready") == 0
+    bench.until(lambda: states()[-1] == "healthy")
+    assert call("busy", "--for", "soon") == 2
+    assert call("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["role"] == "standby"

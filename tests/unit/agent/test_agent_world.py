@@ -7,7 +7,7 @@ import pytest
 
 from heartwire.agent.lease import Loss
 from heartwire.agent.settings import Command, HookSettings
-from heartwire.agent.state import read_epoch, read_resumption, write_epoch
+from heartwire.agent.state import Resumption, read_epoch, read_resumption, write_epoch
 from heartwire_protocol import codes, messages
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, World, ms
 
@@ -439,7 +439,7 @@ def test_the_status_file_tells_and_resumes(tmp_path: Path) -> None:
     former = read_resumption(tmp_path, "a", "boot-1")
     assert (former.lease_until_ns, former.suspect, former.advisory) == (status["lease_until_ns"], True, False)
     for node, boot in (("b", "boot-1"), ("a", "boot-2"), ("a", "")):
-        assert read_resumption(tmp_path, node, boot) == (0, False, False)
+        assert read_resumption(tmp_path, node, boot) == Resumption()
 
 
 def test_a_resumed_lease_keeps_services_for_its_rest_only(tmp_path: Path) -> None:
