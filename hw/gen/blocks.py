@@ -85,7 +85,7 @@ def front_output(sheet: Sheet, at: Point, number: int, signal: str) -> None:
     """Draw a driver and an optocoupler that closes two wires of a server's front panel; `at` is the GPIO port."""
     x, y = at
     drain = low_side(sheet, at, number, signal)
-    dropper = resistor(sheet, f"R{number}3", "330R", (x + 28, y - 10), lying=True)
+    dropper = resistor(sheet, f"R{number}3", "220R", (x + 28, y - 10), lying=True)
     opto = sheet.part("OPTO", f"U{number}", "LTV-817", (x + 40, y - 8), Package="DIP-4")
     sheet.power("+3V3", (x + 23, y - 10))
     sheet.wire((x + 23, y - 10), dropper.pin(1))
