@@ -50,7 +50,7 @@ def build(pins: list[pin_list.Pin]) -> Project:
     root.note(
         "Every GPIO signal is a port with the name it has in pins.toml and in the firmware.\n"
         "References go by sheet and block: R31x, Q31, K31 and J31 belong to POWER_A, R32x ... to POWER_B.\n"
-        "Rest state, board dead or unplugged: servers run, nothing is pressed, the shared device stays, alarm is given.",
+        "Board dead or unplugged: servers run, nothing is pressed, the shared device stays, alarm is given.",
         (16, 14 + 34 * 3 + 4),
         1.8,
     )

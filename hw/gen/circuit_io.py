@@ -69,8 +69,8 @@ def _arm(sheet: Sheet, at: Point) -> None:
                         Package="SOT-23")  # fmt: skip
     sheet.wire(fet.pin("D"), (x + 86, y - 9), gate.pin(1))
     sheet.wire(gate.pin(2), (x + 101, y - 9), switch.pin("G"))
-    for part in (hold_off.pin(1), sheet.wire(switch.pin("S"), (x + 115, y - 15))):
-        sheet.power("+5V", part)
+    for point in (hold_off.pin(1), sheet.wire(switch.pin("S"), (x + 115, y - 15))):
+        sheet.power("+5V", point)
     sheet.wire(switch.pin("D"), (x + 115, y - 2), (x + 126, y - 2), (x + 134, y - 2), (x + 140, y - 2))
     sheet.power("+5V_ARMED", (x + 126, y - 2))
     sheet.flag((x + 134, y - 2))

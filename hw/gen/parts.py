@@ -4,12 +4,14 @@ Variants take the place of rotation: `_H` lies, `_V` stands, so a part is placed
 numbers follow the usual numbering of the part; where makers differ (relays, transistors) the README says to check.
 """
 
+from typing import Any
+
 from symbols import Symbol, SymbolPin, arrow, box, circle, integrated, line
 
 P = SymbolPin
 
 
-def _two(name: str, prefix: str, lying: bool, graphics: list, names: tuple[str, str] = ("", ""), half: int = 3,
+def _two(name: str, prefix: str, lying: bool, graphics: list[Any], names: tuple[str, str] = ("", ""), half: int = 3,
          size: tuple[float, float] = (2, 0.8), lead: float = 1) -> Symbol:  # fmt: skip
     """Return a part with pin 1 left or up and pin 2 right or down; size is (half length, half thickness)."""
     along, across = size
@@ -29,7 +31,7 @@ def _diode(name: str, lying: bool, cathode_first: bool = True, kind: str = "plai
     """Return a diode; pin 1 is the cathode wherever it points."""
     sign = 1 if cathode_first else -1
 
-    def draw(*points: tuple[float, float], fill: str = "none") -> list:
+    def draw(*points: tuple[float, float], fill: str = "none") -> list[Any]:
         return line(*_turn([(x * sign, y) for x, y in points], lying), fill=fill)
 
     shapes = [
@@ -109,11 +111,11 @@ def _opto() -> Symbol:
     return Symbol("OPTO", "U", pins, (-4, -3, 4, 3), tuple(shapes))
 
 
-def _coil(x: float) -> list:
+def _coil(x: float) -> list[Any]:
     return [box(x - 2, -2, x + 2, 2), line((x - 2, 1), (x + 2, -1)), line((x, -4), (x, -2)), line((x, 2), (x, 4))]
 
 
-def _changeover(x: float) -> list:
+def _changeover(x: float) -> list[Any]:
     """Return one changeover contact resting on its left throw: common below at x, throws above at x - 2 and x + 2."""
     return [
         line((x, 4), (x, 2.2)), line((x, 2.2), (x - 1.4, -2.2), width=0.35), circle(x, 2.2, 0.25, "outline"),

@@ -53,7 +53,8 @@ def parse(text: str) -> list[Any]:
             stack[-1].append(Atom(bare))
         else:
             stack[-1].append(UNESCAPE.sub(lambda found: "\n" if found[1] == "n" else found[1], quoted))
-    return stack[0][0]
+    tree: list[Any] = stack[0][0]
+    return tree
 
 
 def children(parent: list[Any], name: str) -> list[list[Any]]:

@@ -7,6 +7,7 @@ that layout.py can tell when words overlap. Knows nothing about Heartwire's circ
 
 import uuid
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class Sheet:
              **fields: str) -> Part:  # fmt: skip
         """Place a part by its middle; ref_at and value_at are (dx, dy, justify) of its words."""
         shape = SYMBOLS[symbol]
-        left, top, right, bottom = shape.body
+        _, top, right, bottom = shape.body
         standing = symbol.endswith("_V")
         default_ref = (right + 0.8, -0.9, "left") if standing else (0.0, top - 1.1, "center")
         default_value = (right + 0.8, 0.9, "left") if standing else (0.0, bottom + 1.1, "center")
@@ -118,7 +119,7 @@ class Sheet:
 
     def wire(self, *points: Point) -> Point:
         """Draw straight pieces through the points and return the last one."""
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             if start[0] != end[0] and start[1] != end[1]:
                 raise ValueError(f"{self.name}: slanted wire {start} {end}")
             if start != end:

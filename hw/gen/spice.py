@@ -59,6 +59,11 @@ def cases() -> list[Case]:
     return [Case(**run) for run in document["run"]]
 
 
+def circuits() -> dict[str, str]:
+    """Return the text of every circuit file by name."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(SIM.glob("*.cir"))}
+
+
 def missing() -> list[str]:
     """Return the tools that are not installed."""
     return [] if shutil.which("ngspice") else ["ngspice"]
@@ -67,7 +72,7 @@ def missing() -> list[str]:
 def with_params(text: str, params: dict[str, str]) -> str:
     """Return the circuit with parameters replaced in its .param line; KeyError for one it does not have."""
     for name, value in params.items():
-        text, count = re.subn(rf"(?m)^(\.param\b.*?\b{name}=)\S+", lambda found, v=value: found[1] + v, text)
+        text, count = re.subn(rf"(?m)^(\.param\b.*?\b{name}=)\S+", rf"\g<1>{value}", text)
         if count != 1:
             raise KeyError(name)
     return text

@@ -8,6 +8,7 @@ Called by make.py to write, and by verify.py to compare.
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import board_py
@@ -103,15 +104,15 @@ def renderers() -> dict[str, Callable[[], str]]:
     """Return a function for each table name."""
     pins = pin_list.load()
     result: dict[str, Callable[[], str]] = {
-        "pinout": lambda: board_py.render_table(pins),
-        "cables": lambda: cable_list(wiring.harness()),
+        "pinout": partial(board_py.render_table, pins),
+        "cables": partial(cable_list, wiring.harness()),
         "parts": parts_list,
         "simulations": simulations,
     }
     for step in wiring.build_a(pins):
-        result[f"step-{step.name}"] = lambda step=step: step_table(step)
+        result[f"step-{step.name}"] = partial(step_table, step)
     for cable in wiring.harness():
-        result[f"cable-{cable.name}"] = lambda cable=cable: cable_wires(cable)
+        result[f"cable-{cable.name}"] = partial(cable_wires, cable)
     return result
 
 

@@ -33,7 +33,7 @@ def broken_rules() -> list[str]:
     found += rules.isolation_holds(nets)
     found += rules.build_a_matches(wiring.build_a(pins), points, nets, pins)
     found += rules.harness_matches(wiring.harness(), nets, points)
-    found += rules.simulation_values(nets, {path.name: path.read_text(encoding="utf-8") for path in spice.SIM.glob("*.cir")})
+    found += rules.simulation_values(nets, spice.circuits())
     results = json.loads(spice.RESULTS.read_text(encoding="utf-8"))
     for case in spice.cases():
         found += case.problems(results.get(case.name, {}))

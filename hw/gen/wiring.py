@@ -6,7 +6,6 @@ checks in rules.py compare these wires with the schematic's netlist.
 
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pins as pin_list
