@@ -44,6 +44,9 @@ def main() -> int:
         wanted |= _schematic(folder)
         wanted |= _wiring(folder)
     _simulation()
+    for path, text in outputs.own_drawings().items():
+        path.write_text(text, encoding="utf-8")
+        wanted.add(path)
     for path in sorted(outputs.OUT.iterdir()):
         if path not in wanted:
             path.unlink()

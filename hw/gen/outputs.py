@@ -12,6 +12,7 @@ from pathlib import Path
 import circuit
 import pins as pin_list
 import spice
+import strip_board
 import wiring
 import wiring_svg
 
@@ -31,11 +32,17 @@ def schematic_files() -> dict[Path, str]:
     return {circuit.KICAD / name: text for name, text in circuit.build(pin_list.load()).files().items()}
 
 
+def own_drawings() -> dict[Path, str]:
+    """Return the pictures that need no tool, as they should be."""
+    return {OUT / "arm-board.svg": strip_board.svg(strip_board.load())}
+
+
 def wiring_drawings() -> dict[str, wiring.Drawing]:
     """Return every wiring drawing by the name of its SVG."""
     pins = pin_list.load()
     result = {f"build-a-{step.name}.svg": step for step in wiring.build_a(pins)}
-    return result | {f"cable-{cable.name}.svg": cable for cable in wiring.harness()}
+    result |= {f"cable-{cable.name}.svg": cable for cable in wiring.cables()}
+    return result | {f"bench-{cable.name}.svg": cable for cable in wiring.cables("bench.toml")}
 
 
 def inputs() -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ import wiring
 from wiring import Drawing, Wire
 
 ROOT = pin_list.ROOT
-PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md")
+PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md", "BENCH.md")
 MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 COLOURS = {"BK": "black", "BN": "brown", "BU": "blue", "GN": "green", "GY": "grey", "OG": "orange", "PK": "pink",
            "RD": "red", "VT": "violet", "WH": "white", "YE": "yellow"}  # fmt: skip
@@ -105,14 +105,16 @@ def renderers() -> dict[str, Callable[[], str]]:
     pins = pin_list.load()
     result: dict[str, Callable[[], str]] = {
         "pinout": partial(board_py.render_table, pins),
-        "cables": partial(cable_list, wiring.harness()),
+        "cables": partial(cable_list, wiring.cables()),
         "parts": parts_list,
         "simulations": simulations,
     }
     for step in wiring.build_a(pins):
         result[f"step-{step.name}"] = partial(step_table, step)
-    for cable in wiring.harness():
+    for cable in wiring.cables():
         result[f"cable-{cable.name}"] = partial(cable_wires, cable)
+    for cable in wiring.cables("bench.toml"):
+        result[f"bench-{cable.name}"] = partial(cable_wires, cable)
     return result
 
 

@@ -17,6 +17,7 @@ import outputs
 import pins as pin_list
 import rules
 import spice
+import strip_board
 import tables
 import wiring
 
@@ -32,8 +33,10 @@ def broken_rules() -> list[str]:
     found += rules.coils_are_safe(nets)
     found += rules.isolation_holds(nets)
     found += rules.build_a_matches(wiring.build_a(pins), points, nets, pins)
-    found += rules.harness_matches(wiring.harness(), nets, points)
-    found += rules.simulation_values(nets, spice.circuits())
+    found += rules.cables_match(wiring.cables(), nets, points)
+    found += rules.cables_match(wiring.cables("bench.toml"), nets, points, every_connector=False)
+    found += strip_board.problems(strip_board.load(), nets)
+    found += simulation_values(nets)
     results = json.loads(spice.RESULTS.read_text(encoding="utf-8"))
     for case in spice.cases():
         found += case.problems(results.get(case.name, {}))
@@ -42,9 +45,18 @@ def broken_rules() -> list[str]:
     return found
 
 
+def simulation_values(nets: netlist.Netlist) -> list[str]:
+    """Return where a simulation has another value than the schematic, or than build A's ARM board."""
+    circuits = spice.circuits()
+    build_a = {"arm_build_a.cir": circuits.pop("arm_build_a.cir")}
+    found = rules.simulation_values(nets.values, circuits)
+    parts = {part.ref: part.value for part in strip_board.load().parts}
+    return found + rules.simulation_values(parts, build_a)
+
+
 def stale_files() -> list[str]:
     """Return the files that our own code would render differently now."""
-    wanted = board_py.rendered() | outputs.schematic_files() | tables.pages()
+    wanted = board_py.rendered() | outputs.schematic_files() | outputs.own_drawings() | tables.pages()
     return [
         f"{path.relative_to(outputs.ROOT)} is not what its inputs give: run make hw"
         for path, text in wanted.items()

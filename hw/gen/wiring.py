@@ -1,4 +1,4 @@
-"""Reads hw/wiring/build_a.toml and hw/wiring/harness.toml into drawings made of wires between terminals.
+"""Reads build_a.toml, harness.toml and bench.toml in hw/wiring into drawings made of wires between terminals.
 
 One Drawing is one picture and one table. Here is no drawing and no file output: see wiring_svg.py and tables.py. The
 checks in rules.py compare these wires with the schematic's netlist.
@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
+import netlist
 import pins as pin_list
 
 ROOT = pin_list.ROOT
@@ -82,9 +83,9 @@ def build_a(pins: list[pin_list.Pin]) -> list[Drawing]:
     return steps
 
 
-def harness() -> list[Drawing]:
-    """Return the cables outside the board; a cable that every node has comes once, with the rest in `others`."""
-    document = _load("harness.toml")
+def cables(name: str = "harness.toml") -> list[Drawing]:
+    """Return the cables of a file; a cable that every node has comes once, with the rest in `others`."""
+    document = _load(name)
     far = document["far"]
     drawings = []
     for entry in document["drawing"]:
@@ -105,11 +106,11 @@ def _cable(entry: dict[str, Any], far: dict[str, Any], node: str, board: str) ->
         ends = [_split(text) if "." in text else (board, text) for text in (start, end)]
         for name, pin in ends:
             if name in boards:
-                labels[name, pin] = signal
+                labels[name, pin] = signal or netlist.load().pins.get((name, pin), "")
                 continue
             kind, _, which = name.partition(" ")
             if kind not in entry["far"] or pin not in far[kind]["pins"]:
-                raise WiringError(f"harness.toml, drawing {entry['name']}: no pin {name}.{pin}")
+                raise WiringError(f"drawing {entry['name']}: no pin {name}.{pin}")
             titles[name] = far[kind]["title"].replace("{N}", which or node)
             labels[name, pin] = far[kind]["pins"][pin]
         wires.append(Wire(ends[0], ends[1], signal, colour))

@@ -40,6 +40,7 @@ def test_a_changed_input_is_caught() -> None:
 
 def test_an_output_that_nobody_makes_is_caught() -> None:
     names = {_name(path) for paths in outputs.outputs().values() for path in paths}
+    names |= {_name(path) for path in outputs.own_drawings()}
     on_disk = {_name(path) for path in outputs.OUT.iterdir()}
     assert on_disk <= names
 

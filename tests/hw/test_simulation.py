@@ -3,8 +3,8 @@
 import json
 
 import pytest
-import rules
 import spice
+import verify
 from netlist import Netlist
 
 CASES = spice.cases()
@@ -40,12 +40,12 @@ def test_the_pump_bridges_a_stall_and_drops_in_time() -> None:
 
 
 def test_values_are_those_of_the_schematic(nets: Netlist) -> None:
-    assert rules.simulation_values(nets, spice.circuits()) == []
+    assert verify.simulation_values(nets) == []
 
 
 def test_another_value_is_caught(nets: Netlist) -> None:
     nets.values["R312"] = "47k"
-    assert rules.simulation_values(nets, spice.circuits())
+    assert verify.simulation_values(nets)
 
 
 def test_a_wrong_limit_is_reported() -> None:

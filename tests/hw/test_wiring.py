@@ -47,21 +47,26 @@ def test_a_forgotten_wire_of_build_a_is_caught(pins: list[pin_list.Pin], nets: N
 
 
 def test_cables_fit_the_connectors(nets: Netlist) -> None:
-    assert rules.harness_matches(wiring.harness(), nets, wiring.build_a_points()) == []
+    assert rules.cables_match(wiring.cables(), nets, wiring.build_a_points()) == []
 
 
 def test_a_wrong_connector_pin_is_caught(nets: Netlist) -> None:
-    cables = wiring.harness()
+    cables = wiring.cables()
     line = next(cable for cable in cables if cable.name == "line").others[0]
     line.wires[0], line.wires[1] = (
         replace(line.wires[0], start=line.wires[1].start), replace(line.wires[1], start=line.wires[0].start),
     )  # fmt: skip
-    assert len(rules.harness_matches(cables, nets, wiring.build_a_points())) == 2
+    assert len(rules.cables_match(cables, nets, wiring.build_a_points())) == 2
+
+
+def test_bench_fits_the_connectors(nets: Netlist) -> None:
+    bench = wiring.cables("bench.toml")
+    assert rules.cables_match(bench, nets, wiring.build_a_points(), every_connector=False) == []
 
 
 def test_lines_are_straight_cables_to_a_server() -> None:
     """A server's port is a DTE: it hears on pin 2 and talks on pin 3, so the board's OUT must be on pin 2."""
-    line = next(cable for cable in wiring.harness() if cable.name == "line")
+    line = next(cable for cable in wiring.cables() if cable.name == "line")
     ways = {wire.signal: (wire.start[1], wire.end[1]) for wire in line.wires}
     assert ways == {"RS232_A_OUT": ("2", "2"), "RS232_A_IN": ("3", "3"), "GND": ("5", "5")}
 
