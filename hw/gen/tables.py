@@ -74,6 +74,31 @@ def _end(end: tuple[str, str], wire: Wire) -> str:
     return f"{name}.{pin} `{wire.signal}`" if re.fullmatch(r"J\d+", name) else f"{name} {pin}"
 
 
+def terminals() -> str:
+    """Return where each pin of build B's connectors comes out in build A."""
+    nets = circuit_netlist.load()
+    places: dict[str, list[str]] = {}
+    for (module, terminal), point in wiring.build_a_points().items():
+        ref, _, pin = point.partition(".")
+        if module not in ("FEED1", "FEED2", "BUTTON", "KEY"):
+            name = f"Pico pin {terminal}" if module == "PICO" else f"{module} `{terminal}`"
+            places.setdefault(nets.pins[ref, pin], []).append(name)
+    panel = {"BUTTON_SWITCH": "BUTTON", "KEY_SWITCH": "KEY", "LED_STATUS_P": "LED_STATUS"}
+    rows = []
+    connectors = sorted((key for key in nets.pins if re.fullmatch(r"J\d+", key[0])), key=lambda key: int(key[0][1:]))
+    for ref, pin in connectors:
+        net = nets.pins[ref, pin]
+        if net == "GND" or net.startswith(("unconnected", "Net-")):
+            continue
+        found = places.get(panel.get(net, net), [])
+        if net.startswith("RS232_"):
+            found = [f"MAX_{net.split('_')[1]} socket pin {pin}"]
+        if net == "LED_STATUS_P":
+            found = [f"{found[0]} through 330R"]
+        rows.append([f"{ref}.{pin}", f"`{net}`", ", ".join(found)])
+    return _table("connector|signal|build A", rows)
+
+
 def parts_list() -> str:
     """Return the parts of build B with their number, from the netlist."""
     groups: dict[tuple[str, str], list[str]] = {}
@@ -107,6 +132,7 @@ def renderers() -> dict[str, Callable[[], str]]:
         "pinout": partial(board_py.render_table, pins),
         "cables": partial(cable_list, wiring.cables()),
         "parts": parts_list,
+        "terminals": terminals,
         "simulations": simulations,
     }
     for step in wiring.build_a(pins):
