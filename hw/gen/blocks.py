@@ -73,7 +73,7 @@ def relay(sheet: Sheet, at: Point, number: int, signal: str, rail: str, name: st
     sheet.wire((x + 20, top), (x + 27, top), (x + 40, top), coil.pin("A1"))
     lamp(sheet, number, lamp_colour, (x + 27, top), (x + 27, bottom))
     sheet.wire((x + 20, bottom), (x + 27, bottom), (x + 40, bottom), coil.pin("A2"))
-    out = terminal(sheet, 3, f"J{number}", name, (x + 76, y - 15))
+    out = terminal(sheet, 3, f"J{number}", name, (x + 77, y - 15))
     sheet.wire(coil.pin("NC"), (x + 47, y - 21), (x + 57, y - 21), (x + 57, y - 15), out.pin(1))
     sheet.wire(coil.pin("NO"), (x + 55, y - 19), (x + 55, y - 13), out.pin(2))
     sheet.wire(coil.pin("COM"), (x + 49, y - 6), (x + 57, y - 6), (x + 57, y - 11), out.pin(3))

@@ -38,10 +38,13 @@ def _arm(sheet: Sheet, at: Point) -> None:
     x, y = at
     sheet.port("ARM", at, "input")
     limit = resistor(sheet, "R301", "330R", (x + 5, y), lying=True)
-    first = capacitor(sheet, "C301", "1u", (x + 13, y), lying=True)
-    second = capacitor(sheet, "C302", "1u", (x + 31, y - 9), lying=True)
+    doubled = capacitor(sheet, "C305", "2u2", (x + 13, y), lying=True)
     sheet.wire(at, limit.pin(1))
-    sheet.wire(limit.pin(2), first.pin(1))
+    sheet.wire(limit.pin(2), doubled.pin(1))
+    x += 8
+    first = capacitor(sheet, "C301", "2u2", (x + 13, y), lying=True)
+    second = capacitor(sheet, "C302", "1u", (x + 31, y - 9), lying=True)
+    sheet.wire(doubled.pin(2), first.pin(1))
     sheet.wire(first.pin(2), (x + 19, y), (x + 22, y))
     sheet.wire((x + 19, y), (x + 19, y - 9), second.pin(1))
     clamp = sheet.part("D_V", "D303", DIODE, (x + 19, y + 5), Package="SOD-123")
@@ -83,7 +86,7 @@ def _arm(sheet: Sheet, at: Point) -> None:
         "3 s of the last edge. Never by PWM,\n"
         "PIO or an interrupt: they would go\n"
         "on when the loop has stopped.",
-        (x + 155, y - 16),
+        (x + 147, y - 16),
     )
 
 

@@ -67,7 +67,7 @@ def _schematic(folder: Path) -> set[Path]:
     text = kicad.netlist_json(project, folder)
     nets = netlist.from_json(text)
     wrong = rules.pins_match_netlist(pins, nets, pin_list.MODULE_PIN) + rules.actuators_fail_safe(pins, nets)
-    wrong += rules.coils_are_safe(nets) + rules.isolation_holds(nets)
+    wrong += rules.coils_are_safe(nets) + rules.arm_is_blocked_twice(nets) + rules.isolation_holds(nets)
     if wrong:
         raise SystemExit("\n".join(wrong))
     circuit.save()

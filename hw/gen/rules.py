@@ -104,8 +104,23 @@ def coils_are_safe(netlist: Netlist) -> list[str]:
     feeders = {ref for ref, _ in netlist.on("+5V_ARMED", "Q")}
     if feeders != {"Q302"}:
         found.append(f"+5V_ARMED must be fed by Q302 alone, not {sorted(feeders)}")
-    if netlist.on("ARM", "R") and netlist.other_end(netlist.on("ARM", "R")[0][0], "ARM") == "ARM_PUMP":
-        found.append("ARM must not reach ARM_PUMP without a capacitor in between")
+    return found
+
+
+def arm_is_blocked_twice(netlist: Netlist) -> list[str]:
+    """Two capacitors in series stand between ARM and the first diode, so that one shorted does not arm."""
+    found = []
+    first = [ref for ref, _ in netlist.on("ARM") if not ref.startswith("A")]
+    if len(first) != 1 or not first[0].startswith("R"):
+        return [f"ARM must go to one resistor only, not to {first}"]
+    net = netlist.other_end(first[0], "ARM")
+    for step in (1, 2):
+        parts = [ref for ref, _ in netlist.on(net) if ref not in first]
+        if len(parts) != 1 or not parts[0].startswith("C"):
+            found.append(f"ARM: capacitor {step} of 2 in series is missing, or something bridges it: {parts}")
+            break
+        first = parts
+        net = netlist.other_end(parts[0], net)
     return found
 
 

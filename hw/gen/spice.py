@@ -81,9 +81,7 @@ def with_params(text: str, params: dict[str, str]) -> str:
 def run(case: Case) -> dict[str, float]:
     """Return what ngspice measured for a case."""
     text = with_params((SIM / case.file).read_text(encoding="utf-8"), case.params)
-    done = subprocess.run(
-        ["ngspice", "-b"], input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    done = subprocess.run(["ngspice", "-b"], input=text, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     measured = {name: float(f"{float(value):.{DIGITS}g}") for name, value in MEASURED.findall(done.stdout)}
     if not measured:
         raise SpiceError(f"{case.name}: ngspice measured nothing\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -31,6 +31,7 @@ def broken_rules() -> list[str]:
     found += rules.pins_match_netlist(pins, nets, pin_list.MODULE_PIN)
     found += rules.actuators_fail_safe(pins, nets)
     found += rules.coils_are_safe(nets)
+    found += rules.arm_is_blocked_twice(nets)
     found += rules.isolation_holds(nets)
     found += rules.build_a_matches(wiring.build_a(pins), points, nets, pins)
     found += rules.cables_match(wiring.cables(), nets, points)

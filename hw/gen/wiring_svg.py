@@ -45,7 +45,7 @@ def document(drawing: Drawing) -> dict[str, Any]:
         bundles.setdefault((wire.start[0], wire.end[0]), []).append(index)
     connectors = {}
     for module, listed in terminals.items():
-        entry: dict[str, Any] = {"type": drawing.titles[module], "show_pincount": False,
+        entry: dict[str, Any] = {"type": f"\u00a0{drawing.titles[module]}\u00a0", "show_pincount": False,
                                  "pins": [_pin(terminal) for terminal in listed]}  # fmt: skip
         labels = [drawing.labels.get((module, terminal), "") for terminal in listed]
         if any(labels):

@@ -80,12 +80,27 @@ def _move(ref: str, pin: str, net: str) -> Callable[[Netlist], None]:
         (_move("K32", "A1", "+5V"), "K32: its coil must hang on"),
         (_move("K33", "12", "POWER_SPARE_NO"), "K33: its rest contact"),
         (_move("Q99", "3", "+5V_ARMED"), "Q302 alone"),
-        (_move("R301", "2", "ARM_PUMP"), "capacitor in between"),
     ],
 )
 def test_an_unsafe_coil_is_caught(nets: Netlist, change: Callable[[Netlist], None], words: str) -> None:
     change(nets)
     assert any(words in sentence for sentence in rules.coils_are_safe(nets))
+
+
+def test_arm_is_blocked_twice(nets: Netlist) -> None:
+    assert rules.arm_is_blocked_twice(nets) == []
+
+
+@pytest.mark.parametrize("ref", ["C301", "C305"])
+def test_a_missing_blocking_capacitor_is_caught(nets: Netlist, ref: str) -> None:
+    one, other = sorted({net for (part, _), net in nets.pins.items() if part == ref})
+    nets.pins = {key: one if net == other else net for key, net in nets.pins.items() if key[0] != ref}
+    assert rules.arm_is_blocked_twice(nets)
+
+
+def test_a_bridged_blocking_capacitor_is_caught(nets: Netlist) -> None:
+    nets.pins["R999", "1"], nets.pins["R999", "2"] = nets.pins["C301", "1"], nets.pins["C301", "2"]
+    assert rules.arm_is_blocked_twice(nets)
 
 
 def test_a_broken_isolation_is_caught(nets: Netlist) -> None:

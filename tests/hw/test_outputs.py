@@ -6,6 +6,7 @@ from pathlib import Path
 
 import outputs
 import pytest
+import spice
 import tables
 import verify
 
@@ -20,9 +21,9 @@ def test_verify_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_changed_output_is_caught(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     edited = tmp_path / "results.json"
-    edited.write_bytes(outputs.spice.RESULTS.read_bytes() + b" ")
+    edited.write_bytes(spice.RESULTS.read_bytes() + b" ")
     monkeypatch.setattr(outputs, "_name", lambda path: f"hw/sim/{path.name}" if path == edited else _name(path))
-    monkeypatch.setattr(outputs.spice, "RESULTS", edited)
+    monkeypatch.setattr(spice, "RESULTS", edited)
     assert outputs.problems(MANIFEST) == ["hw/sim/results.json is missing or not what was generated: run make hw"]
 
 
