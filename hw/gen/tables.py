@@ -21,8 +21,6 @@ from wiring import Drawing, Wire
 ROOT = pin_list.ROOT
 PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md", "BENCH.md")
 MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
-COLOURS = {"BK": "black", "BN": "brown", "BU": "blue", "GN": "green", "GY": "grey", "OG": "orange", "PK": "pink",
-           "RD": "red", "VT": "violet", "WH": "white", "YE": "yellow"}  # fmt: skip
 KINDS = {"A": "module", "C": "capacitor", "D": "diode or LED", "F": "fuse", "J": "connector", "K": "relay",
          "Q": "transistor", "R": "resistor", "U": "integrated circuit or optocoupler"}  # fmt: skip
 
@@ -38,7 +36,7 @@ def step_table(step: Drawing) -> str:
     rows = []
     for number, wire in enumerate(step.wires, 1):
         ends = [_terminal(step, end) for end in (wire.start, wire.end)]
-        rows.append([str(number), *ends, COLOURS[wire.colour], f"`{wire.signal}`"])
+        rows.append([str(number), *ends, wire.colour, f"`{wire.signal}`"])
     return _table("wire|from|to|colour|signal", rows)
 
 
@@ -65,7 +63,7 @@ def cable_wires(first: Drawing) -> str:
     """Return the wires of one kind of cable; for nodes beside the first only what differs."""
     rows = []
     for cable in (first, *first.others):
-        rows += [[_end(wire.start, wire), _end(wire.end, wire), COLOURS[wire.colour]] for wire in cable.wires]
+        rows += [[_end(wire.start, wire), _end(wire.end, wire), wire.colour] for wire in cable.wires]
     return _table("from|to|colour", rows)
 
 

@@ -14,6 +14,10 @@ from typing import Any
 
 from wiring import Drawing
 
+COLOUR_CODES = {
+    "black": "BK", "brown": "BN", "blue": "BU", "green": "GN", "grey": "GY", "orange": "OG",  # codespell:ignore bu
+    "pink": "PK", "red": "RD", "violet": "VT", "white": "WH", "yellow": "YE",
+}  # fmt: skip
 FONT = "DejaVu Sans"  # wide: other fonts then fit into the boxes as well
 RANK_GAP_INCH = "0.7"  # WireViz leaves 2 inches between columns: too wide to read at A4
 
@@ -56,7 +60,7 @@ def document(drawing: Drawing) -> dict[str, Any]:
     for number, ((left, right), indexes) in enumerate(bundles.items(), 1):
         name = f"W{number}"
         wires = [drawing.wires[index] for index in indexes]
-        cables[name] = {"category": "bundle", "colors": [wire.colour for wire in wires],
+        cables[name] = {"category": "bundle", "colors": [COLOUR_CODES[wire.colour] for wire in wires],
                         "wirelabels": [wire.signal for wire in wires], "show_name": False,
                         "show_wirecount": False}  # fmt: skip
         for row, wire in enumerate(wires, 1):
