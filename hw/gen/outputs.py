@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import circuit
+import pico_picture
 import pins as pin_list
 import spice
 import strip_board
@@ -34,7 +35,10 @@ def schematic_files() -> dict[Path, str]:
 
 def own_drawings() -> dict[Path, str]:
     """Return the pictures that need no tool, as they should be."""
-    return {OUT / "arm-board.svg": strip_board.svg(strip_board.load())}
+    return {
+        OUT / "arm-board.svg": strip_board.svg(strip_board.load()),
+        OUT / "pico.svg": pico_picture.svg(pin_list.load()),
+    }
 
 
 def wiring_drawings() -> dict[str, wiring.Drawing]:
