@@ -83,7 +83,9 @@ def terminals() -> str:
             places.setdefault(nets.pins[ref, pin], []).append(name)
     panel = {"BUTTON_SWITCH": "BUTTON", "KEY_SWITCH": "KEY", "LED_STATUS_P": "LED_STATUS"}
     rows = []
-    connectors = sorted((key for key in nets.pins if re.fullmatch(r"J\d+", key[0])), key=lambda key: int(key[0][1:]))
+    connectors = sorted(
+        (key for key in nets.pins if re.fullmatch(r"J\d+", key[0])), key=lambda key: (int(key[0][1:]), key[1])
+    )
     for ref, pin in connectors:
         net = nets.pins[ref, pin]
         if net == "GND" or net.startswith(("unconnected", "Net-")):

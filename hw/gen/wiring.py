@@ -111,10 +111,15 @@ def _cable(entry: dict[str, Any], far: dict[str, Any], node: str, board: str) ->
             kind, _, which = name.partition(" ")
             if kind not in entry["far"] or pin not in far[kind]["pins"]:
                 raise WiringError(f"drawing {entry['name']}: no pin {name}.{pin}")
-            titles[name] = far[kind]["title"].replace("{N}", which or node)
+            titles[name] = far[kind]["title"].replace("node {N}", _node(which or node))
             labels[name, pin] = far[kind]["pins"][pin]
         wires.append(Wire(ends[0], ends[1], signal, colour))
     return Drawing(entry["name"], entry["title"], wires, titles, labels, entry["cable"], entry["note"])
+
+
+def _node(name: str) -> str:
+    """Return the words for a node: "node a", "the spare"."""
+    return "the spare" if name == "SPARE" else f"node {name.lower()}"
 
 
 def _split(text: str) -> tuple[str, str]:
