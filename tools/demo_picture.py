@@ -1,6 +1,6 @@
 """Draw the picture of the README: one run of the demo as SVG, three moments of the rack and the timeline.
 
-The numbers in it are those of the run that drew it. `python tools/demo_picture.py` writes host/heartwire/share/demo.svg.
+The numbers in it are those of the run that drew it; it is written to host/heartwire/share/demo.svg.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli import status_view
-from heartwire.cli.output import Part, Sheet, line
+from heartwire.cli.output import Cell, Part, Sheet, line
 from heartwire.demo import Demo
 from heartwire.journal import Entry
 from heartwire.virtual.product import ProductRack
