@@ -25,6 +25,7 @@ from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.machine import hypervisor
 from heartwire.agent.notify import Notifier, from_environment
+from heartwire.agent.peer import PeerLink
 from heartwire.agent.probes import Probes
 from heartwire.agent.realtime import lock_memory, raise_priority
 from heartwire.agent.services import Services
@@ -89,6 +90,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     """Run until a signal ends it; return the exit status. HeartwireError if it cannot start."""
     refuse_lease_only(settings)
     key = read_key(settings.key_file) if settings.key_file else None
+    peer_key = read_key(settings.peer.key_file) if settings.peer else None
     lock = state.lock_directory(settings.state_directory)
     epoch = state.read_epoch(settings.state_directory)
     boot = state.boot_id()
@@ -109,9 +111,12 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     services = Services(settings.node, settings.hooks, commands, checks, log)
     services.suspect = former.suspect
     watchdog: Watchdog = NoWatchdog()
+    peer: PeerLink | None = None
     line = Line(settings.port, settings.baud, log)
     try:
         watchdog = open_watchdog(settings)
+        if settings.peer and peer_key:
+            peer = open_peer(settings, peer_key, log, now_ns)
         disk.start()
         agent = Agent(
             settings,
@@ -119,6 +124,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             lease=Lease(settings.on_board_loss, epoch, until_ns, now_ns),
             line=line,
             services=services,
+            peer=peer,
             probes=Probes(settings.probes, probe_commands, log, now_ns),
             watchdog=watchdog,
             disk=disk,
@@ -149,6 +155,8 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     finally:
         watchdog.close(disarm=False)
         line.close()
+        if peer:
+            peer.close()
         checks.close()
         probe_commands.close()
         commands.close()
@@ -156,6 +164,19 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         stream.finish(FINISH_S)
         os.close(lock)
     return 0
+
+
+def open_peer(settings: AgentSettings, key: bytes, log: Log, now_ns: int) -> PeerLink | None:
+    """Open the network path to the peer. SettingsError if its port cannot be had."""
+    if settings.peer is None:
+        return None
+    try:
+        return PeerLink(settings.node_number, settings.peer, key, log, now_ns)
+    except OSError as error:
+        host, port = settings.peer.listen
+        raise SettingsError(
+            f"peer.listen: {host}:{port}: {error.strerror}", "choose an address and port of this server"
+        ) from error
 
 
 def refuse_lease_only(settings: AgentSettings) -> None:
@@ -187,6 +208,8 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
     wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     poller = select.poll()
     always = {wake_read.fileno(), *(runner.fileno() for runner in runners)}
+    if agent.peer:
+        always.add(agent.peer.fileno())
     watched: set[int] = set()
     try:
         while not agent.finished:
