@@ -314,6 +314,7 @@ class Agent:
             "port_problem": self.line.problem,
             "frames_dropped": self.line.dropped_frames,
             "grants_refused": {reason.value: count for reason, count in self.grants.refused.items() if count},
+            "frames_broken": sum(self._decoder.drops),
             "epochs_refused": self.epochs_refused,
             "beats_skipped": self.schedule.skipped,
             "challenged": self.incarnation.challenge is not None,
