@@ -316,6 +316,7 @@ class Agent:
             "grants_refused": {reason.value: count for reason, count in self.grants.refused.items() if count},
             "frames_broken": sum(self._decoder.drops),
             "epochs_refused": self.epochs_refused,
+            "beat_late_max_ms": self.schedule.late_max_ns / NS_PER_MS,
             "beats_skipped": self.schedule.skipped,
             "challenged": self.incarnation.challenge is not None,
         }

@@ -31,11 +31,15 @@ from heartwire.agent.realtime import lock_memory, raise_priority
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, read_key
 from heartwire.agent.watchdog import KernelWatchdog, NoWatchdog, Watchdog
+from heartwire.errors import HeartwireError
 
 FINISH_S = 1.0
 # Before a new agent stops anything because it has not heard the board: a few heartbeats, and a second to find the port.
 GRACE_NS = 1_000_000_000
 GRACE_INTERVALS = 3
+HELPER_NEXT = (
+    "systemd starts the agent again; if it happens again, look for the out-of-memory killer in the kernel's log"
+)
 LOG_LINES_MAX = 1000
 
 
@@ -207,7 +211,8 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     poller = select.poll()
-    always = {wake_read.fileno(), *(runner.fileno() for runner in runners)}
+    helpers = {runner.fileno() for runner in runners}
+    always = {wake_read.fileno(), *helpers}
     if agent.peer:
         always.add(agent.peer.fileno())
     watched: set[int] = set()
@@ -232,6 +237,9 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
                 elif ready == line:
                     if events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                         agent.line.hung_up(boottime_ns())
+                elif ready in helpers and events & (select.POLLHUP | select.POLLERR):
+                    # Without it nothing can be stopped any more, and its channel would keep this loop spinning.
+                    raise HeartwireError("a helper process that starts commands has died", HELPER_NEXT)
                 elif ready not in always:
                     control.serve(ready)
     finally:
