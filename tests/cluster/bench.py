@@ -16,9 +16,12 @@ from pathlib import Path
 
 from heartwire.board import Board
 from heartwire.errors import HeartwireError
+from heartwire.journal import Entry
+from heartwire.keys import Keys
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.rack import Rack
 from heartwire.virtual.server import Server
+from heartwire_protocol import codes
 from heartwire_protocol import settings as contract
 
 NAMES = {"a": "alpha", "b": "beta"}
@@ -87,8 +90,11 @@ class Bench:
         *,
         text: str | None = None,
         mode: str = "fencer",
+        unlocked_by: str = "",
     ) -> None:
+        """Start it all in `directory`, with the settings of `text`; `unlocked_by` is its operate key, if it has one."""
         self.directory = directory
+        self.keys = Keys({codes.RIGHT_OPERATE: unlocked_by} if unlocked_by else {})
         self.board = VirtualBoard(directory / "board")
         self.servers = {node: Server(node, command, boot_ms=50) for node in NAMES}
         self.rack = Rack(self.board, list(self.servers.values()), discharge_ms=100)
@@ -108,7 +114,7 @@ class Bench:
         self.board.wait_usb()
         wanted, problems = contract.parse(text)
         assert not problems, problems
-        with Board.open(self.port) as board:
+        with Board.open(self.port, keys=self.keys) as board:
             board.apply_settings(wanted)
         self.rack.start(board=False)
         self.set_mode(mode)
@@ -117,25 +123,26 @@ class Bench:
         """Change the board's mode with the key switch turned."""
         self.board.set_input("KEY", True)
         self.until(lambda board: board.status().key, "the key switch")
-        with Board.open(self.port) as board:
+        with Board.open(self.port, keys=self.keys) as board:
             board.set_mode(mode)
         self.board.set_input("KEY", False)
 
     def wait_good(self, *nodes: str, timeout_s: float = 15) -> None:
         """Wait until the board hears `nodes` (default: both) and reads their power on."""
-        for node in nodes or NAMES:
-            self.until(
-                lambda board, node=node: (board.node(node).verdict, board.node(node).power) == ("good", "on"),
-                f"node {node} good and on",
-                timeout_s,
-            )
+        wanted = nodes or tuple(NAMES)
+
+        def good(board: Board) -> bool:
+            found = [board.node(node) for node in wanted]
+            return all(node.verdict == "good" and node.power == "on" for node in found)
+
+        self.until(good, f"{' and '.join(wanted)} good and on", timeout_s)
 
     def until(self, condition: Callable[[Board], bool], what: str, timeout_s: float = 10) -> None:
         """Wait until `condition` holds for the board; other programs may use its port meanwhile."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                with Board.open(self.port) as board:
+                with Board.open(self.port, keys=self.keys) as board:
                     if condition(board):
                         return
             except HeartwireError as error:
@@ -146,8 +153,8 @@ class Bench:
 
     def story(self) -> str:
         """Return what happened so far, for a failing test."""
-        with Board.open(self.port) as board:
-            entries = [getattr(item, "sentence", lambda item=item: str(item))() for item in board.events()]
+        with Board.open(self.port, keys=self.keys) as board:
+            entries = [item.sentence() if isinstance(item, Entry) else str(item) for item in board.events()]
         consoles = [f"server {node}: {server.log_text()[-1500:]}" for node, server in self.servers.items()]
         return "\n".join([*entries, *consoles])
 
@@ -163,6 +170,18 @@ class Bench:
     def by_command_line(self, timeout_s: float = 60, **values: object) -> Outcome:
         """Call the agent as a person does, with the options that its metadata names."""
         return call([option(name, value) for name, value in self.arguments(**values).items()], "", timeout_s)
+
+    def restore(self) -> None:
+        """Bring both servers back to power, heartbeats and no quarantine."""
+        with Board.open(self.port, keys=self.keys) as board:
+            for node in board.nodes():
+                if node.fence != "idle":
+                    board.release(node.node)
+        self.wait_good()
+        with Board.open(self.port, keys=self.keys) as board:
+            for node in board.nodes():
+                if node.role == "quarantined":
+                    board.clear(node.node)
 
     def powered(self, node: str) -> bool:
         """Tell whether a server really has power, whatever the board thinks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from heartwire.answers import NodeStatus, Status
+from heartwire.answers import NodeStatus
 from heartwire.board import Board
 from heartwire.errors import HeartwireError, OutcomeUnknown, Refused
 from heartwire.fence import plugs
@@ -20,6 +20,9 @@ from heartwire.journal import Entry, reason_words
 # The board's phase while it does nothing.
 RESTING = "watching"
 STATUS_OFF = 2
+# The journal shows only what is durable: a record may come a moment after the state that it explains.
+JOURNAL_S = 2.0
+RECENT = 24
 
 
 class FenceFailed(HeartwireError):
@@ -93,7 +96,7 @@ class Actions:
             obstacle = ""
             if node.fence == "idle" and not self.options.only_confirm:
                 obstacle = self._obstacle(node)
-                if asked and not obstacle:
+                if asked and not obstacle and self.watch.node(node.node).fence == "idle":
                     self._fail(node)
                 asked = asked or (not obstacle and self._ask(node))
             if self.watch.left_s <= 0:
@@ -142,16 +145,21 @@ class Actions:
         return FenceFailed(f"the board refuses to fence {node.label}: {why}", next_step)
 
     def _fail(self, node: NodeStatus) -> NoReturn:
-        """Raise FenceFailed with the board's reason: its status has it, or its journal."""
-        status = self.watch.status()
-        why = reason_words(status.held) if status.held else self._newest_reason(node, status)
+        """Raise FenceFailed with the board's reason, from its journal."""
+        why = self._newest_reason(node)
         raise FenceFailed(f"{node.label} could not be proven off" + (f": {why}" if why else ""))
 
-    def _newest_reason(self, node: NodeStatus, status: Status) -> str:
-        for item in reversed(list(self.board.events(max(0, status.newest - 16)))):
-            if isinstance(item, Entry) and item.node == node.node and item.event in ("off_failed", "refused"):
-                return reason_words(item.reason)
-        return ""
+    def _newest_reason(self, node: NodeStatus) -> str:
+        """Return why the newest fence of `node` failed; "" if the journal does not tell it soon."""
+        until = self.clock.now() + JOURNAL_S
+        while True:
+            newest = self.watch.status().newest
+            for item in reversed(list(self.board.events(max(0, newest - RECENT)))):
+                if isinstance(item, Entry) and item.node == node.node and item.event in ("off_failed", "refused"):
+                    return reason_words(item.reason)
+            if self.clock.now() >= until:
+                return ""
+            self.watch.pause()
 
     def _try_on(self, node: NodeStatus) -> None:
         """Give power back after a proven off; a failure is told, and is none of the reboot."""
