@@ -5,7 +5,7 @@ Made from the table of fence.options alone. Called by fence.main for the actions
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from heartwire.fence.options import ACTIONS, BOOLEAN, PARAMETERS, Parameter
 
@@ -16,6 +16,8 @@ LONG = (
     "board has proven the node off. Where Pacemaker decides, the board is in fencer mode; where the board decides, "
     "only_confirm=1 makes the cluster wait for the board's proof. The board's own rules hold in both."
 )
+# Power comes back only when somebody asks for it: a cluster must not unfence nodes at each of its starts.
+AUTOMATIC = ' automatic="0"'
 VENDOR_URL = "https://www.raspberrypi.com/products/raspberry-pi-pico/"
 
 
@@ -23,7 +25,7 @@ def xml() -> str:
     """Return the metadata document."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f"<resource-agent name={quoteattr(NAME)} shortdesc={quoteattr(SHORT)}>",
+        f'<resource-agent name="{NAME}" shortdesc="{escape(SHORT)}">',
         f"<longdesc>{escape(LONG)}</longdesc>",
         f"<vendor-url>{escape(VENDOR_URL)}</vendor-url>",
         "<parameters>",
@@ -31,8 +33,7 @@ def xml() -> str:
     for parameter in PARAMETERS:
         lines += _parameter(parameter)
     lines += ["</parameters>", "<actions>"]
-    # Power comes back only when somebody asks for it: a cluster must not unfence nodes at each of its starts.
-    lines += [f'\t<action name="{name}"{" automatic=" + quoteattr("0") if name == "on" else ""} />' for name in ACTIONS]
+    lines += [f'\t<action name="{name}"{AUTOMATIC if name == "on" else ""} />' for name in ACTIONS]
     lines += ["</actions>", "</resource-agent>"]
     return "\n".join(lines) + "\n"
 
@@ -42,11 +43,12 @@ def _parameter(parameter: Parameter) -> list[str]:
     replaces = [other.name for other in PARAMETERS if other.replaced_by == parameter.name]
     if replaces:
         extra = f' obsoletes="{replaces[0]}"'
-    default = "" if not parameter.default or parameter.kind == BOOLEAN else f" default={quoteattr(parameter.default)}"
+    given = parameter.default if parameter.kind != BOOLEAN else ""
+    default = f' default="{escape(given)}"' if given else ""
     required = int(parameter.name == "action")
     return [
         f'\t<parameter name="{parameter.name}" unique="0" required="{required}"{extra}>',
-        f"\t\t<getopt mixed={quoteattr(_usage(parameter))} />",
+        f'\t\t<getopt mixed="{escape(_usage(parameter))}" />',
         f'\t\t<content type="{parameter.kind}"{default} />',
         f'\t\t<shortdesc lang="en">{escape(parameter.sentence)}</shortdesc>',
         "\t</parameter>",
