@@ -91,15 +91,21 @@ class Bench:
         text: str | None = None,
         mode: str = "fencer",
         unlocked_by: str = "",
+        start: bool = True,
     ) -> None:
-        """Start it all in `directory`, with the settings of `text`; `unlocked_by` is its operate key, if it has one."""
+        """Make it all in `directory`, with the settings of `text`; `unlocked_by` is its operate key, if it has one.
+
+        Without `start` the board runs, and `start()` gives the servers their power.
+        """
         self.directory = directory
         self.keys = Keys({codes.RIGHT_OPERATE: unlocked_by} if unlocked_by else {})
         self.board = VirtualBoard(directory / "board")
         self.servers = {node: Server(node, command, boot_ms=50) for node in NAMES}
         self.rack = Rack(self.board, list(self.servers.values()), discharge_ms=100)
         try:
-            self._set_up(text or settings_text(), mode)
+            self._set_up(text or settings_text())
+            if start:
+                self.start(mode)
         except BaseException:
             self.close()
             raise
@@ -109,13 +115,16 @@ class Bench:
         """The path of the board's USB port."""
         return str(self.board.usb_path)
 
-    def _set_up(self, text: str, mode: str) -> None:
+    def _set_up(self, text: str) -> None:
         self.board.power_on()
         self.board.wait_usb()
         wanted, problems = contract.parse(text)
         assert not problems, problems
         with Board.open(self.port, keys=self.keys) as board:
             board.apply_settings(wanted)
+
+    def start(self, mode: str) -> None:
+        """Give both servers power, and set the mode."""
         self.rack.start(board=False)
         self.set_mode(mode)
 

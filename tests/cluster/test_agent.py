@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 import serial
-from heartwire.board import Board
 
+from heartwire.board import Board
 from tests.cluster.bench import Bench, Outcome, call, settings_text
 
 MakeBench = Callable[..., Bench]
