@@ -11,7 +11,6 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
@@ -56,7 +55,8 @@ CIB = """<cib crm_feature_set="3.0.14" validate-with="pacemaker-3.0" admin_epoch
 <operations><op id="fm" name="monitor" interval="30s" timeout="20s"/></operations></primitive>
 <primitive id="service" class="ocf" provider="heartwire" type="mark">
 <operations><op id="sm" name="monitor" interval="2s" timeout="10s"/></operations></primitive>
-</resources><constraints/></configuration><status/></cib>
+</resources><constraints/><rsc_defaults><meta_attributes id="defaults">
+<nvpair id="d1" name="resource-stickiness" value="100"/></meta_attributes></rsc_defaults></configuration><status/></cib>
 """
 
 # Where the service runs is a file in the machine's memory: it is gone with the machine.
@@ -203,6 +203,14 @@ class Pair:
         """Pull the cable between the machines, or put it back."""
         run("ip", "-n", self.spaces["a"], "link", "set", CABLE, "down" if cut else "up")
 
+    def power_cycle(self) -> None:
+        """Switch both machines off and on again by their mains, and put the cable back."""
+        self.cut_network(False)
+        for on in (False, True):
+            for supply in self.bench.rack.supplies.values():
+                supply.set_mains(on)
+            time.sleep(0.5)
+
     def power_cuts(self, since_ns: int) -> dict[str, int]:
         """Return when each server lost its power after `since_ns` (time.monotonic_ns())."""
         lost: dict[str, int] = {}
@@ -232,20 +240,3 @@ class Pair:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def faults() -> Iterator[str]:
-    """Yield the names of the faults that are tried."""
-    yield from ("kill -9", "freeze", "network cut", "cut and freeze")
-
-
-def inject(pair: Pair, fault: str, node: str) -> tuple[float, int]:
-    """Cause a fault at the node that runs the service; return when, on both clocks."""
-    at = (now_s(), time.monotonic_ns())
-    if "cut" in fault:
-        pair.cut_network()
-    if "kill" in fault:
-        pair.bench.servers[node].crash()
-    if "freeze" in fault:
-        pair.bench.servers[node].freeze()
-    return at
