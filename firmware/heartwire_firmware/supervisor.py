@@ -203,7 +203,7 @@ class Supervisor:
             self.livenesses[node].advance(elapsed)
             self.intakes[node].advance(elapsed)
             if self.clock.stalled:
-                self.intakes[node].skip_early = True
+                self.intakes[node].note_stall(elapsed)
         turns = DRAIN_TURNS if self.clock.stalled else 1
         while turns > 0:
             turns -= 1
