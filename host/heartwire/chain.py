@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from heartwire_protocol import records
-
 from heartwire import journal
+from heartwire_protocol import records
 
 ROTATED = "rotated"
 LOST = "lost"

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from heartwire_protocol import codes
-
 from heartwire.journal import BOARD_LABEL, Entry, reason_words
 from heartwire.times import span_words
+from heartwire_protocol import codes
 
 WIDTH = 1200
 LEFT = 150

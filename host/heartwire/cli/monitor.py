@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -11,17 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from heartwire_protocol import codes
 
 from heartwire.cli.context import NODE, json_option, warn
 from heartwire.cli.output import Sheet, emit, emit_json, line, note, show
 from heartwire.errors import BadConfig, JournalDamaged, NotAsAsked, StorageProblem, UsageProblem
+from heartwire_protocol import codes
 
 if TYPE_CHECKING:
     from heartwire.monitor.settings import ChannelSettings, MonitorSettings
     from heartwire.monitor.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# What the extra `monitor` brings.
+NEEDED = ("sqlalchemy", "apprise", "prometheus_client")
 EXAMPLES = {
     "config": "monitor.example.toml",
     "alerts": "heartwire-alerts.yml",
@@ -89,6 +92,9 @@ def monitor() -> None:
     heartwire monitor test -c monitor.toml
     heartwire monitor run -c monitor.toml
     """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageProblem(f"the monitor needs {', '.join(missing)}", "install it: pip install 'heartwire[monitor]'")
 
 
 @monitor.command()

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from heartwire_protocol import codes, records
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from heartwire import journal
@@ -19,6 +18,7 @@ from heartwire.journal import Entry
 from heartwire.monitor import advice, schema
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
+from heartwire_protocol import codes, records
 
 RINGS = codes.RINGS
 # Rows removed in one transaction, so that collecting never waits long for housekeeping.

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from heartwire_protocol import codes
 from sqlalchemy import select
 
 from heartwire import journal
@@ -20,11 +19,14 @@ from heartwire.journal import Entry
 from heartwire.monitor import advice, schema
 from heartwire.monitor.outbox import Mention
 from heartwire.monitor.store import Store
+from heartwire_protocol import codes
 
 # What stood in the decision ring so long before the newest event belongs to the story.
 STORY_MS = 60_000
 STORY_LINES = 14
 LIST_LINES = 12
+# Events of this rank and above (see advice) say why something was done.
+CAUSE_RANK = 60
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ class Composer:
         if others:
             title += f" (and {others} more)"
         parts = [f"What happened: {_moment(lead.at_ms)} {lead.board}: {lead.sentence}"]
-        if lead.why:
-            parts.append(f"Why: {lead.why}")
+        causes = [item.why for item in items if item.why and item.rank >= CAUSE_RANK and item is not lead]
+        why = "; then: ".join(dict.fromkeys([*causes, lead.why] if lead.why else causes))
+        if why:
+            parts.append(f"Why: {why}")
         parts.append(self._story(lead, items))
         if len(boards) > 1:
             parts.append(_list(items, lead))

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from heartwire_protocol import codes
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -22,6 +21,7 @@ from heartwire.errors import PortBusy
 from heartwire.monitor.dispatch import Tally
 from heartwire.monitor.settings import address_of
 from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
+from heartwire_protocol import codes
 
 NODE_LABELS = ["board", "node", "name"]
 TIMEOUT_S = 5.0

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from heartwire_protocol import codes, events
 from sqlalchemy import Select, and_, func, select
 
 from heartwire import journal
@@ -20,6 +19,7 @@ from heartwire.errors import BadConfig, UsageProblem
 from heartwire.journal import Entry
 from heartwire.monitor import schema
 from heartwire.monitor.store import Store
+from heartwire_protocol import codes, events
 
 PAGE = 1000
 event = schema.event.c
@@ -100,9 +100,14 @@ class Reader:
         rows = rows.order_by(event.id.desc()).limit(limit)
         return list(reversed(self._found(rows)))
 
-    def all(self, wanted: Filter, page: int = PAGE) -> Iterator[Found]:
-        """Yield every event of a filter, oldest first, holding one page in memory."""
-        last = 0
+    def last(self) -> int:
+        """Return the id of the newest event, 0 if there is none."""
+        with self._store.read() as connection:
+            return connection.scalar(select(func.max(event.id))) or 0
+
+    def all(self, wanted: Filter, page: int = PAGE, *, after: int = 0) -> Iterator[Found]:
+        """Yield every event of a filter (with an id above `after`), oldest first, holding one page in memory."""
+        last = after
         while True:
             found = self._found(_filtered(wanted).where(event.id > last).order_by(event.id).limit(page))
             yield from found

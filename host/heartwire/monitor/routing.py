@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heartwire_protocol import codes
 from sqlalchemy import Connection, insert, select, update
 
 from heartwire.journal import Entry
 from heartwire.monitor import advice, schema
 from heartwire.monitor.settings import ChannelSettings
+from heartwire_protocol import codes
 
 BOARD = codes.NO_NODE
 # Roles that end a fence for the person who was told of it.

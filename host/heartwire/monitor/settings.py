@@ -19,9 +19,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
 
-from heartwire_protocol import codes
-
 from heartwire.errors import BadConfig, NotPermitted
+from heartwire_protocol import codes
 
 ENVIRONMENT = "HEARTWIRE_MONITOR_CONFIG"
 SYSTEM_CONFIG = Path("/etc/heartwire/monitor.toml")
