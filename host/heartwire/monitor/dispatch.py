@@ -26,6 +26,7 @@ RETRY_MOST_S = 300.0
 # An attempt that a killed monitor left running is looked at so often.
 RECALL_S = 0.2
 IDLE_S = 60.0
+SHORTEST_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Postman:
                 self._try(message)
                 return 0.0
             wait_s = min(wait_s, due - self._clock())
-        return max(0.0, wait_s)
+        return max(SHORTEST_S, wait_s)
 
     def _bundle(self, now_s: float, unsent: Sequence[Message]) -> float:
         """Make one message of what waits and may go out now; return seconds until there may be another one."""
