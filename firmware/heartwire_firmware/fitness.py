@@ -3,10 +3,9 @@
 It forbids nothing and decides nothing: guards.py and the policy ask it.
 """
 
+from heartwire_firmware.sequencer import IDLE
 from heartwire_protocol import codes, messages
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
-from heartwire_firmware.sequencer import IDLE
 
 STOPPED = messages.FLAG_RUNNING | messages.FLAG_VERIFIED_STOPPED
 

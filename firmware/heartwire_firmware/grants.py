@@ -5,11 +5,10 @@ this (epoch, holder) is durable. A board that has not made up its mind about a n
 service is not interrupted by a restart of the board. It decides nothing.
 """
 
-from heartwire_protocol import codes, framing, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import DRAINING
+from heartwire_protocol import codes, framing, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 class Grants:

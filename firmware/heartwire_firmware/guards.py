@@ -6,12 +6,11 @@ would fire, and nothing else in the firmware decides whether a server may be swi
 rules of firmware/DESIGN.md. Who is fit to be active stands in fitness.py.
 """
 
-from heartwire_protocol import codes, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.fitness import cold_successor_of, is_alone, is_good, successor_of
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import FAILED, FIRED
+from heartwire_protocol import codes, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 def observe_mode(settings, state, facts, node: int) -> bool:

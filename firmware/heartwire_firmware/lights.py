@@ -5,11 +5,10 @@ armed and nothing is wrong, so a dead board raises the alarm too. LED_STATUS (in
 applies of PATTERNS, ten tenths of a second long.
 """
 
-from heartwire_protocol import codes
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, FENCING, PREPARING, PROMOTING, STARTING
+from heartwire_protocol import codes
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 _PERIOD_MS = 1000
 # (name, lit tenths as bits, meaning), the most urgent first. firmware/DESIGN.md is generated from this table.

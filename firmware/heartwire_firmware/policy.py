@@ -6,12 +6,11 @@ says its reason. What may forbid a fence stands in guards.py; what a person asks
 A new behaviour is a row in PHASE_STEPS and a function of the part that it belongs to.
 """
 
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_core import HEARD
 from heartwire_firmware.policy_recover import Recover
 from heartwire_firmware.policy_state import FENCING, WATCHING
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 class Policy(Recover):

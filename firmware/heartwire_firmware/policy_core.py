@@ -5,11 +5,10 @@ is active), policy_fence (fences under way), policy_switch (switchovers), policy
 policy. It decides nothing by itself; guards.py says what forbids a fence.
 """
 
-from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
-
 from heartwire_firmware import fitness, guards
 from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING
+from heartwire_protocol import codes, events, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 HEARD = (codes.VERDICT_GOOD, codes.VERDICT_LATE)

@@ -4,14 +4,13 @@ Builds on policy_seek. Everything here was allowed by guards.py before it began,
 between.
 """
 
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import NO_NODE
-
 from heartwire_firmware import fitness, guards, sequencer
 from heartwire_firmware.policy_core import ARMED, PREPARE_MS
 from heartwire_firmware.policy_seek import Seek
 from heartwire_firmware.policy_state import FAILED, FENCING, PROMOTING, PROVE, PULSE, RELEASE, STARTING, WATCHING
 from heartwire_firmware.sequencer import ASSUMED, FIRED, IDLE, PROVEN
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import NO_NODE
 
 # Number of the operation "fence", for the record of a refusal.
 REQUEST_FENCE = 12

@@ -5,14 +5,13 @@ max_actions in window_s; the time between two steps doubles. Builds on policy_sw
 for the sake of another one.
 """
 
-from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE
-
 from heartwire_firmware import fitness, guards
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import PULSE, WATCHING
 from heartwire_firmware.policy_switch import Switch
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol import codes, events, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE
 
 # The time between two steps doubles at most this often.
 DOUBLE_MAX = 4

@@ -3,14 +3,13 @@
 Builds on policy_fence. A drain that a person began may end in a fence; an automatic failback never does.
 """
 
-from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
-
 from heartwire_firmware import fitness, guards
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_core import ARMED, PREPARE_MS
 from heartwire_firmware.policy_fence import Fence
 from heartwire_firmware.policy_state import DRAINING, WATCHING
+from heartwire_protocol import codes, events, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 # A schedule that fell due while the board was off is kept only this much later.
 MISSED_S = 60

@@ -5,9 +5,8 @@ a stuck firmware lets every relay drop and servers keep their power. Senses are 
 anything; the sequencer commands, the supervisor reads.
 """
 
-from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON, POWER_UNKNOWN
-
 from heartwire_firmware.clock import add_capped
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON, POWER_UNKNOWN
 
 POWER_SIGNALS = ("POWER_A", "POWER_B", "POWER_SPARE")
 FRONT_SIGNALS = ("FRONT_A", "FRONT_B", "FRONT_SPARE")

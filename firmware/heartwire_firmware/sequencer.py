@@ -9,10 +9,9 @@ most.
 All of it runs here: the host may die at any moment.
 """
 
+from heartwire_firmware.clock import add_capped
 from heartwire_protocol import codes, reasons
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON
-
-from heartwire_firmware.clock import add_capped
 
 IDLE = 0
 FIRED = 1

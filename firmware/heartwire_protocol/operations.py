@@ -18,7 +18,7 @@ _NODE = ("node", "node", "a, b or spare")
 
 OPERATIONS = (
     (1, "status", VIEW, True, (), "the board: mode, epoch, holder, operation under way, health, settings"),
-    (2, "node", VIEW, True, (_NODE,), "one node: role, verdict, age, lease, power, relay, drops"),
+    (2, "node", VIEW, True, (_NODE,), "one node: role, verdict, age, lease, power, relay"),
     (
         3,
         "log",
@@ -71,6 +71,7 @@ OPERATIONS = (
     (24, "cancel", OPERATE, True, (), "cancel a drain or a scheduled switchover"),
     (25, "update", CONFIGURE, False, (("seconds", "int", "1 to update_max_s"),), "long leases, then maintenance"),
     (26, "plans", VIEW, True, (), "scheduled switchover, long lease, what the status LED shows, the transfer relay"),
+    (30, "drops", VIEW, True, (_NODE,), "what was thrown away on a node's line, or on the host link, by kind"),
 )
 
 # Codes of a response's "error".

@@ -10,9 +10,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from heartwire_protocol import messages
-
 from heartwire.errors import ProtocolMismatch
+from heartwire_protocol import messages
 
 EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -13,9 +13,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from heartwire_protocol import codes
-from heartwire_protocol.settings import Settings
-
 from heartwire import keys as key_files
 from heartwire import settings_transfer, transport
 from heartwire.answers import EPOCH_DAY, LogPage, NodeStatus, Status
@@ -24,6 +21,8 @@ from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Re
 from heartwire.journal import Entry
 from heartwire.keys import Keys
 from heartwire.link import DEFAULT_TIMEOUT_S, RETRIES, Link
+from heartwire_protocol import codes
+from heartwire_protocol.settings import Settings
 
 # Records asked for at a time; the contract allows 16.
 PAGE = 16
@@ -83,7 +82,8 @@ class Board:
 
     def node(self, node: str) -> NodeStatus:
         """Return what the board knows of `node` (a, b or spare)."""
-        return NodeStatus.of(self.link.request("node", node=node).body)
+        body = self.link.request("node", node=node).body
+        return NodeStatus.of({**body, **self.link.request("drops", node=node).body})
 
     def nodes(self) -> list[NodeStatus]:
         """Return all nodes that the settings enable, in the order a, b, spare."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heartwire_protocol import codes, settings, settings_rules
-
 from heartwire import keys
 from heartwire.errors import BadConfig, HeartwireError, NotPermitted
 from heartwire.settings_transfer import FINGERPRINT, public_text, values_of
+from heartwire_protocol import codes, settings, settings_rules
 
 DEFAULT_FILE = "heartwire.toml"
 FILE_SUFFIX = "_file"

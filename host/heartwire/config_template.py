@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from heartwire_protocol import codes, settings
-
 from heartwire.config import FILE_SUFFIX
+from heartwire_protocol import codes, settings
 
 UNITS = {"ms": "ms", "s": "s", "ppm": "ppm"}
 HEADER = """\

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from heartwire_protocol import codes, events, messages, operations, reasons, records
-
 from heartwire.answers import iso, wall_time
+from heartwire_protocol import codes, events, messages, operations, reasons, records
 
 BOARD_LABEL = "the board"
 NOBODY = "nobody"

@@ -13,9 +13,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from heartwire_protocol import auth, codes, settings
-
 from heartwire.errors import BadConfig, NotPermitted, StorageProblem
+from heartwire_protocol import auth, codes, settings
 
 ENVIRONMENT = "HEARTWIRE_KEY_FILE"
 DIGITS = 2 * auth.KEY_LENGTH

@@ -12,9 +12,6 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from heartwire_protocol import auth, codes, framing, messages, operations, records
-from heartwire_protocol.version import TABLE_HASH
-
 from heartwire.errors import (
     BadConfig,
     Cancelled,
@@ -30,6 +27,8 @@ from heartwire.errors import (
 from heartwire.journal import reason_words
 from heartwire.keys import Keys
 from heartwire.transport import Channel
+from heartwire_protocol import auth, codes, framing, messages, operations, records
+from heartwire_protocol.version import TABLE_HASH
 
 DEFAULT_TIMEOUT_S = 5.0
 # Two more tries after the first one: the board is back from its longest flash write by then, or something is broken.

@@ -11,11 +11,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from heartwire_protocol import codes, framing, settings
-from heartwire_protocol.settings import Settings
-
 from heartwire.errors import HeartwireError, NoAnswer, ProtocolMismatch, Unplugged
 from heartwire.link import Link
+from heartwire_protocol import codes, framing, settings
+from heartwire_protocol.settings import Settings
 
 # Characters of a piece, as the contract says; JSON may double some of them, and the whole request must stay below 512
 # bytes.

@@ -188,7 +188,10 @@ class FakeBoard:
         }
 
     def _op_node(self, body: dict[str, Any]) -> dict[str, Any]:
-        return self.node_bodies[body["node"]]
+        return {name: value for name, value in self.node_bodies[body["node"]].items() if name != "drops"}
+
+    def _op_drops(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"drops": self.node_bodies[body["node"]].get("drops", {})}
 
     def _op_mode(self, body: dict[str, Any]) -> dict[str, Any]:
         self.status["mode"] = body["mode"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from heartwire.simulate import language, run, tiers
 
 HERE = Path(__file__).parent

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from heartwire.virtual.board import VirtualBoard
 
+from heartwire.virtual.board import VirtualBoard
 from tests.virtual_shim.console import FIRMWARE, Console
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import serial
+
 from heartwire.virtual.board import VirtualBoard
 
 FIRMWARE = Path(__file__).parent / "firmware"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import serial
+
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.errors import BoardTimeout, VirtualError
 from heartwire.virtual.guardian import marked_processes
-
 from tests.virtual_shim.console import FIRMWARE, Console
 
 pytestmark = pytest.mark.virtual

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import serial
+
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.cable import TO_BOARD, TO_SERVER
 from heartwire.virtual.errors import BoardTimeout
 from heartwire.virtual.guardian import marked_processes
 from heartwire.virtual.rack import Rack
 from heartwire.virtual.server import Server
-
 from tests.virtual_shim.console import Console
 
 pytestmark = pytest.mark.virtual

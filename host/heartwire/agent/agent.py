@@ -7,21 +7,22 @@ board's words come in through `line`, everything else that touches the world is 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-from heartwire_protocol import codes, framing, messages
-from heartwire_protocol.auth import Signer
 
 from heartwire.agent import watchdog as dog
 from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report, Schedule
+from heartwire.agent.conditions import Conditions
 from heartwire.agent.grants import GrantReader, Refusal
 from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
+from heartwire.agent.peer import PeerLink
+from heartwire.agent.probes import Probes
 from heartwire.agent.services import NS_PER_S, Services
 from heartwire.agent.settings import AgentSettings
 from heartwire.agent.state import Disk
+from heartwire_protocol import codes, framing, messages
+from heartwire_protocol.auth import Signer
 
 STATUS_NS = NS_PER_S
 EPOCH_RETRY_NS = 5 * NS_PER_S
@@ -36,16 +37,6 @@ def boottime_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-@dataclass
-class Conditions:
-    """States that commands and probes set, and that the next heartbeats report."""
-
-    busy_until_ns: int = 0
-    crash_dump_until_ns: int = 0
-    planned_off: bool = False
-    degraded: str = ""  # why, or empty
-
-
 class Agent:
     """Heartbeats, lease, services and watchdog of one node."""
 
@@ -57,6 +48,8 @@ class Agent:
         lease: Lease,
         line: Line,
         services: Services,
+        probes: Probes,
+        peer: PeerLink | None = None,
         watchdog: dog.Watchdog,
         disk: Disk,
         log: Log,
@@ -72,6 +65,8 @@ class Agent:
         self.watchdog = watchdog
         self.disk = disk
         self.conditions = Conditions()
+        self.probes = probes
+        self.peer = peer
         self.incarnation = Incarnation()
         self.schedule = Schedule(settings.interval_ms * NS_PER_MS, clock())
         self.grants = GrantReader(node, signer)
@@ -128,6 +123,9 @@ class Agent:
         self._judge(now_ns)
         self._keep_epoch(now_ns)
         self._serve(now_ns)
+        self.probes.step(now_ns)
+        if self.peer:
+            self.peer_seen = self.peer.step(now_ns)
         if self.schedule.due(now_ns):
             self._beat()
         self._guard(self._clock())
@@ -231,7 +229,19 @@ class Agent:
             return f"{self.services.failed} failed"
         if self.disk.epoch_error:
             return "epoch not stored"
-        return self.conditions.degraded
+        bad = self.probes.bad
+        return f"probes: {', '.join(bad)}" if bad else ""
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request from the control socket; the next heartbeat reports what it changed."""
+        now_ns = self._clock()
+        problem = self.conditions.handle(request, now_ns)
+        if problem:
+            return {"error": problem}
+        if request["do"] != "status":
+            self._log.info("told", do=request["do"], seconds=request.get("seconds"))
+            self._stored_as = ()
+        return {"ok": True, "status": self.status(now_ns)}
 
     def _beat(self) -> None:
         now_ns = self._clock()
@@ -280,6 +290,8 @@ class Agent:
             "sequence": self.incarnation.sequence,
             "state": codes.STATES[self.state(now_ns)],
             "degraded": self.why_degraded(),
+            "busy_until_ns": self.conditions.busy_until_ns,
+            "crash_dump_until_ns": self.conditions.crash_dump_until_ns,
             "role": self.role,
             "orders": [row[1] for row in messages.ORDERS if self.lease.orders & row[0]],
             "wish": self.judged.wish.value,
@@ -295,13 +307,16 @@ class Agent:
             "suspect": self.services.suspect,
             "watchdog_armed": self.watchdog.armed,
             "peer_seen": self.peer_seen,
+            "peer_hears_us": self.peer.view.heard_back if self.peer and self.peer_seen else None,
             "newest_grant_ms_ago": since_grant_ms,
             "newest_event": self.grants.newest_event,
             "port": self.line.path,
             "port_problem": self.line.problem,
             "frames_dropped": self.line.dropped_frames,
             "grants_refused": {reason.value: count for reason, count in self.grants.refused.items() if count},
+            "frames_broken": sum(self._decoder.drops),
             "epochs_refused": self.epochs_refused,
+            "beat_late_max_ms": self.schedule.late_max_ns / NS_PER_MS,
             "beats_skipped": self.schedule.skipped,
             "challenged": self.incarnation.challenge is not None,
         }

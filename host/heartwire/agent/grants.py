@@ -7,11 +7,10 @@ old heartbeat, and its lease runs from the old time. Called by the agent for eac
 
 from enum import Enum
 
-from heartwire_protocol import auth, messages
-from heartwire_protocol.auth import Signer
-
 from heartwire.agent.beat import Incarnation
 from heartwire.agent.lease import Grant
+from heartwire_protocol import auth, messages
+from heartwire_protocol.auth import Signer
 
 
 class Refusal(Enum):

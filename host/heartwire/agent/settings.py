@@ -6,19 +6,20 @@ refused. Nothing here opens a port or starts anything. Called by the CLI and by 
 
 import os
 import shlex
-import stat
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from heartwire_protocol import codes
-from heartwire_protocol.auth import KEY_LENGTH
-
+from heartwire import keys
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.lease import Loss
+from heartwire.agent.probe_kinds import KINDS
+from heartwire.agent.settings_checks import address, choice, number, refuse_unknown, text, truth
+from heartwire_protocol import codes
 
 SYSTEM_STATE = Path("/var/lib/heartwire")
+PEER_PORT = 7411
 BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800)
 # name: (lowest, highest)
 LIMITS: dict[str, tuple[float, float]] = {
@@ -27,6 +28,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "watchdog_timeout_s": (1, 3600),
     "check_interval_s": (0.05, 600),
     "retry_s": (0.05, 3600),
+    "real_time_priority": (0, 50),
+    "interval_s": (0.05, 86_400),
+    "failures": (1, 1000),
+    "successes": (1, 1000),
 }
 LIMIT_S = (0.05, 86_400.0)
 
@@ -52,6 +57,32 @@ class HookSettings:
 
 
 @dataclass(frozen=True)
+class ProbeSettings:
+    """One probe; `command` for the kinds that are commands, `values` for the built-in ones (probe_kinds.KINDS)."""
+
+    name: str
+    kind: str
+    command: Command | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    interval_s: float = 10.0
+    limit_s: float = 5.0
+    failures: int = 2
+    successes: int = 2
+
+
+@dataclass(frozen=True)
+class PeerSettings:
+    """Heartbeats to another agent over the network; `addresses` are its paths, each (numeric address, UDP port)."""
+
+    node: str
+    addresses: tuple[tuple[str, int], ...]
+    key_file: Path
+    listen: tuple[str, int] = ("0.0.0.0", PEER_PORT)  # noqa: S104 - packets without the key are dropped
+    interval_ms: int = 1000
+    dead_ms: int = 3500
+
+
+@dataclass(frozen=True)
 class AgentSettings:
     """All settings of one agent. See share/agent.example.toml for a sentence on each."""
 
@@ -67,6 +98,11 @@ class AgentSettings:
     watchdog: str = ""
     watchdog_timeout_s: float = 10.0
     hooks: HookSettings = HookSettings()
+    probes: tuple[ProbeSettings, ...] = ()
+    peer: PeerSettings | None = None
+    real_time_priority: int = 10
+    lock_memory: bool = True
+    fenced_from_outside: bool = False
 
     @property
     def node_number(self) -> int:
@@ -96,7 +132,7 @@ def load(path: Path) -> dict[str, Any]:
 def settings_from(values: dict[str, Any]) -> AgentSettings:
     """Check `values` (as TOML gives them) and return the settings. SettingsError names path, rule and limit."""
     known = {item.name for item in fields(AgentSettings)}
-    _refuse_unknown(values, known, "")
+    refuse_unknown(values, known, "")
     node = values.get("node")
     if node not in codes.NODES:
         raise SettingsError(f"node: must be one of {', '.join(codes.NODES)}", "set node, or give --node")
@@ -104,22 +140,27 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
     if not isinstance(port, str) or not port:
         raise SettingsError("port: must be a serial device or socket://host:port", "set port, or give --port")
     ready: dict[str, Any] = {"node": node, "port": port}
-    for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s"):
+    for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s", "real_time_priority"):
         if name in values:
-            ready[name] = _number(values[name], name, LIMITS[name], whole=name == "interval_ms")
+            ready[name] = number(values[name], name, LIMITS[name], whole=not name.endswith("_s"))
+    for name in ("lock_memory", "fenced_from_outside"):
+        if name in values:
+            ready[name] = truth(values[name], name)
     if "baud" in values:
-        ready["baud"] = _choice(values["baud"], "baud", BAUD_RATES)
+        ready["baud"] = choice(values["baud"], "baud", BAUD_RATES)
     if "on_exit" in values:
-        ready["on_exit"] = _choice(values["on_exit"], "on_exit", ("leave", "stop"))
+        ready["on_exit"] = choice(values["on_exit"], "on_exit", ("leave", "stop"))
     if "on_board_loss" in values:
-        ready["on_board_loss"] = Loss(_choice(values["on_board_loss"], "on_board_loss", ("hold", "stop")))
+        ready["on_board_loss"] = Loss(choice(values["on_board_loss"], "on_board_loss", ("hold", "stop")))
     if "watchdog" in values:
-        ready["watchdog"] = _text(values["watchdog"], "watchdog")
+        ready["watchdog"] = text(values["watchdog"], "watchdog")
     if values.get("key_file"):
-        ready["key_file"] = Path(_text(values["key_file"], "key_file"))
+        ready["key_file"] = Path(text(values["key_file"], "key_file"))
     directory = values.get("state_directory")
-    ready["state_directory"] = Path(_text(directory, "state_directory")) if directory else default_state_directory(node)
+    ready["state_directory"] = Path(text(directory, "state_directory")) if directory else default_state_directory(node)
     ready["hooks"] = _hooks(values.get("hooks", {}))
+    ready["peer"] = _peer(values["peer"], node) if "peer" in values else None
+    ready["probes"] = _probes(values.get("probes", []))
     settings = AgentSettings(**ready)
     if settings.watchdog and not (settings.hooks.check or settings.hooks.on_standby):
         raise SettingsError(
@@ -130,30 +171,11 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
 
 
 def read_key(path: Path) -> bytes:
-    """Return the key in `path`: 64 hexadecimal digits, or 32 raw bytes. SettingsError if others may read it."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno())
-            data = file.read(200)
-    except OSError as error:
-        raise SettingsError(f"key_file: {path}: {error.strerror}", "create it with `heartwire key new`") from error
-    if stat.S_IMODE(mode.st_mode) & 0o077:
-        raise SettingsError(
-            f"key_file: {path} may be read by others (mode {stat.S_IMODE(mode.st_mode):04o}, must be 0600)",
-            f"chmod 0600 {shlex.quote(str(path))}, and make a new key if others had access",
-        )
-    if mode.st_uid not in (0, os.geteuid()):
-        raise SettingsError(f"key_file: {path} belongs to another user", "chown it to the user of the agent")
-    if len(data) == KEY_LENGTH:
-        return data
-    try:
-        key = bytes.fromhex(data.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_LENGTH:
-        # Neither `from error` nor the data: a traceback must not show a piece of a key.
-        raise SettingsError(f"key_file: {path} must hold 64 hexadecimal digits", "create it with `heartwire key new`")
-    return key
+    """Return the node's key in `path`: one bare key. BadConfig if it is missing, malformed or others may read it."""
+    found = keys.read_file(path)
+    if set(found) != {""}:
+        raise SettingsError(f"{path}: must hold one bare key, the node's", "a file with RIGHT=KEY is for the host link")
+    return bytes.fromhex(found[""])
 
 
 def with_flags(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -175,23 +197,90 @@ def with_flags(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
 def _hooks(values: Any) -> HookSettings:
     if not isinstance(values, dict):
         raise SettingsError("hooks: must be a table", "write [hooks]")
-    _refuse_unknown(values, {item.name for item in fields(HookSettings)}, "hooks.")
+    refuse_unknown(values, {item.name for item in fields(HookSettings)}, "hooks.")
     ready: dict[str, Any] = {}
     for name, value in values.items():
         path = f"hooks.{name}"
         if name in LIMITS:
-            ready[name] = _number(value, path, LIMITS[name])
+            ready[name] = number(value, path, LIMITS[name])
         else:
             ready[name] = command(value, path, 5.0 if name == "check" else 60.0)
     return HookSettings(**ready)
 
 
+def _peer(values: Any, own: str) -> PeerSettings:
+    if not isinstance(values, dict):
+        raise SettingsError("peer: must be a table", "write [peer]")
+    refuse_unknown(values, {item.name for item in fields(PeerSettings)}, "peer.")
+    node = choice(values.get("node"), "peer.node", tuple(name for name in codes.NODES if name != own))
+    addresses = values.get("addresses")
+    if not isinstance(addresses, list) or not addresses:
+        raise SettingsError("peer.addresses: must be a list of address:port", "give the other server's addresses")
+    ready: dict[str, Any] = {
+        "node": node,
+        "addresses": tuple(address(text, f"peer.addresses[{at}]") for at, text in enumerate(addresses)),
+        "key_file": Path(text(values.get("key_file"), "peer.key_file")),
+    }
+    if "listen" in values:
+        ready["listen"] = address(values["listen"], "peer.listen")
+    for name in ("interval_ms", "dead_ms"):
+        if name in values:
+            ready[name] = number(values[name], f"peer.{name}", LIMITS["interval_ms"], whole=True)
+    peer = PeerSettings(**ready)
+    if peer.dead_ms < 2 * peer.interval_ms:
+        limit = 2 * peer.interval_ms
+        raise SettingsError(f"peer.dead_ms: must be at least {limit}", "one lost packet must not look like death")
+    return peer
+
+
+def _probes(tables: Any) -> tuple[ProbeSettings, ...]:
+    if not isinstance(tables, list):
+        raise SettingsError("probes: must be a list of tables", "write [[probes]]")
+    probes = [_probe(table, f"probes[{at}]") for at, table in enumerate(tables)]
+    names = [probe.name for probe in probes]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise SettingsError(f"probes[{at}].name: {name} is there twice", "give each probe a name of its own")
+    return tuple(probes)
+
+
+def _probe(values: Any, path: str) -> ProbeSettings:
+    kind = choice(values.get("kind") if isinstance(values, dict) else None, f"{path}.kind", tuple(KINDS))
+    fields_of_kind = KINDS[kind][0]
+    common = {"name", "kind", "interval_s", "limit_s", "failures", "successes"}
+    refuse_unknown(values, common | set(fields_of_kind), f"{path}.")
+    ready: dict[str, Any] = {"kind": kind, "name": text(values.get("name", kind), f"{path}.name")}
+    for name in ("interval_s", "limit_s", "failures", "successes"):
+        if name in values:
+            limits = LIMITS.get(name, LIMIT_S)
+            ready[name] = number(values[name], f"{path}.{name}", limits, whole=not name.endswith("_s"))
+    limit_s = ready.get("limit_s", ProbeSettings.limit_s)
+    parts: dict[str, Any] = {}
+    for name, (wanted, default) in fields_of_kind.items():
+        value = values.get(name, default)
+        right = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
+        if isinstance(value, bool) or not right:
+            raise SettingsError(f"{path}.{name}: must be {_KINDS_OF_VALUES[wanted]}", f"a {kind} probe needs {name}")
+        parts[name] = value
+    if kind == "command":
+        return ProbeSettings(command=command(parts["command"], f"{path}.command", limit_s), **ready)
+    if kind == "systemd":
+        check = ("systemctl", "is-active", "--quiet", "--", parts["unit"])
+        return ProbeSettings(command=Command(check, limit_s), **ready)
+    if kind == "http" and not parts["url"].startswith("http://"):
+        raise SettingsError(f"{path}.url: must begin with http://", "use a command probe for anything else")
+    return ProbeSettings(values=parts, **ready)
+
+
+_KINDS_OF_VALUES = {list: "a list of words", str: "text", int: "a whole number", float: "a number"}
+
+
 def command(value: Any, path: str, limit_s: float) -> Command:
     """Return the command given as a list of words, or as {command = [...], limit_s = ...}."""
     if isinstance(value, dict):
-        _refuse_unknown(value, {"command", "limit_s"}, f"{path}.")
+        refuse_unknown(value, {"command", "limit_s"}, f"{path}.")
         if "limit_s" in value:
-            limit_s = _number(value["limit_s"], f"{path}.limit_s", LIMIT_S)
+            limit_s = number(value["limit_s"], f"{path}.limit_s", LIMIT_S)
         value = value.get("command")
         path = f"{path}.command"
     if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value) or not value[0]:
@@ -199,31 +288,3 @@ def command(value: Any, path: str, limit_s: float) -> Command:
             f"{path}: must be a list of words, the program first", 'write ["/path/program", "argument"]'
         )
     return Command(tuple(value), limit_s)
-
-
-def _refuse_unknown(values: dict[str, Any], known: set[str], prefix: str) -> None:
-    for name in values:
-        if name not in known:
-            raise SettingsError(f"{prefix}{name}: unknown setting", f"known are: {', '.join(sorted(known))}")
-
-
-def _number(value: Any, path: str, limits: tuple[float, float], whole: bool = False) -> Any:
-    right = isinstance(value, int) if whole else isinstance(value, int | float)
-    if isinstance(value, bool) or not right or not limits[0] <= value <= limits[1]:
-        kind = "a whole number" if whole else "a number"
-        raise SettingsError(
-            f"{path}: must be {kind} from {limits[0]:g} to {limits[1]:g}, not {value!r}", f"correct {path}"
-        )
-    return value
-
-
-def _choice(value: Any, path: str, choices: tuple[Any, ...]) -> Any:
-    if isinstance(value, bool) or value not in choices:
-        raise SettingsError(f"{path}: must be one of {', '.join(map(str, choices))}", f"correct {path}")
-    return value
-
-
-def _text(value: Any, path: str) -> str:
-    if not isinstance(value, str):
-        raise SettingsError(f"{path}: must be text", f"correct {path}")
-    return value

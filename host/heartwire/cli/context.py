@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from heartwire_protocol import codes
 
 from heartwire.errors import Cancelled, HeartwireError, NotAllowed, ProtocolMismatch, Refused, UsageProblem
+from heartwire_protocol import codes
 
 if TYPE_CHECKING:
     from heartwire.answers import NodeStatus, Status

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from heartwire_protocol import codes
 
 from heartwire.cli.context import (
     NODE,
@@ -26,6 +25,7 @@ from heartwire.cli.status import read
 from heartwire.cli.waiting import wait_option, wait_until_done
 from heartwire.errors import UsageProblem
 from heartwire.times import parse_span, span_words
+from heartwire_protocol import codes
 
 if TYPE_CHECKING:
     from heartwire.answers import NodeStatus

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heartwire_protocol import messages
-
 from heartwire import journal
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli.output import Cell, Line, Part, Sheet, line
 from heartwire.times import span_words
+from heartwire_protocol import messages
 
 ROLE_STYLES = {"active": "bold green", "standby": "cyan", "quarantined": "bold yellow", "offline": "dim"}
 VERDICT_STYLES = {"good": "green", "late": "bold yellow", "dead": "bold red", "unheard": "dim"}

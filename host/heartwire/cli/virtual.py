@@ -60,9 +60,8 @@ def virtual(nodes: str, directory: Path | None, auto: bool, on_board_loss: str) 
       heartwire -p PORT status --watch        (in a second terminal)
       crash a                                 (typed into the first)
     """
-    from heartwire_protocol import codes
-
     from heartwire.virtual.product import ProductRack
+    from heartwire_protocol import codes
 
     names = [name.strip() for name in nodes.split(",") if name.strip()]
     if not names or any(name not in codes.NODES for name in names) or len(set(names)) != len(names):

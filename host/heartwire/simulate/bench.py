@@ -11,13 +11,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from heartwire_firmware import config, slots
-from heartwire_firmware.supervisor import Supervisor
-from heartwire_protocol import codes, events, framing, messages, records, settings
-
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire.simulate.node import FakeNode
 from heartwire.simulate.supply import Supply
+from heartwire_firmware import config, slots
+from heartwire_firmware.supervisor import Supervisor
+from heartwire_protocol import codes, events, framing, messages, records, settings
 
 SENSES = ("SENSE_A1", "SENSE_B1", "SENSE_SPARE")
 POWER = ("POWER_A", "POWER_B", "POWER_SPARE")

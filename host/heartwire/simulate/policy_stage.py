@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from heartwire_firmware import lights, policy_requests, policy_state
-from heartwire_protocol import codes, messages, operations, reasons
-
 from heartwire.simulate.bench import Bench
 from heartwire.simulate.language import Action, Scenario, ScenarioError, time_of
 from heartwire.simulate.run import Happened, record
+from heartwire_firmware import lights, policy_requests, policy_state
+from heartwire_protocol import codes, messages, operations, reasons
 
 STEP_MS = 20
 SETTLE_MS = 120000

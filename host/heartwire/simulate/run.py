@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from heartwire_protocol import codes, events, reasons
-
 from heartwire.simulate.language import NO_LIMIT, Action, Expect, Look, Scenario
+from heartwire_protocol import codes, events, reasons
 
 AROUND_MS = 15000
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from heartwire_firmware import config, durable, journal, policy_state, slots
 from heartwire_firmware.clock import Clock
 from heartwire_protocol import events, framing, reasons, records, settings
-
 from tests.fakes.hardware import FakeFiles, FakeTicks, PowerCut
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from heartwire import ports, transport
 from heartwire.cli.main import main
 from heartwire.keys import ENVIRONMENT as KEY_FILE
-
 from tests.fakes.board import FakeBoard, MemoryChannel
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from heartwire import keys
 from heartwire_protocol import codes, events, reasons
-
 from tests.fakes.board import FakeBoard, MemoryChannel
 
 Run = Callable[..., Any]
@@ -34,7 +34,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def operations(board: FakeBoard) -> list[str]:
-    return [body["op"] for body in board.asked if body["op"] not in ("status", "node", "log", "settings")]
+    return [body["op"] for body in board.asked if body["op"] not in ("status", "node", "drops", "log", "settings")]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from heartwire.cli import log_view, status_view
 from heartwire.cli.main import COMMANDS, cli
 from heartwire.errors import kinds
 from heartwire_protocol import codes, events, reasons
-
 from tests import golden
 from tests.fakes.board import FakeBoard, MemoryChannel
 
@@ -69,8 +69,9 @@ def test_status_in_trouble(board: FakeBoard, run: Run) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_status_on_a_terminal(board: FakeBoard, run: Run, width: int) -> None:
-    from heartwire.answers import NodeStatus, Status
     from rich.console import Console
+
+    from heartwire.answers import NodeStatus, Status
 
     trouble(board)
     nodes = [NodeStatus.of(body) for body in board.node_bodies.values()]
@@ -172,9 +173,10 @@ def test_log_in_a_pipe(board: FakeBoard, run: Run) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_log_on_a_terminal(board: FakeBoard, width: int) -> None:
+    from rich.console import Console
+
     from heartwire import journal
     from heartwire.chain import Finding
-    from rich.console import Console
 
     failover(board)
     stream = io.StringIO()

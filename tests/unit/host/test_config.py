@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+
 from heartwire import config, config_template, keys
 from heartwire.errors import BadConfig, NotPermitted, StorageProblem
 from heartwire.settings_transfer import public_text, values_of
 from heartwire_protocol import settings
-
 from tests import golden
 
 KEY = "ab" * 32

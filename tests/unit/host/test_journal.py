@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from heartwire import capture, journal, times
 from heartwire.chain import ChainChecker, Finding
 from heartwire.errors import BadConfig, UsageProblem
 from heartwire_protocol import codes, events, framing, messages, reasons, records
-
 from tests.fakes.board import FakeBoard
 
 

@@ -1,6 +1,7 @@
 """The host link against a fake board in memory: sessions, signatures, garbage, silence, retries."""
 
 import pytest
+
 from heartwire.errors import (
     BadConfig,
     NoAnswer,
@@ -14,7 +15,6 @@ from heartwire.errors import (
 from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire_protocol import events, framing, messages
-
 from tests.fakes.board import BOARD_ID, FakeBoard, MemoryChannel
 
 VIEW, OPERATE, CONFIGURE = "11" * 32, "22" * 32, "33" * 32

@@ -11,13 +11,13 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from heartwire import ports, transport
 from heartwire.board import Board
 from heartwire.cli.main import main
 from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
 from heartwire.keys import Keys
 from heartwire_protocol import events
-
 from tests.fakes.board import BOARD_ID, FakeBoard, PtyBoard
 
 ROOT = Path(__file__).parents[3]
