@@ -95,7 +95,7 @@ class Body:
     """What a server really is and does, whatever the board believes."""
 
     __slots__ = ("boot", "drained", "epoch", "incarnation", "lease", "line", "powered", "running", "stopped", "stuck",
-                 "up")  # fmt: skip
+                 "unfed", "up")  # fmt: skip
 
     def __init__(self) -> None:
         self.powered = 1
@@ -107,6 +107,7 @@ class Body:
         self.drained = 0
         self.epoch = 0
         self.lease = 0
+        self.unfed = 0  # seconds its kernel watchdog has gone without food
         self.incarnation = 1
         self.stuck = -1  # what its sense shows whatever is true; -1: the truth
 
@@ -262,7 +263,7 @@ class World:
             live = self.livenesses[node]
             nodes.append((
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained,
-                max(0, body.epoch - base), body.lease, int(body.incarnation == self.heard_incarnation[node]), body.stuck,
+                max(0, body.epoch - base), body.lease, int(body.incarnation == self.heard_incarnation[node]), body.stuck, body.unfed,
                 live.verdict, min(live.age_ms, CAP_MS), min(live.sign_ms, CAP_MS), live.streak,
                 self.facts.node_state[node], self.facts.flags[node], max(0, self.facts.node_epoch[node] - base),
                 min(self.facts.beats[node], 2), int(bool(self.heard_incarnation[node])), self.intent[node],
@@ -298,7 +299,7 @@ class World:
             live = self.livenesses[node]
             (
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained, body.epoch,
-                body.lease, same, body.stuck, live.verdict, live.age_ms, live.sign_ms, live.streak,
+                body.lease, same, body.stuck, body.unfed, live.verdict, live.age_ms, live.sign_ms, live.streak,
                 facts.node_state[node], facts.flags[node], facts.node_epoch[node], facts.beats[node], heard,
                 self.intent[node],
             ) = row  # fmt: skip
@@ -396,8 +397,17 @@ class World:
             body.lease = max(0, body.lease - TICK_MS)
             if self.settings.nodes[node].on_board_loss == "stop" and body.running and not body.lease:
                 # Its agent stops it, or its kernel watchdog does in time.
+                body.unfed += 1
                 if body.line in (BEATS, HALF, ALTERED):
                     body.running, body.stopped = 0, 1
+                elif body.unfed * TICK_MS >= self.settings.nodes[node].self_fence_ms:
+                    self._reboot(body)
+            else:
+                body.unfed = 0
+
+    def _reboot(self, body: Body) -> None:
+        body.up = body.running = body.lease = body.unfed = 0
+        body.boot = BOOT_TICKS
 
     def _hear(self, node: int) -> bool:
         body = self.bodies[node]
@@ -457,6 +467,13 @@ class World:
                 self.sequencer.release(node)
             elif kind == policy_state.PROVE:
                 self.sequencer.prove(node)
+            elif kind == policy_state.PULSE:
+                self.sequencer.pulse(node)
+        for node, body in enumerate(self.bodies):
+            if self.relays.press_ms[node]:
+                self.relays.press_ms[node] = 0
+                if body.powered and self.settings.nodes[node].front == "reset":
+                    self._reboot(body)
         for row in out.records:
             event, node = row[0], row[1]
             self.journal.append(row)
