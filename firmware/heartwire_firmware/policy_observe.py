@@ -85,6 +85,10 @@ class Observe(Core):
             state.grace_ms[node] = 0
             state.denied[node] = 0
             state.failed[node] = 0
+            armed = 1 if facts.flags[node] & messages.FLAG_WATCHDOG_ARMED else 0
+            if armed != state.watchdog_seen[node]:
+                state.watchdog_seen[node] = armed
+                self.out.persist = True
             if facts.power_full[node] and not state.sense_seen[node] and facts.fence[node] == IDLE:
                 state.sense_seen[node] = 1
                 self.out.persist = True

@@ -55,7 +55,7 @@ EPOCH_BASE = 8
 
 _STORED: dict[bytes, Any] = {}
 _FLASH: dict[Any, bytes] = {}
-KEPT = ("holder", "mode", "quarantined", "locked", "sense_seen", "actions", "window_ms", "maintenance_ms", "long_ms",
+KEPT = ("holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms", "long_ms",
         "long_node")  # fmt: skip
 
 
@@ -263,7 +263,8 @@ class World:
             live = self.livenesses[node]
             nodes.append((
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained,
-                max(0, body.epoch - base), body.lease, int(body.incarnation == self.heard_incarnation[node]), body.stuck, body.unfed,
+                max(0, body.epoch - base), body.lease,
+                int(body.incarnation == self.heard_incarnation[node]), body.stuck, body.unfed,
                 live.verdict, min(live.age_ms, CAP_MS), min(live.sign_ms, CAP_MS), live.streak,
                 self.facts.node_state[node], self.facts.flags[node], max(0, self.facts.node_epoch[node] - base),
                 min(self.facts.beats[node], 2), int(bool(self.heard_incarnation[node])), self.intent[node],
