@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from heartwire_protocol import codes
 from tests.walk.world import World
@@ -29,17 +29,17 @@ class Case:
     nodes: int = 2
     mode: int = codes.MODE_AUTO
     extra: str = ""
+    settle: tuple[tuple[str, object], ...] = ()  # what happens before it begins
 
     def world(self) -> World:
         """Return the world it starts from, with the board just started."""
         return World(self.nodes, self.mode, self.extra)
 
 
-CASES = (
+_EACH = (
     Case("auto", 2),
-    Case("auto_faults", 2, FAULTS),
-    Case("clean_start", 2, extra=CLEAN),
-    Case("approve", 2, mode=codes.MODE_APPROVE),
+    Case("clean_start", 1, extra=CLEAN),
+    Case("approve", 1, mode=codes.MODE_APPROVE),
     Case("approve_proceed", 1, mode=codes.MODE_APPROVE, extra="board.approval_default=proceed\n"),
     Case("fencer", 1, mode=codes.MODE_FENCER),
     Case("observe", 1, mode=codes.MODE_OBSERVE),
@@ -51,6 +51,13 @@ CASES = (
     Case("ladder", 1, extra=CLEAN + both("recovery=cycle") + "board.rung_ms=5000\n"),
     Case("lone", 2, nodes=1, extra="node.a.quarantine=clean_start\nboard.lone=act\nnode.a.recovery=cycle\n"),
     Case("three", 1, nodes=3, extra=CLEAN),
-    Case("three_faults", 1, FAULTS, nodes=3),
     Case("three_approve", 1, nodes=3, mode=codes.MODE_APPROVE),
+)
+_FAILED_OVER = (("crash", 0), *[("tick", None)] * 14)
+CASES = (
+    *_EACH,
+    # Fewer kinds of disturbances, and two of them, in every world that has not had two of all kinds.
+    *[replace(case, name=f"{case.name}_faults", budget=2, kinds=FAULTS) for case in _EACH if case.budget < 2],
+    Case("after_failover", 1, settle=_FAILED_OVER),
+    Case("after_failover_clean", 1, extra=CLEAN, settle=_FAILED_OVER),
 )

@@ -18,14 +18,13 @@ LIMIT_S = float(os.environ.get("HEARTWIRE_WALK_LIMIT_S", "120" if not BUDGET els
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_every_state_keeps_the_rules(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    walk = Walk(case.world, case.kinds, BUDGET or case.budget)
+    walk = Walk(case.world, case.kinds, BUDGET or case.budget, case.settle)
     frozen = walk.world.freeze()
     walk.world.thaw(frozen)
     assert walk.world.freeze() == frozen, "a state does not survive being frozen"
     closed = walk.run(LIMIT_S)
     with capsys.disabled():
         how = "to closure" if closed else "until time ran out"
-        print(
-            f"\n  {case.name}: {walk.states} distinct states, {walk.transitions} steps, {walk.budget} disturbances {how}"
-        )
+        counts = f"{walk.states} distinct states, {walk.transitions} steps"
+        print(f"\n  {case.name}: {counts}; {walk.budget} disturbances {how}")
     assert closed or BUDGET, "the walk did not come to an end in time"

@@ -47,16 +47,25 @@ LINE_WORDS = ("well", "mute", "wrong", "deaf")
 BOOT_TICKS = 2
 CAP_MS = 13000
 # Fields of State that only fill records or wrap around.
-IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number", "boot_ms")
+IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number")
 STATE_NAMES = [name for name in sorted(policy_state.State().__dict__) if name not in IGNORED]
-CAPS = {"phase_ms": CAP_MS, "start_ms": 5000, "seek_ms": 7000, "good_ms": 11000, "stable_ms": 4000}
+CAPS = {
+    "phase_ms": CAP_MS,
+    "start_ms": 5000,
+    "seek_ms": 7000,
+    "good_ms": 11000,
+    "stable_ms": 4000,
+    "boot_ms": CAP_MS + 1000,
+}
 EPOCH_BASE = 8
 
 
 _STORED: dict[bytes, Any] = {}
 _FLASH: dict[Any, bytes] = {}
-KEPT = ("holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms", "long_ms",
-        "long_node")  # fmt: skip
+KEPT = (
+    "holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms",
+    "long_ms", "long_node",
+)  # fmt: skip
 
 
 def stored_in(flash: bytes) -> Any:
@@ -306,7 +315,7 @@ class World:
             ) = row  # fmt: skip
             self.heard_incarnation[node] = 5 if heard else 0
             body.incarnation = 5 if same else 6
-            state.boot_ms[node] = state.slowest_s[node] = 0
+            state.slowest_s[node] = 0
             state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
         if state.active != NO_NODE:
             state.active_incarnation = self.heard_incarnation[state.active] if state.active_incarnation else 4
