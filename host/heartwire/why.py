@@ -43,8 +43,8 @@ _RULE_OF_EVENT = {
     "granted": "5.1", "adopted": "5.8", "off_proven": "5.7", "off_assumed": "5.7", "off_failed": "5.7",
     "fence_resumed": "5.9", "fence_fired": "5.6", "would_fence": "5.5",
     "approval_asked": "5.5", "locked_out": "5.5",
-    "approval_expired": "5.5", "relay_released": "5.7", "store_empty": "5.2", "revoked": "5.1", "fence_cancelled": "5.9",
-    "recovery_step": "5.5", "start_asked": "5.3",
+    "approval_expired": "5.5", "relay_released": "5.7", "store_empty": "5.2", "revoked": "5.1",
+    "fence_cancelled": "5.9", "recovery_step": "5.5", "start_asked": "5.3",
 }  # fmt: skip
 _RULE_OF_REASON = {
     "common_cause": "5.4", "no_successor": "5.3", "last_powered": "5.3", "other_operation": "5.3", "peer_sees": "5.6",
