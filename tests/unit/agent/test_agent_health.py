@@ -351,6 +351,8 @@ def test_systemd_is_told_and_never_waited_for(tmp_path: Path) -> None:
             notifier.alive(ms(500 * at))
         for _ in range(5):
             assert systemd.recv(100) == b"WATCHDOG=1"
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100, socket.MSG_DONTWAIT)
         for _ in range(5000):
             notifier.tell("STATUS=full")
 
