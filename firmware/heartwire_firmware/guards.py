@@ -47,7 +47,7 @@ def never_heard(settings, state, facts, node: int) -> bool:
     """5.5: no action before a node's first good heartbeat since boot; the durable holder counts as heard after
     cold_start_ms.
     """
-    if facts.verdict[node] != codes.VERDICT_UNHEARD:
+    if facts.verdict[node] != codes.VERDICT_UNHEARD or facts.beats[node]:
         return False
     return state.holder != node or state.start_ms < settings.board.cold_start_ms
 
