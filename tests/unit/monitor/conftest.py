@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from heartwire.monitor.store import Store
 
+from heartwire.monitor.store import Store
 from tests.fakes.board import FakeBoard
 
 

@@ -1,4 +1,4 @@
-"""A world for the monitor without threads, sleeps or processes: a clock by hand, a board in memory, a courier on paper."""
+"""A world for the monitor without threads, sleeps or processes: clock by hand, board in memory, courier on paper."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -16,7 +16,6 @@ from heartwire.monitor.routing import Router
 from heartwire.monitor.settings import BoardSettings, ChannelSettings, MonitorSettings
 from heartwire.monitor.sources import Identity
 from heartwire.monitor.store import Store
-
 from tests.fakes.board import BOARD_ID, FakeBoard
 
 
@@ -116,9 +115,7 @@ class World:
         self.archive = Archive(store, Router(channels))
         self.source = FakeSource(board)
         settings = MonitorSettings(board=(BoardSettings(name=name, port="fake"),), channel=tuple(channels))
-        self.collector = Collector(
-            name, self.source, self.archive, settings, Log(self.stream), clock=self.clock
-        )
+        self.collector = Collector(name, self.source, self.archive, settings, Log(self.stream), clock=self.clock)
         self.postmen = [
             Postman(
                 channel,

@@ -1,12 +1,12 @@
 """The collector and the archive: every record once, from the cursor on, whatever happens in between."""
 
 import sqlalchemy
+
 from heartwire.errors import Unplugged
 from heartwire.monitor import schema
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store
 from heartwire_protocol import events, records
-
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import World, channel
 
