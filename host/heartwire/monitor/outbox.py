@@ -189,6 +189,11 @@ class Outbox:
             )
             return {**before, **dict.fromkeys(free, "ceded")}
 
+    def in_hand(self) -> set[str]:
+        """Return the uids of all messages that are not sent."""
+        with self.store.read() as connection:
+            return set(connection.scalars(select(messages.uid).where(messages.state != "sent")))
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of messages by channel and state, and of waiting mentions as state `waiting`."""
         found: dict[str, dict[str, int]] = {}

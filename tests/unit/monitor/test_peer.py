@@ -14,6 +14,7 @@ from heartwire.monitor.settings import PeerSettings
 from heartwire.monitor.store import Store
 from heartwire_protocol import events
 from tests.fakes.board import FakeBoard
+from tests.unit.monitor.conftest import hasty
 from tests.unit.monitor.helpers import Clock, World, channel
 
 TAKEOVER_S = 5.0
@@ -71,7 +72,7 @@ class Pair:
 
 @pytest.fixture
 def pair(board: FakeBoard, tmp_path: Path) -> Iterator[Pair]:
-    with Store.open(tmp_path / "1.db") as first, Store.open(tmp_path / "2.db") as second:
+    with hasty(Store.open(tmp_path / "1.db")) as first, hasty(Store.open(tmp_path / "2.db")) as second:
         yield Pair(board, (first, second))
 
 
@@ -122,7 +123,7 @@ def test_the_second_claims_what_the_first_cannot_tell(pair: Pair) -> None:
     pair.pass_time(30)
     assert (pair.told(1), pair.told(2)) == (0, 1)
     pair.worlds[1].courier.fate = lambda letter, attempt: Outcome(True)
-    pair.pass_time(600)
+    pair.pass_time(100)
     assert (pair.told(1), pair.told(2)) == (0, 1)
     assert pair.worlds[1].outbox.counts().get("mail", {}) == {}
 
