@@ -1,6 +1,6 @@
 """Draw the picture of the README: one run of the demo as SVG, three moments of the rack and the timeline.
 
-The numbers in it are those of the run that drew it. `python tools/demo_picture.py` writes host/heartwire/share/demo.svg.
+The numbers in it are those of the run that drew it; it is written to host/heartwire/share/demo.svg.
 """
 
 from __future__ import annotations
@@ -63,7 +63,13 @@ def main() -> int:
     for title, view in moments.kept:
         parts += [line("> " + title, "bold cyan"), view[0], *[part for part in view if isinstance(part, Sheet)], line()]
     parts.append(line("milliseconds after the crash", "bold"))
-    parts.append(Sheet(("ms", "what happened"), [[(str(ms), "bold"), (words, "")] for ms, words in outcome.timeline], frozenset({0})))
+    parts.append(
+        Sheet(
+            ("ms", "what happened"),
+            [[(str(ms), "bold"), (words, "")] for ms, words in outcome.timeline],
+            frozenset({0}),
+        )
+    )
     parts.append(line("The failover was right.", "bold green"))
     for part in parts:
         console.print(part.rich(WIDTH))

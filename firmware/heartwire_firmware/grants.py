@@ -51,23 +51,36 @@ class Grants:
 
     def _orders(self, node: int) -> int:
         state = self._state
+        facts = self._facts
         orders = 0
         if state.mode not in ARMED:
             orders |= messages.ORDER_ADVISORY
-        if state.phase == DRAINING and state.target == node and state.cause == reasons.SWITCHOVER:
+        if state.phase == DRAINING and state.target == node and state.cause != reasons.OPERATOR:
             orders |= messages.ORDER_DRAIN
+        if state.rung[node] and facts.verdict[node] != codes.VERDICT_GOOD:
+            orders |= messages.ORDER_RECOVER
         if state.active != node:
-            if state.quarantined[node] or state.active != NO_NODE or state.holder not in (node, NO_NODE):
+            if self._is_revoked(node):
                 orders |= messages.ORDER_REVOKE
             else:
                 orders |= messages.ORDER_HOLD
         return orders
 
+    def _is_revoked(self, node: int) -> bool:
+        """Tell whether `node`, which is not active, must stop. A board that may have an old store only says hold."""
+        state = self._state
+        facts = self._facts
+        if state.quarantined[node] or state.active != NO_NODE:
+            return True
+        if state.store_empty or state.holder == node or state.holder == NO_NODE:
+            return False
+        return facts.beats[node] > 0 and facts.node_epoch[node] <= state.epoch
+
     def has_changed(self, node: int) -> bool:
         """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next
         heartbeat.
         """
-        told = self._orders(node) | self._state.role[node] << 4 | (1 << 6 if self.is_entitled(node) else 0)
+        told = self._orders(node) | self._state.role[node] << 5 | (1 << 7 if self.is_entitled(node) else 0)
         if told == self._told[node] and self._state.epoch == self._told_epoch:
             return False
         self._told[node] = told
@@ -87,6 +100,8 @@ class Grants:
         lease_ms = 0
         if good and self.is_entitled(node):
             lease_ms = self._lease_ms
+            if node == self._state.long_node and self._facts.durable_long:
+                lease_ms = max(lease_ms, self._state.long_ms)
             self.left_ms[node] = lease_ms
         elif self._state.active == node:
             # Its role stands, but this heartbeat proves nothing that a lease could answer.

@@ -132,11 +132,11 @@ def test_the_picture_shows_the_last_failover(store: Store, filled: World) -> Non
     assert "rack-1: Failover from a (alpha) to b (beta)" in texts
     assert any(text.startswith("fence fired") for text in texts)
     for words, span in (
-        ("silent until dead", "10s"),
-        ("fence to proof", "1.3s"),
+        ("silent until dead", "10.0 s"),
+        ("fence to proof", "1.3 s"),
         ("proof to grant", "45 ms"),
-        ("grant to services", "2.1s"),
-        ("without service", "13s"),
+        ("grant to services", "2.1 s"),
+        ("without service", "13.4 s"),
     ):
         assert texts[texts.index(words) + 1] == span
     tips = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}title")]

@@ -1,0 +1,1 @@
+"""fence_heartwire: the board as a fence device of Pacemaker, and of all that speak ClusterLabs' agent API."""

@@ -1,0 +1,94 @@
+"""Reach the board, and keep asking it through short troubles: another program on its port, a cable being plugged in.
+
+A cluster's nodes share one board and meet at its port, so that a busy one is waited for. It repeats questions, never
+commands. Called by fence.actions and fence.main.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from heartwire.answers import NodeStatus, Status
+from heartwire.board import Board
+from heartwire.errors import BoardNotFound, HeartwireError, NoAnswer, PortBusy, Unplugged
+from heartwire.keys import Keys
+
+Answer = TypeVar("Answer")
+PASSING = (BoardNotFound, PortBusy, NoAnswer, Unplugged)
+PAUSE_S = 0.1
+# How long one answer may take; the board's longest flash write is half a second.
+ANSWER_S = 2.0
+
+
+class Clock:
+    """Time as this program sees it; tests replace it."""
+
+    def now(self) -> float:
+        """Return seconds on a clock that only moves forward."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock) -> Board:
+    """Open the board, trying for `timeout_s`. Raises the last error of heartwire.errors that waiting did not mend."""
+    deadline = clock.now() + timeout_s
+    while True:
+        try:
+            return Board.open(address, keys=keys, timeout_s=min(ANSWER_S, max(timeout_s, 0.1)))
+        except PASSING:
+            if clock.now() >= deadline:
+                raise
+        # Two nodes that try in step would meet again and again.
+        clock.sleep(PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+class Watcher:
+    """Questions to an open board, repeated over a lost connection until a deadline."""
+
+    def __init__(self, board: Board, clock: Clock, deadline: float, say: Callable[[str], None]) -> None:
+        self.board = board
+        self.clock = clock
+        self.deadline = deadline
+        self.say = say
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline; negative after it."""
+        return self.deadline - self.clock.now()
+
+    def nodes(self) -> list[NodeStatus]:
+        """Return all nodes of the board."""
+        return self._ask(self.board.nodes)
+
+    def node(self, letter: str) -> NodeStatus:
+        """Return one node."""
+        return self._ask(lambda: self.board.node(letter))
+
+    def status(self) -> Status:
+        """Return the board's status."""
+        return self._ask(self.board.status)
+
+    def pause(self) -> None:
+        """Wait a moment before the next question."""
+        self.clock.sleep(PAUSE_S)
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        lost: HeartwireError | None = None
+        while True:
+            try:
+                if lost is not None:
+                    self.board.reopen()
+                return question()
+            except PASSING as error:
+                if self.left_s <= 0:
+                    raise
+                if lost is None:
+                    self.say(f"{error.words}; trying again")
+                lost = error
+            self.pause()

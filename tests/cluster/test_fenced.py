@@ -1,0 +1,99 @@
+"""Pacemaker's own fencer, alone in private namespaces, fences a virtual board's servers through the agent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import serial
+
+from heartwire.board import Board
+from tests.cluster.bench import Bench
+from tests.cluster.conftest import Need
+from tests.cluster.machine import Fenced
+
+LIMITS = {"login_timeout": 2, "power_timeout": 5}
+
+
+@pytest.fixture(scope="module")
+def fencer(shared: Bench, need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fenced]:
+    """Return a running fencer with the board registered as device `hw`."""
+    need("pacemakerd", "stonith_admin", "unshare", namespaces=True)
+    fencer = Fenced(tmp_path_factory.mktemp("fenced"))
+    try:
+        assert fencer.register("hw", board=shared.port, pcmk_host_map="alpha:a;beta:b;wrong:c", **LIMITS) == 0
+        yield fencer
+    finally:
+        fencer.close()
+
+
+def failed_in_time(fencer: Fenced, *arguments: str, timeout_s: int = 20) -> bool:
+    """Tell whether a command of the fencer failed before its timeout."""
+    began = time.monotonic()
+    code = fencer.admin(*arguments, "-t", str(timeout_s)).returncode
+    return code != 0 and time.monotonic() - began < timeout_s
+
+
+def test_registration_and_query(fencer: Fenced, bench: Bench) -> None:
+    assert fencer.admin("-L").stdout.startswith("hw\n")
+    assert fencer.admin("-Q", "hw").returncode == 0
+    assert fencer.admin("-l", "alpha").stdout.startswith("hw\n")
+    assert fencer.admin("-l", "gamma").stdout.startswith("0 ")
+    assert "alpha" in fencer.admin("-s", "hw").stdout
+    assert "fence_heartwire" in fencer.admin("-M", "-a", "fence_heartwire").stdout
+    assert fencer.admin("-K", "-a", "fence_heartwire", "-o", "plug=a").returncode == 0
+    assert fencer.admin("-K", "-a", "fence_heartwire", "-o", "delay=x").returncode != 0
+
+
+def test_fence_unfence_reboot(fencer: Fenced, bench: Bench) -> None:
+    assert fencer.admin("-F", "alpha", "-t", "20").returncode == 0
+    assert not bench.powered("a")
+    assert fencer.admin("-U", "alpha", "-t", "20").returncode == 0
+    assert bench.powered("a")
+    bench.wait_good()
+    boots = bench.servers["b"].boots
+    assert fencer.admin("-B", "beta", "-t", "20").returncode == 0
+    assert bench.servers["b"].boots == boots + 1
+
+
+def test_targets_by_the_names_in_the_boards_settings(fencer: Fenced, bench: Bench) -> None:
+    assert fencer.register("listed", board=bench.port, pcmk_host_check="dynamic-list", **LIMITS) == 0
+    try:
+        assert "listed" in fencer.admin("-l", "beta").stdout
+        assert "listed" not in fencer.admin("-l", "gamma").stdout
+    finally:
+        fencer.admin("-D", "listed")
+
+
+def test_wrong_nodes(fencer: Fenced, bench: Bench) -> None:
+    assert failed_in_time(fencer, "-F", "wrong")
+    assert failed_in_time(fencer, "-F", "gamma")
+    assert bench.powered("a") and bench.powered("b")
+
+
+def test_busy_port(fencer: Fenced, bench: Bench) -> None:
+    with serial.Serial(bench.port, exclusive=True):
+        assert failed_in_time(fencer, "-F", "alpha")
+    assert bench.powered("a")
+
+
+def test_refused_fence(fencer: Fenced, bench: Bench) -> None:
+    with Board.open(bench.port) as board:
+        board.fence("b")
+    bench.until(lambda board: board.node("b").fence == "proven", "the proof that b is off")
+    assert failed_in_time(fencer, "-F", "alpha")
+    assert bench.powered("a")
+    assert "the relay of b (beta) is open" in fencer.machine.log("fenced.log")
+
+
+def test_unplugged_board(fencer: Fenced, bench: Bench) -> None:
+    bench.board.usb_unplug()
+    try:
+        assert failed_in_time(fencer, "-F", "alpha")
+        assert fencer.admin("-Q", "hw").returncode != 0
+    finally:
+        bench.board.usb_plug()
+        bench.board.wait_usb()
+    assert bench.powered("a")
+    assert fencer.admin("-F", "alpha", "-t", "20").returncode == 0
