@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+
 from heartwire.errors import HeartwireError, NotAllowed, OutcomeUnknown, Refused, Unplugged, UsageProblem
 from heartwire.fence.actions import Actions, FenceFailed
 from heartwire.fence.options import Options
-
 from tests.unit.fence.fake_board import FakeBoard, FakeClock
 
 

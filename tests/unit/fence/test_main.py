@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from heartwire.errors import PortBusy, kinds
 from heartwire.fence import main as program
 from heartwire.fence.main import main
 from heartwire.fence.options import Options
-
 from tests.unit.fence.fake_board import FakeBoard, FakeClock
 
 Open = Callable[..., FakeBoard]

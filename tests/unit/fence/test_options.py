@@ -1,6 +1,7 @@
 """Both ways in give the same options; what is unknown is ignored, what is wrong is an error."""
 
 import pytest
+
 from heartwire.errors import UsageProblem
 from heartwire.fence.options import PARAMETERS, Options, from_arguments, from_stdin
 

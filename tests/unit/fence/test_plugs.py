@@ -1,6 +1,7 @@
 """Which node a plug means, and on, off or cannot say."""
 
 import pytest
+
 from heartwire.answers import NodeStatus
 from heartwire.errors import UsageProblem
 from heartwire.fence import plugs
