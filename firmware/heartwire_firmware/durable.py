@@ -21,6 +21,12 @@ FIELDS = (
     ("maintenance_ms", 4, NODE_COUNT + 1),
     ("request_number", 2, 1),
     ("boots", 3, 1),
+    ("schedule_node", 1, 1),
+    ("schedule_day", 2, 1),
+    ("schedule_of_day_s", 3, 1),
+    ("long_ms", 4, 1),
+    ("long_node", 1, 1),
+    ("slowest_s", 2, NODE_COUNT),
 )
 LENGTH = sum([row[1] * row[2] for row in FIELDS])
 
@@ -77,6 +83,7 @@ class Durable:
         self.epoch = 0
         self.holder = NO_NODE
         self.mode = 0
+        self.long = False
         self.empty = True
         self.failed = False
 
@@ -98,4 +105,5 @@ class Durable:
         self.epoch = state.epoch
         self.holder = state.holder
         self.mode = state.mode
+        self.long = state.long_ms > 0
         self.empty = False

@@ -51,11 +51,14 @@ class Grants:
 
     def _orders(self, node: int) -> int:
         state = self._state
+        facts = self._facts
         orders = 0
         if state.mode not in ARMED:
             orders |= messages.ORDER_ADVISORY
-        if state.phase == DRAINING and state.target == node and state.cause == reasons.SWITCHOVER:
+        if state.phase == DRAINING and state.target == node and state.cause != reasons.OPERATOR:
             orders |= messages.ORDER_DRAIN
+        if state.rung[node] and facts.verdict[node] != codes.VERDICT_GOOD:
+            orders |= messages.ORDER_RECOVER
         if state.active != node:
             if state.quarantined[node] or state.active != NO_NODE or state.holder not in (node, NO_NODE):
                 orders |= messages.ORDER_REVOKE
@@ -67,7 +70,7 @@ class Grants:
         """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next
         heartbeat.
         """
-        told = self._orders(node) | self._state.role[node] << 4 | (1 << 6 if self.is_entitled(node) else 0)
+        told = self._orders(node) | self._state.role[node] << 5 | (1 << 7 if self.is_entitled(node) else 0)
         if told == self._told[node] and self._state.epoch == self._told_epoch:
             return False
         self._told[node] = told
@@ -87,6 +90,8 @@ class Grants:
         lease_ms = 0
         if good and self.is_entitled(node):
             lease_ms = self._lease_ms
+            if node == self._state.long_node and self._facts.durable_long:
+                lease_ms = max(lease_ms, self._state.long_ms)
             self.left_ms[node] = lease_ms
         elif self._state.active == node:
             # Its role stands, but this heartbeat proves nothing that a lease could answer.

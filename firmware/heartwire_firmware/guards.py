@@ -3,67 +3,14 @@
 A guard gets (settings, state, facts, node) and returns True if it forbids to fence that node. The tables name the
 reason journaled for it; the first that forbids wins. The policy asks these tables before every fence, at the moment it
 would fire, and nothing else in the firmware decides whether a server may be switched off. Numbers like 5.4 are the
-rules of firmware/DESIGN.md.
+rules of firmware/DESIGN.md. Who is fit to be active stands in fitness.py.
 """
 
+from heartwire_firmware.fitness import cold_successor_of, is_alone, is_good, successor_of
 from heartwire_firmware.policy_state import WATCHING
-from heartwire_firmware.sequencer import IDLE
+from heartwire_firmware.sequencer import FAILED, FIRED
 from heartwire_protocol import codes, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
-
-def is_good(facts, node: int) -> bool:
-    """Tell whether `node` gives good heartbeats."""
-    return facts.enabled[node] and facts.verdict[node] == codes.VERDICT_GOOD
-
-
-def is_running(facts, node: int) -> bool:
-    """Tell whether `node` is heard and says that its services are up."""
-    return is_good(facts, node) and bool(facts.flags[node] & messages.FLAG_RUNNING)
-
-
-def is_fit(settings, state, facts, node: int) -> bool:
-    """Tell whether `node` may become active: good, idle, powered, in no quarantine, lock-out, maintenance or fence."""
-    if not is_good(facts, node) or facts.half_line[node] or facts.altered[node]:
-        return False
-    if facts.node_state[node] not in (codes.STATE_HEALTHY, codes.STATE_DEGRADED):
-        return False
-    if facts.fence[node] != IDLE or facts.power[node] == codes.POWER_OFF:
-        return False
-    if state.locked[node] or state.maintenance_ms[node]:
-        return False
-    return not state.quarantined[node] or _may_serve_alone(settings, facts, node)
-
-
-def _may_serve_alone(settings, facts, node: int) -> bool:
-    # A quarantined node serves only when config says so and no other node is good.
-    if not settings.nodes[node].serve_alone or is_running(facts, node):
-        return False
-    for other in range(NODE_COUNT):
-        if other != node and is_good(facts, other):
-            return False
-    return True
-
-
-def successor_of(settings, state, facts, node: int) -> int:
-    """Return the node that would replace `node`: healthy before degraded, the preferred first, then in order; or
-    NO_NODE.
-    """
-    best = NO_NODE
-    best_rank = 0
-    preferred = settings.board.preferred
-    for other in range(NODE_COUNT):
-        if other == node or not is_fit(settings, state, facts, other):
-            continue
-        rank = 4 if facts.node_state[other] == codes.STATE_HEALTHY else 1
-        if codes.NODES[other] == preferred:
-            rank += 2
-        elif other != codes.NODE_SPARE:
-            rank += 1
-        if rank > best_rank:
-            best = other
-            best_rank = rank
-    return best
 
 
 def observe_mode(settings, state, facts, node: int) -> bool:
@@ -84,6 +31,11 @@ def safe_mode(settings, state, facts, node: int) -> bool:
 def in_maintenance(settings, state, facts, node: int) -> bool:
     """5.5: no automatic action in maintenance of the node or of the board."""
     return state.maintenance_ms[node] > 0 or state.maintenance_ms[NODE_COUNT] > 0
+
+
+def long_lease(settings, state, facts, node: int) -> bool:
+    """5.12: while a long lease for an update stands, nobody else is granted, so its holder is not fenced either."""
+    return state.long_ms > 0 and node == state.long_node
 
 
 def locked_out(settings, state, facts, node: int) -> bool:
@@ -107,9 +59,14 @@ def boot_grace(settings, state, facts, node: int) -> bool:
 
 def heard_half(settings, state, facts, node: int) -> bool:
     """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node."""
-    return (facts.half_line[node] and facts.age_ms[node] < settings.board.dead_ms) or (
-        facts.sign_ms[node] < settings.board.late_ms
-    )
+    return facts.sign_ms[node] < settings.board.late_ms
+
+
+def line_fault(settings, state, facts, node: int) -> bool:
+    """5.6: where config wants it, a line that shows breaks and bad frames must be silent before its node is dead."""
+    if settings.nodes[node].second_sign not in ("line", "any"):
+        return False
+    return facts.line_error_ms[node] < settings.board.late_ms
 
 
 def busy(settings, state, facts, node: int) -> bool:
@@ -120,10 +77,19 @@ def busy(settings, state, facts, node: int) -> bool:
     return facts.age_ms[node] < settings.board.dead_ms + seconds * 1000
 
 
+def starting(settings, state, facts, node: int) -> bool:
+    """A node that said it is starting is given its boot grace from then on."""
+    if facts.node_state[node] != codes.STATE_STARTING or not facts.beats[node]:
+        return False
+    return facts.age_ms[node] < settings.nodes[node].boot_grace_ms
+
+
 def common_cause(settings, state, facts, node: int) -> bool:
     """5.4: some other node must have been heard clearly later than this one, and for dead_ms since a common silence
-    ended.
+    ended. Where no second line can be heard, config says what silence means.
     """
+    if is_alone(settings, facts, node):
+        return settings.board.lone == "hold"
     if state.common_ms[node] > 0:
         return True
     return not heard_clearly_later(settings, facts, node)
@@ -143,7 +109,7 @@ def heard_clearly_later(settings, facts, node: int) -> bool:
 
 def peer_sees(settings, state, facts, node: int) -> bool:
     """5.6: where config wants it, no peer may still see the node over the network."""
-    if settings.nodes[node].second_sign != "peer":
+    if settings.nodes[node].second_sign not in ("peer", "any"):
         return False
     known = messages.FLAG_PEER_KNOWN | messages.FLAG_PEER_SEEN
     for other in range(NODE_COUNT):
@@ -152,20 +118,39 @@ def peer_sees(settings, state, facts, node: int) -> bool:
     return False
 
 
+def powered(settings, state, facts, node: int) -> bool:
+    """5.6: where config wants it, its power sense must be off already before it counts as gone."""
+    return settings.nodes[node].second_sign in ("power", "any") and facts.power[node] == codes.POWER_ON
+
+
 def no_fence(settings, state, facts, node: int) -> bool:
     """A node without a configured fence cannot be fenced."""
     return settings.nodes[node].fence == "none"
 
 
+def unarmed(settings, state, facts, node: int) -> bool:
+    """5.1: a lease can be waited out only where an armed kernel watchdog ends what the agent does not."""
+    return settings.nodes[node].fence == "lease" and not facts.flags[node] & messages.FLAG_WATCHDOG_ARMED
+
+
 def no_successor(settings, state, facts, node: int) -> bool:
-    """5.3: after any fence, a powered node fit for promotion remains."""
-    return successor_of(settings, state, facts, node) == NO_NODE
+    """5.3: after any fence, a powered node fit for promotion remains; a cold standby counts, it is started."""
+    if successor_of(settings, state, facts, node) != NO_NODE:
+        return False
+    return cold_successor_of(settings, state, facts, node) == NO_NODE
+
+
+def none_remains(settings, state, facts, node: int) -> bool:
+    """5.3: before the recovery of a node that is no holder, the active node must be good; a lone node is exempt."""
+    if is_alone(settings, facts, node):
+        return False
+    return state.active == NO_NODE or state.active == node or not is_good(facts, state.active)
 
 
 def other_relay(settings, state, facts, node: int) -> bool:
-    """5.3: no two power relays are off together."""
+    """5.3: no second fence while one is under way or has proven nothing."""
     for other in range(NODE_COUNT):
-        if other != node and facts.fence[other] != IDLE:
+        if other != node and facts.fence[other] in (FIRED, FAILED):
             return True
     return False
 
@@ -192,50 +177,77 @@ def other_operation(settings, state, facts, node: int) -> bool:
 
 def last_powered(settings, state, facts, node: int) -> bool:
     """5.3, for a request: if the node is active, a fit one must remain; if not, the active one does."""
+    if state.forced:
+        return False
     if state.active != NO_NODE and state.active != node:
         return False
-    return successor_of(settings, state, facts, node) == NO_NODE
+    return no_successor(settings, state, facts, node)
 
 
-# Before an automatic fence. Order is order of telling: the most telling reason first, approval last of all.
-AUTOMATIC = (
-    (reasons.OBSERVE_MODE, observe_mode),
-    (reasons.FENCER_MODE, fencer_mode),
+# Why nothing automatic happens at all.
+_BANS = (
     (reasons.SAFE_MODE, safe_mode),
     (reasons.MAINTENANCE, in_maintenance),
+    (reasons.LONG_LEASE, long_lease),
     (reasons.LOCKED_OUT, locked_out),
+)
+# Why the node may live although it is not heard.
+_LIVES = (
     (reasons.NEVER_HEARD, never_heard),
     (reasons.BOOT_GRACE, boot_grace),
     (reasons.HALF_LINE, heard_half),
+    (reasons.LINE_FAULT, line_fault),
     (reasons.BUSY, busy),
+    (reasons.STARTING, starting),
     (reasons.COMMON_CAUSE, common_cause),
     (reasons.PEER_SEES, peer_sees),
-    (reasons.NO_FENCE, no_fence),
-    (reasons.NO_SUCCESSOR, no_successor),
-    (reasons.OTHER_OPERATION, other_relay),
+    (reasons.POWERED, powered),
+)
+_MODES = (
+    (reasons.OBSERVE_MODE, observe_mode),
+    (reasons.FENCER_MODE, fencer_mode),
+)
+_LAST = (
     (reasons.NOT_DURABLE, not_durable),
     (reasons.NEEDS_APPROVAL, denied),
     (reasons.NEEDS_APPROVAL, approval),
 )
+_CANNOT = (
+    (reasons.NO_FENCE, no_fence),
+    (reasons.WATCHDOG_UNARMED, unarmed),
+)
 # What observe mode asks before it says "would have": all but its own ban, and what only a real fence needs.
-WOULD = AUTOMATIC[2:14]
+WOULD = _BANS + _LIVES + _CANNOT + ((reasons.NO_SUCCESSOR, no_successor),)
+# Before an automatic fence. Order is order of telling: the most telling reason first, approval last of all.
+AUTOMATIC = _MODES + WOULD + ((reasons.OTHER_OPERATION, other_relay),) + _LAST
+# Before a reset or power cycle that is to bring a node back which holds nothing, or is alone.
+RECOVERY = _MODES + _BANS + _LIVES + ((reasons.ACTIVE_NOT_GOOD, none_remains), (reasons.OTHER_OPERATION, other_relay))
+# The last of RECOVERY, once its intent was journaled.
+RECOVERY_AT_FIRE = RECOVERY + _LAST
 # Before a fence that a person or a peer asked for.
 REQUESTED = (
     (reasons.OTHER_OPERATION, other_operation),
     (reasons.OTHER_OPERATION, other_relay),
-    (reasons.NO_FENCE, no_fence),
-)
+    (reasons.LONG_LEASE, long_lease),
+) + _CANNOT
 # At the moment a requested fence fires.
 AT_FIRE = (
     (reasons.OTHER_OPERATION, other_relay),
-    (reasons.NO_FENCE, no_fence),
-)
+    (reasons.LAST_POWERED, last_powered),
+) + _CANNOT
 # Before the fence that ends a drain which timed out: the request stands, the rules about who remains do too.
-AFTER_DRAIN = (
-    (reasons.NO_FENCE, no_fence),
+AFTER_DRAIN = _CANNOT + (
     (reasons.NO_SUCCESSOR, no_successor),
     (reasons.OTHER_OPERATION, other_relay),
     (reasons.NOT_DURABLE, not_durable),
+)
+TABLES = (
+    ("automatic fence", AUTOMATIC),
+    ('observe mode\'s "would have"', WOULD),
+    ("recovery by reset or power cycle", RECOVERY_AT_FIRE),
+    ("requested fence, when asked", REQUESTED),
+    ("requested fence, when it fires", AT_FIRE),
+    ("fence after a drain that timed out", AFTER_DRAIN),
 )
 
 

@@ -100,6 +100,7 @@ class Operations:
             "actions": state.actions[node],
             "locked": state.locked[node],
             "maintenance_s": state.maintenance_ms[node] // 1000,
+            "slowest_boot_s": state.slowest_s[node],
         }
 
     def do_drops(self, _request, node: int):
@@ -184,6 +185,27 @@ class Operations:
 
     def do_maintenance(self, request, node: int):
         return self._ask(policy_requests.MAINTENANCE, node, request["seconds"])
+
+    def do_schedule(self, request, node: int):
+        return self._ask_node(policy_requests.SCHEDULE, node, request["seconds"])
+
+    def do_cancel(self, _request, _node: int):
+        return self._ask(policy_requests.CANCEL, NO_NODE, 0)
+
+    def do_plans(self, _request, _node: int):
+        state = self._board.state
+        facts = self._board.facts
+        left_s = facts.schedule_s
+        return {
+            "schedule": node_name(state.schedule_node),
+            "schedule_s": left_s if state.schedule_node != NO_NODE and left_s < codes.COUNT_MAX - 1 else None,
+            "long_lease_s": state.long_ms // 1000,
+            "led": lights.PATTERNS[lights.pattern_of(state, facts)][0],
+            "transfer": node_name(self._board.transfer.at) if self._board.config.current.board.transfer else None,
+        }
+
+    def do_update(self, request, _node: int):
+        return self._ask(policy_requests.UPDATE, NO_NODE, request["seconds"])
 
     def do_approve(self, request, _node: int):
         return self._ask(policy_requests.APPROVE, NO_NODE, request["request"])

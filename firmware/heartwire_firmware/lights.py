@@ -1,31 +1,68 @@
 """Lights and the alarm contact: what the board shows to a person in front of the rack. Shows, and decides nothing.
 
 LED_BOARD blinks once a second while the loop runs. GUARDING (green LED and alarm contact) is on while the board is
-armed and nothing is wrong, so a dead board raises the alarm too. LED_STATUS (in the button): steady = waiting for
-approval, fast = a fence is under way or failed, slow double blink = safe mode, slow = observe or maintenance, off =
-nothing to say.
+armed and nothing is wrong, so a dead board raises the alarm too. LED_STATUS (in the button) shows the first that
+applies of PATTERNS, ten tenths of a second long.
 """
 
 from heartwire_firmware.policy_core import ARMED
-from heartwire_firmware.policy_state import APPROVAL, FAILED, FENCING
+from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, FENCING, PREPARING, PROMOTING, STARTING
 from heartwire_protocol import codes
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 _PERIOD_MS = 1000
+# (name, lit tenths as bits, meaning), the most urgent first. firmware/DESIGN.md is generated from this table.
+PATTERNS = (
+    ("safe mode", 0b0000000101, "double blink: safe mode after bad boots; nothing automatic, `heartwire status`"),
+    ("approval", 0b1111111111, "steady: an approval is waited for; hold the button for a second to give it"),
+    ("acting", 0b0101010101, "fast: a fence or a switchover is under way, or a fence proved nothing"),
+    ("locked out", 0b0000010101, "triple blink: a node is locked out until `heartwire clear`"),
+    ("degraded", 0b0000011111, "half and half: armed, but a failover could not be carried out now"),
+    ("not armed", 0b0000000011, "short blink: observe or fencer mode, or maintenance"),
+    ("armed", 0, "dark: armed and ready"),
+)
 
 
 def is_alarm(state, facts) -> bool:
     """Tell whether something is wrong that a person should look at."""
-    if state.safe_mode or state.two_running or state.all_silent or state.phase in (FAILED, APPROVAL) or state.held:
+    if (
+        state.safe_mode
+        or state.two_running
+        or state.store_empty
+        or state.all_silent
+        or state.phase in (FAILED, APPROVAL)
+        or state.held
+    ):
         return True
     if state.mode in ARMED and state.active == NO_NODE:
         return True
     for node in range(NODE_COUNT):
-        if facts.enabled[node] and (
-            state.locked[node] or facts.verdict[node] in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD)
-        ):
+        if facts.enabled[node] and (state.locked[node] or state.disagree[node] or _is_missed(facts, node)):
             return True
     return False
+
+
+def _is_missed(facts, node: int) -> bool:
+    # A node that said it would go, or a cold standby that was never heard and is off, is where it should be.
+    if facts.verdict[node] == codes.VERDICT_UNHEARD:
+        return facts.power[node] != codes.POWER_OFF
+    return facts.verdict[node] == codes.VERDICT_DEAD and facts.node_state[node] != codes.STATE_PLANNED_OFF
+
+
+def pattern_of(state, facts) -> int:
+    """Return the index in PATTERNS of what LED_STATUS shows."""
+    if state.safe_mode:
+        return 0
+    if state.phase == APPROVAL:
+        return 1
+    if state.phase in (FENCING, FAILED, DRAINING, PROMOTING, PREPARING, STARTING):
+        return 2
+    for node in range(NODE_COUNT):
+        if facts.enabled[node] and state.locked[node]:
+            return 3
+    if state.mode not in ARMED or state.maintenance_ms[NODE_COUNT]:
+        return 5
+    return 4 if is_alarm(state, facts) else 6
 
 
 class Lights:
@@ -43,15 +80,7 @@ class Lights:
         self._ms = (self._ms + elapsed_ms) % _PERIOD_MS
         state = self._state
         tenth = self._ms // 100
-        status = 0
-        if state.safe_mode:
-            status = 1 if tenth in (0, 2) else 0
-        elif state.phase in (FENCING, FAILED):
-            status = 1 - tenth % 2
-        elif state.phase == APPROVAL:
-            status = 1
-        elif state.mode not in ARMED or state.maintenance_ms[NODE_COUNT]:
-            status = 1 if tenth < 2 else 0
+        status = PATTERNS[pattern_of(state, self._facts)][1] >> tenth & 1
         guarding = 1 if state.mode in ARMED and not is_alarm(state, self._facts) else 0
         shown = (1 if tenth == 0 else 0) | status << 1 | guarding << 2
         if shown != self._shown:

@@ -1,18 +1,21 @@
 """Core of the policy: the steps that change who is entitled and what is fenced, each with its record.
 
-Shared by the other policy files, which build on it: policy_observe (what the nodes show), policy_seek (nobody is
-active) and policy (the operation under way). It decides nothing by itself; guards.py says what forbids a fence.
+Shared by the other policy files, which build on it, in order: policy_observe (what the nodes show), policy_seek (nobody
+is active), policy_fence (fences under way), policy_switch (switchovers), policy_recover (nodes that hold nothing) and
+policy. It decides nothing by itself; guards.py says what forbids a fence.
 """
 
-from heartwire_firmware import guards
+from heartwire_firmware import fitness, guards
 from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING
-from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 HEARD = (codes.VERDICT_GOOD, codes.VERDICT_LATE)
-ALIVE = (codes.VERDICT_GOOD, codes.VERDICT_UNHEARD)
-STOPPED = messages.FLAG_RUNNING | messages.FLAG_VERIFIED_STOPPED
+# How far one unsigned heartbeat may lift the epoch.
+UNKEYED_EPOCH_MAX = 1000
+# A journal write takes 450 ms at worst; several may stand before it.
+PREPARE_MS = 5000
 
 
 class Core:
@@ -86,7 +89,8 @@ class Core:
             self.begin_fence(node, cause, True)
         elif reason == reasons.NEEDS_APPROVAL and not state.denied[node]:
             self.ask(node, cause)
-        elif reason != reasons.NOT_DURABLE:
+        elif reason != reasons.NOT_DURABLE or self.facts.age_ms[node] > self.settings.board.dead_ms + PREPARE_MS:
+            # The intent is on its way into flash; that it cannot be written at all is a fault of its own.
             self.hold(node, reason)
 
     def would(self, node: int, cause: int) -> None:
@@ -97,38 +101,62 @@ class Core:
         state.held_node = node
         self.out.say(events.WOULD_FENCE, node, cause)
         self.evidence()
-        successor = guards.successor_of(self.settings, state, self.facts, node)
-        self.out.say(events.WOULD_GRANT, successor, cause, state.epoch + 1)
+        self.out.say(events.WOULD_GRANT, self.successor(node), cause, state.epoch + 1)
         state.active = NO_NODE
 
+    def successor(self, node: int) -> int:
+        """Return who would replace `node`, hot before cold; or NO_NODE."""
+        found = fitness.successor_of(self.settings, self.state, self.facts, node)
+        if found == NO_NODE:
+            found = fitness.cold_successor_of(self.settings, self.state, self.facts, node)
+        return found
+
     def ask(self, node: int, cause: int) -> None:
+        """Ask a person to approve."""
         state = self.state
         state.request_number = state.request_number + 1 if state.request_number < 65535 else 1
-        state.approval_ms = self.settings.board.approval_s * 1000
-        successor = guards.successor_of(self.settings, state, self.facts, node)
+        successor = self.successor(node)
         self.enter(APPROVAL, node, successor, cause)
+        state.approval_ms = self.settings.board.approval_s * 1000
+        state.asked_beats = self.facts.beats[node]
         self.out.say(events.APPROVAL_ASKED, node, cause, state.request_number, successor)
         self.evidence()
         self.out.persist = True
 
     def begin_fence(self, node: int, cause: int, automatic: bool) -> None:
+        """Fire: void the lease, count the action, and have the sequencer move the contact."""
         state = self.state
         state.last_age_ms = self.facts.age_ms[node]
         self.enter(FENCING, node, NO_NODE, cause)
-        self.out.say(events.FENCE_FIRED, node, cause, 1, state.last_age_ms)
+        self.out.say(events.FENCE_FIRED, node, cause, self._method(node), state.last_age_ms)
         self.evidence()
         self.out.act(FENCE, node)
         self.quarantine(node)
         if state.active == node:
             state.active = NO_NODE
         if automatic:
-            state.actions[node] = min(state.actions[node] + 1, 255)
-            if not state.window_ms[node]:
-                state.window_ms[node] = self.settings.board.window_s * 1000
-            if state.actions[node] >= self.settings.board.max_actions:
-                state.locked[node] = 1
-                self.out.say(events.LOCKED_OUT, node, cause, state.actions[node])
+            self.count_action(node, cause)
         state.fired_incarnation[node] = self.facts.incarnation[node]
+        state.forced = 0
+        self.out.persist = True
+
+    def _method(self, node: int) -> int:
+        fence = self.settings.nodes[node].fence
+        if fence == "power":
+            return codes.METHOD_POWER
+        if fence == "reset":
+            return codes.METHOD_RESET
+        return codes.METHOD_BUTTON if fence == "button" else codes.METHOD_LEASE
+
+    def count_action(self, node: int, cause: int) -> None:
+        """Count an automatic action on `node`; too many in the window lock it out."""
+        state = self.state
+        state.actions[node] = min(state.actions[node] + 1, 255)
+        if not state.window_ms[node]:
+            state.window_ms[node] = self.settings.board.window_s * 1000
+        if state.actions[node] >= self.settings.board.max_actions and not state.locked[node]:
+            state.locked[node] = 1
+            self.out.say(events.LOCKED_OUT, node, cause, state.actions[node])
         self.out.persist = True
 
     def retire(self, node: int, reason: int) -> None:
@@ -143,13 +171,31 @@ class Core:
         if not state.quarantined[node]:
             self.set_role(node, codes.ROLE_STANDBY, reason)
 
+    def highest_epoch(self) -> int:
+        """Return the highest epoch that the store or any node heard knows; unsigned jumps are bounded."""
+        state = self.state
+        facts = self.facts
+        highest = state.epoch
+        for node in range(NODE_COUNT):
+            known = facts.node_epoch[node]
+            if facts.enabled[node] and facts.beats[node] and known > highest:
+                if facts.keyed[node] or known <= state.epoch + UNKEYED_EPOCH_MAX:
+                    highest = known
+        return highest
+
     def promote(self, node: int, cause: int) -> None:
         """Make `node` the holder of a new epoch; it is granted once that is durable."""
         state = self.state
-        if state.epoch >= COUNT_MAX - 1:
+        epoch = self.highest_epoch()
+        if epoch >= COUNT_MAX - 1:
             self.hold(node, reasons.NOT_DURABLE)
             return
-        state.epoch += 1
+        if state.long_ms and node != state.long_node:
+            # Rule 5.12, whatever led here. The node that holds it is gone, but its lease may still be believed.
+            self.enter(0, NO_NODE, NO_NODE, reasons.NONE)
+            self.hold(node, reasons.LONG_LEASE)
+            return
+        state.epoch = epoch + 1
         state.holder = node
         state.declared = NO_NODE
         state.store_empty = 0

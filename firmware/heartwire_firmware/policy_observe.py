@@ -4,17 +4,19 @@ Turns facts into records and roles of nodes that are not active. It never fences
 policy_seek do.
 """
 
-from heartwire_firmware import guards
+from heartwire_firmware import fitness, guards
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_core import HEARD, Core
 from heartwire_firmware.policy_state import WATCHING
-from heartwire_firmware.sequencer import IDLE
+from heartwire_firmware.sequencer import FAILED, IDLE
 from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 # An intent that good heartbeats made obsolete is cancelled only after this long, so that a flapping node does not wear
 # out flash.
 CANCEL_AFTER_MS = 10000
+# How often what is left of maintenance is saved.
+SAVE_MAINTENANCE_MS = 300000
 
 
 class Observe(Core):
@@ -31,6 +33,12 @@ class Observe(Core):
             state.approval_ms = max(0, state.approval_ms - elapsed_ms)
         if state.maintenance_ms[NODE_COUNT]:
             self._count_maintenance(NODE_COUNT, elapsed_ms)
+        if state.long_ms:
+            state.long_ms = max(0, state.long_ms - elapsed_ms)
+            if not state.long_ms:
+                state.long_node = NO_NODE
+                self.out.say(events.LONG_LEASE_ENDED, NO_NODE, reasons.EXPIRED)
+                self.out.persist = True
         for node in range(NODE_COUNT):
             if not self.facts.enabled[node]:
                 continue
@@ -44,12 +52,17 @@ class Observe(Core):
                 if not state.window_ms[node]:
                     state.actions[node] = 0
                     self.out.persist = True
+            if state.boot_ms[node]:
+                state.boot_ms[node] = add_capped(state.boot_ms[node], elapsed_ms, COUNT_MAX)
             if state.common_ms[node] and guards.heard_clearly_later(self.settings, self.facts, node):
                 state.common_ms[node] = max(0, state.common_ms[node] - elapsed_ms)
 
     def _count_maintenance(self, index: int, elapsed_ms: int) -> None:
         state = self.state
-        state.maintenance_ms[index] = max(0, state.maintenance_ms[index] - elapsed_ms)
+        before = state.maintenance_ms[index]
+        state.maintenance_ms[index] = max(0, before - elapsed_ms)
+        if before // SAVE_MAINTENANCE_MS != state.maintenance_ms[index] // SAVE_MAINTENANCE_MS:
+            self.out.persist = True  # power cuts may not make it longer and longer
         if not state.maintenance_ms[index]:
             self.out.say(events.MAINTENANCE_ENDED, index, reasons.EXPIRED)
             self.out.persist = True
@@ -64,17 +77,21 @@ class Observe(Core):
         if facts.power[node] != state.last_power[node]:
             self.out.say(events.SENSE_CHANGED, node, 0, facts.power[node])
             if facts.power[node] == codes.POWER_ON and state.last_power[node] == codes.POWER_OFF:
-                state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
+                if verdict != codes.VERDICT_GOOD:
+                    state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
+                state.boot_ms[node] = 1
             state.last_power[node] = facts.power[node]
         if verdict == codes.VERDICT_GOOD:
             state.grace_ms[node] = 0
             state.denied[node] = 0
+            state.failed[node] = 0
             if facts.power_full[node] and not state.sense_seen[node] and facts.fence[node] == IDLE:
                 state.sense_seen[node] = 1
                 self.out.persist = True
             if state.prepared[node] and state.good_ms[node] >= CANCEL_AFTER_MS and state.target != node:
                 state.prepared[node] = 0
                 self.out.say(events.FENCE_CANCELLED, node, reasons.GOOD_AGAIN)
+        self._watch_disagreement(node)
         if state.quarantined[node]:
             self._watch_quarantine(node)
         elif node != state.active:
@@ -94,14 +111,51 @@ class Observe(Core):
                 self.out.say(events.GOOD_AGAIN, node, 0, state.good_ms[node])
             state.good_ms[node] = 0
             state.common_ms[node] = 0
+            self._note_boot(node)
         elif verdict == codes.VERDICT_LATE:
             state.good_ms[node] = age_ms
             self.out.say(events.LATE, node, 0, age_ms)
+            self._note_line(node)
             if node == state.active and state.phase == WATCHING:
                 self.prepare(node, reasons.DEAD)
         elif verdict == codes.VERDICT_DEAD:
             self.out.say(events.DEAD, node, 0, age_ms)
             state.held = reasons.NONE
+
+    def _note_line(self, node: int) -> None:
+        """Tell a broken line from a silent node, for people: breaks and bad frames come from cables and plugs."""
+        if self.facts.line_error_ms[node] < self.settings.board.late_ms:
+            self.out.say(events.LINE_FAULT, node, reasons.LINE_FAULT, self.facts.line_error_ms[node])
+
+    def _note_boot(self, node: int) -> None:
+        """Learn how long the node takes from power to its first good heartbeat; propose twice the slowest as grace."""
+        state = self.state
+        took_ms = state.boot_ms[node]
+        state.boot_ms[node] = 0
+        if not took_ms:
+            return
+        took_s = min((took_ms + 999) // 1000, 65535)
+        grace_ms = self.settings.nodes[node].boot_grace_ms
+        if took_s > state.slowest_s[node]:
+            state.slowest_s[node] = took_s
+            self.out.persist = True
+            if took_s * 2000 > grace_ms:
+                self.out.say(events.BOOT_SLOW, node, 0, took_s * 2000, grace_ms)
+        self.out.say(events.BOOT_TIME, node, 0, took_ms, state.slowest_s[node])
+
+    def _watch_disagreement(self, node: int) -> None:
+        """Commanded and observed power: a node that beats without power, or has power behind an open contact."""
+        facts = self.facts
+        state = self.state
+        if facts.power[node] == codes.POWER_UNKNOWN:
+            return
+        beats_off = facts.power[node] == codes.POWER_OFF and facts.age_ms[node] < self.settings.board.late_ms
+        beats_off = beats_off and facts.fence[node] == IDLE and facts.beats[node] > 0
+        cut_on = facts.fence[node] == FAILED and facts.power[node] == codes.POWER_ON
+        disagree = 1 if (beats_off and facts.off_ms[node] >= self.settings.board.off_stable_ms) or cut_on else 0
+        if disagree and not state.disagree[node]:
+            self.out.say(events.DISAGREE, node, 0, codes.POWER_OFF if cut_on else codes.POWER_ON, facts.power[node])
+        state.disagree[node] = disagree
 
     def _watch_common(self) -> None:
         """Rule 5.4: lines that are silent together are one fault; each must stay silent a full dead_ms after it
@@ -119,7 +173,7 @@ class Observe(Core):
         silent = 1 if heard > 1 and not good else 0
         running = 0
         for node in range(NODE_COUNT):
-            if guards.is_running(facts, node):
+            if fitness.is_running(facts, node):
                 running += 1
             if silent and facts.verdict[node] == codes.VERDICT_DEAD and facts.fence[node] == IDLE:
                 if not guards.heard_clearly_later(self.settings, facts, node):

@@ -5,12 +5,12 @@ not. Accepted or refused, it is journaled. Signatures and rights were checked be
 may weaken a rule of guards.py beyond what firmware/DESIGN.md says an operator may.
 """
 
-from heartwire_firmware import guards
+from heartwire_firmware import fitness, guards
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, PREPARING, WATCHING
 from heartwire_firmware.sequencer import IDLE
 from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 MODE = 10
 SWITCHOVER = 11
@@ -22,11 +22,15 @@ MAINTENANCE = 16
 APPROVE = 17
 DENY = 18
 DECLARE = 22
+SCHEDULE = 23
+CANCEL = 24
+UPDATE = 25
+SCHEDULE_MAX_S = 604800
 
 
-def request(policy, operation: int, node: int, argument: int = 0) -> int:
+def request(policy, operation: int, node: int, argument: int = 0, why: int = reasons.OPERATOR) -> int:
     """Carry out request `operation` for `node` with `argument`, or refuse it; return the reason of the refusal, or
-    NONE.
+    NONE. `why` is OPERATOR, PEER or BUTTON.
     """
     if node != NO_NODE and not policy.facts.enabled[node]:
         reason = reasons.UNKNOWN_NODE
@@ -34,7 +38,7 @@ def request(policy, operation: int, node: int, argument: int = 0) -> int:
         at = len(policy.out.records)
         reason = REQUESTS[operation](policy, node, argument)
         if reason == reasons.NONE:
-            policy.out.records.insert(at, (events.REQUESTED, node, reasons.OPERATOR, operation, argument))
+            policy.out.records.insert(at, (events.REQUESTED, node, why, operation, argument))
     if reason != reasons.NONE:
         policy.out.say(events.REFUSED, node, reason, operation, argument)
     return reason
@@ -55,40 +59,103 @@ def _mode(policy, node: int, mode: int) -> int:
         state.awaiting_running = 0
     for other in range(NODE_COUNT):
         state.denied[other] = 0
+    arms = mode in ARMED and state.mode not in ARMED
     state.mode = mode
     state.held = reasons.NONE
     policy.out.persist = True
+    if arms and not state.store_empty and not state.safe_mode:
+        _adopt_running(policy)
     return reasons.NONE
+
+
+def _adopt_running(policy) -> None:
+    """Arming takes over what runs: the running node is made the holder, so that the last holder's claim cannot revoke
+    it.
+    """
+    state = policy.state
+    for node in range(NODE_COUNT):
+        if fitness.is_running(policy.facts, node) and node != state.holder and not state.quarantined[node]:
+            policy.promote(node, reasons.OPERATOR)
+            return
 
 
 def _switchover(policy, node: int, force: int) -> int:
     state = policy.state
     active = state.active
+    reason = _may_switch(policy, node)
+    if reason != reasons.NONE:
+        return reason
+    if policy.facts.node_state[active] == codes.STATE_DRAINING:
+        return reasons.OTHER_OPERATION  # its last word on being stopped may answer an older question
+    if not force:
+        policy.begin_drain(node, reasons.SWITCHOVER)
+        return reasons.NONE
+    reason = guards.first_reason(guards.REQUESTED, policy.settings, state, policy.facts, active)
+    if reason == reasons.NONE:
+        # Without a drain: the drain's time is over from the start, and its fence follows once the intent is durable.
+        policy.begin_drain(node, reasons.OPERATOR)
+        state.phase_ms = policy.settings.board.drain_ms
+    return reason
+
+
+def _may_switch(policy, node: int) -> int:
+    state = policy.state
     if state.phase != WATCHING:
         return reasons.OTHER_OPERATION
     if state.mode not in ARMED:
         return reasons.OBSERVE_MODE if state.mode == codes.MODE_OBSERVE else reasons.FENCER_MODE
-    if active == NO_NODE:
+    if state.active == NO_NODE:
         return reasons.NOT_ACTIVE
-    if node == active:
+    if node == state.active:
         return reasons.ALREADY_ACTIVE
-    if not guards.is_fit(policy.settings, state, policy.facts, node):
+    if state.long_ms:
+        return reasons.LONG_LEASE
+    if not fitness.is_fit(policy.settings, state, policy.facts, node):
         return reasons.NOT_FIT
-    if force:
-        reason = guards.first_reason(guards.REQUESTED, policy.settings, state, policy.facts, active)
-        if reason != reasons.NONE:
-            return reason
-    policy.out.say(events.SWITCHOVER_BEGAN, active, reasons.OPERATOR, active, node)
-    policy.prepare(active, reasons.SWITCHOVER)
-    if force:
-        # Asked for without a drain: the drain's time is over from the start, and its fence follows once the intent is
-        # durable.
-        policy.enter(DRAINING, active, node, reasons.OPERATOR)
-        state.phase_ms = policy.settings.board.drain_ms
-    else:
-        policy.enter(DRAINING, active, node, reasons.SWITCHOVER)
-        policy.out.say(events.DRAIN_ASKED, active, reasons.SWITCHOVER)
     return reasons.NONE
+
+
+def _schedule(policy, node: int, seconds: int) -> int:
+    state = policy.state
+    if state.mode not in ARMED:
+        return reasons.OBSERVE_MODE if state.mode == codes.MODE_OBSERVE else reasons.FENCER_MODE
+    if policy.facts.schedule_s == COUNT_MAX:
+        return reasons.NO_WALL_TIME
+    if node == state.active:
+        return reasons.ALREADY_ACTIVE
+    if not 0 < seconds <= SCHEDULE_MAX_S:
+        return reasons.WRONG_PHASE
+    state.schedule_node = node
+    policy.facts.schedule_s = seconds
+    policy.out.say(events.SCHEDULED, node, reasons.OPERATOR, seconds)
+    policy.out.persist = True
+    return reasons.NONE
+
+
+def _cancel(policy, _node: int, _argument: int) -> int:
+    state = policy.state
+    if state.phase == DRAINING:
+        policy.end_drain(reasons.CANCELLED)
+    elif state.schedule_node != NO_NODE:
+        policy.end_schedule(reasons.CANCELLED)
+    else:
+        return reasons.WRONG_PHASE
+    return reasons.NONE
+
+
+def _update(policy, _node: int, seconds: int) -> int:
+    """Rule 5.12: maintenance, and a long lease for an active node that would stop without the board."""
+    state = policy.state
+    if state.phase != WATCHING or state.long_ms:
+        return reasons.OTHER_OPERATION
+    if not 0 < seconds <= policy.settings.board.update_max_s:
+        return reasons.WRONG_PHASE
+    active = state.active
+    if active != NO_NODE and state.mode in ARMED and policy.settings.nodes[active].on_board_loss == "stop":
+        state.long_ms = seconds * 1000
+        state.long_node = active
+        policy.out.say(events.LONG_LEASE, active, reasons.OPERATOR, seconds)
+    return _maintenance(policy, NO_NODE, seconds)
 
 
 def _fence(policy, node: int, last: int) -> int:
@@ -98,7 +165,8 @@ def _fence(policy, node: int, last: int) -> int:
     reason = guards.first_reason(guards.REQUESTED, policy.settings, state, policy.facts, node)
     if reason != reasons.NONE:
         return reason
-    if not last and guards.last_powered(policy.settings, state, policy.facts, node):
+    state.forced = 1 if last else 0
+    if guards.last_powered(policy.settings, state, policy.facts, node):
         return reasons.LAST_POWERED
     policy.prepare(node, reasons.OPERATOR)
     policy.enter(PREPARING, node, NO_NODE, reasons.OPERATOR)
@@ -136,10 +204,13 @@ def _readopt(policy, node: int, _argument: int) -> int:
         return reasons.ALREADY_ACTIVE
     if state.mode not in ARMED:
         return reasons.OBSERVE_MODE
-    if not guards.is_good(policy.facts, node):
+    if not fitness.is_good(policy.facts, node):
         return reasons.NOT_FIT
+    if state.long_ms and node != state.long_node:
+        return reasons.LONG_LEASE
     state.locked[node] = 0
     state.declared = node
+    state.held = reasons.NONE
     return reasons.NONE
 
 
@@ -171,7 +242,7 @@ def _deny(policy, _node: int, number: int) -> int:
         return reasons.WRONG_PHASE
     policy.out.say(events.DENIED, state.target, reasons.OPERATOR, number)
     state.denied[state.target] = 1
-    policy.enter(WATCHING, NO_NODE, NO_NODE, reasons.NONE)
+    policy.rest()
     return reasons.NONE
 
 
@@ -186,4 +257,7 @@ REQUESTS = {
     APPROVE: _approve,
     DENY: _deny,
     DECLARE: _readopt,
+    SCHEDULE: _schedule,
+    CANCEL: _cancel,
+    UPDATE: _update,
 }

@@ -16,11 +16,14 @@ FENCING = 3
 PROMOTING = 4
 FAILED = 5
 PREPARING = 6
-PHASES = ("watching", "approval", "draining", "fencing", "promoting", "failed", "preparing")
+STARTING = 7
+PHASES = ("watching", "approval", "draining", "fencing", "promoting", "failed", "preparing", "starting")
 
 # Kinds of actions in Decisions.actions.
 FENCE = 1
 RELEASE = 2
+PROVE = 3  # a reset node came back and says that its services are stopped
+PULSE = 4  # a pulse on the front-panel header
 
 
 class Facts:
@@ -43,6 +46,7 @@ class Facts:
         self.altered = [False] * NODE_COUNT
         self.power = [POWER_UNKNOWN] * NODE_COUNT
         self.power_full = [False] * NODE_COUNT
+        self.off_ms = [0] * NODE_COUNT  # its power sense is off for so long
         self.fence = [IDLE] * NODE_COUNT
         self.fence_ms = [0] * NODE_COUNT
         self.proof_ms = [0] * NODE_COUNT
@@ -51,6 +55,9 @@ class Facts:
         self.durable_epoch = 0
         self.durable_holder = NO_NODE
         self.durable_mode = MODE_OBSERVE
+        self.durable_long = False  # the long lease may be given out
+        self.line_error_ms = [COUNT_MAX] * NODE_COUNT  # since the line last showed a break, a bad frame or a bad CRC
+        self.schedule_s = COUNT_MAX  # until a scheduled switchover is due; COUNT_MAX while the wall time is unknown
 
 
 class State:
@@ -82,6 +89,13 @@ class State:
         self.last_age_ms = 0  # age of the last holder when its fence fired or it was drained
         self.active_incarnation = 0  # the one that holds the lease; a new one needs a new epoch
         self.boots = 0
+        self.forced = 0  # the operator allowed that no fit node remains
+        self.asked_beats = 0  # good heartbeats of the target when its approval was asked
+        self.schedule_node = NO_NODE
+        self.schedule_day = 0  # when it is due, in wall time; kept for the supervisor, who alone knows the wall time
+        self.schedule_of_day_s = 0
+        self.long_ms = 0  # what is left of a long lease
+        self.long_node = NO_NODE
         self.role = [ROLE_OFFLINE] * NODE_COUNT
         self.quarantined = [0] * NODE_COUNT
         self.locked = [0] * NODE_COUNT
@@ -97,6 +111,13 @@ class State:
         self.fired_incarnation = [0] * NODE_COUNT
         self.last_power = [POWER_UNKNOWN] * NODE_COUNT
         self.last_verdict = [0] * NODE_COUNT
+        self.failed = [0] * NODE_COUNT  # its fence proved nothing, and it was not heard since
+        self.rung = [0] * NODE_COUNT  # the step of its recovery taken last
+        self.rung_ms = [0] * NODE_COUNT  # until the next one
+        self.stable_ms = [0] * NODE_COUNT  # fit for so long without a break
+        self.boot_ms = [0] * NODE_COUNT  # since it got power, until its first good heartbeat; 0: not measured
+        self.slowest_s = [0] * NODE_COUNT  # slowest such start so far
+        self.disagree = [0] * NODE_COUNT
         self.given_back = [0] * NODE_COUNT  # 1: a fence is on, 2: its release was journaled
 
     def freeze(self) -> "tuple[object, ...]":

@@ -1,13 +1,15 @@
-"""Relays and senses: what the outputs command and what the inputs observe. Commanded and observed are never mixed up.
+"""Relays, front-panel presses and senses: what the outputs command and what the inputs observe, never mixed up.
 
 A power relay cuts while it is energised, and is energised only while ARM toggles: the loop toggles ARM in each pass, so
 a stuck firmware lets every relay drop and servers keep their power. Senses are debounced. Neither class decides
 anything; the sequencer commands, the supervisor reads.
 """
 
-from heartwire_protocol.codes import NODE_COUNT, POWER_OFF, POWER_ON, POWER_UNKNOWN
+from heartwire_firmware.clock import add_capped
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON, POWER_UNKNOWN
 
 POWER_SIGNALS = ("POWER_A", "POWER_B", "POWER_SPARE")
+FRONT_SIGNALS = ("FRONT_A", "FRONT_B", "FRONT_SPARE")
 SENSE_SIGNALS = (("SENSE_A1", "SENSE_A2"), ("SENSE_B1", "SENSE_B2"), ("SENSE_SPARE",))
 # Longer than optocoupler bounce and mains half-waves through a bad adapter, short against off_stable_ms.
 DEBOUNCE_MS = 25
@@ -21,6 +23,18 @@ class Relays:
         self._arm = 0
         self.cut_count = 0
         self.commanded = [False] * NODE_COUNT
+        self.press_ms = [0] * NODE_COUNT
+
+    def press(self, node: int, ms: int) -> None:
+        """Press the front-panel header of `node` for `ms`; a longer press is never shortened by a second call."""
+        if not self.press_ms[node]:
+            self._pins.put(FRONT_SIGNALS[node], 1)
+        self.press_ms[node] = max(self.press_ms[node], ms)
+
+    def let_go(self, node: int) -> None:
+        """End a press."""
+        self.press_ms[node] = 0
+        self._pins.put(FRONT_SIGNALS[node], 0)
 
     def cut(self, node: int) -> None:
         """Cut the power of `node`, now."""
@@ -37,8 +51,15 @@ class Relays:
             self.cut_count -= 1
         self._pins.put(POWER_SIGNALS[node], 0)
 
-    def step(self) -> None:
-        """Keep the charge pump of energised relays going; call in each pass."""
+    def step(self, elapsed_ms: int) -> None:
+        """Keep the charge pump of energised relays going, and end presses; call in each pass."""
+        for node in range(NODE_COUNT):
+            left = self.press_ms[node]
+            if left:
+                if left <= elapsed_ms:
+                    self.let_go(node)
+                else:
+                    self.press_ms[node] = left - elapsed_ms
         if self.cut_count:
             self._toggle()
         elif self._arm:
@@ -78,6 +99,7 @@ class Senses:
         self._count = [0] * NODE_COUNT
         self.power = [POWER_UNKNOWN] * NODE_COUNT
         self.full = [False] * NODE_COUNT
+        self.off_ms = [0] * NODE_COUNT
 
     def configure(self, nodes) -> None:
         """Take the nodes' settings: how many feeds are sensed."""
@@ -95,4 +117,76 @@ class Senses:
                 inputs[index].step(elapsed_ms)
                 on += inputs[index].asserted
             self.full[node] = count > 0 and on == count
-            self.power[node] = POWER_UNKNOWN if count == 0 else POWER_ON if on else POWER_OFF
+            power = POWER_UNKNOWN if count == 0 else POWER_ON if on else POWER_OFF
+            self.power[node] = power
+            self.off_ms[node] = add_capped(self.off_ms[node], elapsed_ms, COUNT_MAX) if power == POWER_OFF else 0
+
+
+# A latching coil needs a pulse; its contacts have settled after SETTLE_MS. What does not move in TRIES pulses is stuck.
+PULSE_MS = 100
+SETTLE_MS = 500
+TRIES = 3
+MOVED = 1
+FAULT = 2
+
+
+class Transfer:
+    """The latching transfer relay that lays shared hardware to a or b, with its position read back.
+
+    It keeps its position without power, so a dead board leaves it where it was. Both contacts or none is a fault.
+    """
+
+    def __init__(self, pins):
+        self._pins = pins
+        self._contacts = (Input(pins, "TRANSFER_AT_A"), Input(pins, "TRANSFER_AT_B"))
+        self._left_ms = 0
+        self._tries = 0
+        self._asked = NODE_COUNT
+        self.fault = False
+
+    @property
+    def at(self) -> int:
+        """Return the node it is at: 0 or 1; NODE_COUNT when its contacts say both or none."""
+        first = self._contacts[0].asserted
+        if first == self._contacts[1].asserted:
+            return NODE_COUNT
+        return 0 if first else 1
+
+    def step(self, elapsed_ms: int, wanted: int) -> int:
+        """Move it to `wanted` (0 or 1; anything else leaves it); return MOVED or FAULT once when that is certain."""
+        for contact in self._contacts:
+            contact.step(elapsed_ms)
+        if wanted > 1:
+            return 0
+        if wanted != self._asked:
+            self._asked = wanted
+            self._tries = 0
+            self._left_ms = 0
+            self.fault = False
+            if self.at == wanted:
+                self._tries = TRIES + 1
+        if self._left_ms:
+            before = self._left_ms
+            self._left_ms = max(0, before - elapsed_ms)
+            if before > SETTLE_MS >= self._left_ms:
+                self._pins.put("TRANSFER_SET_A", 0)
+                self._pins.put("TRANSFER_SET_B", 0)
+            return 0
+        if self._tries > TRIES:
+            # It arrived; if somebody moves it by hand, it is told, not fought.
+            if self.at != wanted and not self.fault:
+                self.fault = True
+                return FAULT
+            return 0
+        if self._tries and self.at == wanted:
+            self._tries = TRIES + 1
+            return MOVED
+        if self._tries == TRIES:
+            if self.fault:
+                return 0
+            self.fault = True
+            return FAULT
+        self._tries += 1
+        self._left_ms = PULSE_MS + SETTLE_MS
+        self._pins.put("TRANSFER_SET_A" if wanted == 0 else "TRANSFER_SET_B", 1)
+        return 0

@@ -1,13 +1,16 @@
 """Sequencer: carries out a fence step by step and says what was proven. It never decides to fence.
 
-Fire: mark the scratch register, then move the contact. Prove: every feed's sense, on until then, is off for
-off_stable_ms within off_timeout_ms; where the operator enabled it, the off time alone counts, as `assumed`. Unknown is
-never off, off already before the command proves nothing, a timeout is a failure. The contact stays until `release`, and
-hold_max_s at most. All of it runs here: the host may die at any moment.
+Four methods: the power relay; the power button held until the sense is off; a reset pulse, proven only by the policy's
+word (a new incarnation that says it has stopped); and lease-only, which touches nothing and waits. Fire: mark the
+scratch register, then move the contact. Prove: every feed's sense, on until then, is off for off_stable_ms within
+off_timeout_ms; where the operator enabled it, the off time alone counts, as `assumed`. Unknown is never off, off
+already before the command proves nothing, a timeout is a failure. The contact stays until `release`, and hold_max_s at
+most.
+All of it runs here: the host may die at any moment.
 """
 
 from heartwire_firmware.clock import add_capped
-from heartwire_protocol import reasons
+from heartwire_protocol import codes, reasons
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON
 
 IDLE = 0
@@ -23,6 +26,12 @@ MARK_REGISTER = 0
 MARK_MAGIC = 0x2A57F000
 MARK_MAGIC_MASK = 0x3FFFF000
 _TRUSTED_SHIFT = 4
+METHODS = {
+    "power": codes.METHOD_POWER,
+    "reset": codes.METHOD_RESET,
+    "button": codes.METHOD_BUTTON,
+    "lease": codes.METHOD_LEASE,
+}
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -44,6 +53,7 @@ class Sequencer:
         self.reason = [reasons.NONE] * NODE_COUNT
         self._off_ms = [0] * NODE_COUNT
         self._trusted = [False] * NODE_COUNT
+        self.method = [0] * NODE_COUNT
 
     def configure(self, board, nodes) -> None:
         """Take settings."""
@@ -82,7 +92,15 @@ class Sequencer:
         if trusted:
             self._mark |= 1 << _TRUSTED_SHIFT << node
         self._chip.put_scratch(MARK_REGISTER, self._mark)
-        self._relays.cut(node)
+        # A mark left by a node that has lost its fence in the settings still means that its contact was open.
+        method = METHODS.get(self._nodes[node].fence, codes.METHOD_POWER)
+        self.method[node] = method
+        if method == codes.METHOD_POWER:
+            self._relays.cut(node)
+        elif method == codes.METHOD_RESET:
+            self._relays.press(node, self._board.press_ms)
+        elif method == codes.METHOD_BUTTON and (self._senses.power[node] != POWER_OFF):
+            self._relays.press(node, self._board.button_hold_ms)
         self.status[node] = FIRED
         self.since_ms[node] = 0
         self.proof_ms[node] = 0
@@ -92,16 +110,32 @@ class Sequencer:
     def release(self, node: int) -> None:
         """Give `node` its power back and forget its fence."""
         self._relays.restore(node)
+        if self.method[node] == codes.METHOD_BUTTON:
+            self._relays.let_go(node)
+            if self._senses.power[node] == POWER_OFF:
+                self._relays.press(node, self._board.press_ms)  # what a button switched off, a button starts again
         self._mark &= ~(1 << node | 1 << _TRUSTED_SHIFT << node)
         self._chip.put_scratch(MARK_REGISTER, self._mark)
         self.status[node] = IDLE
+
+    def prove(self, node: int) -> None:
+        """Take the policy's word that `node` came back from its reset pulse with its services stopped."""
+        if self.status[node] == FIRED and self.method[node] == codes.METHOD_RESET:
+            self.status[node] = PROVEN
+            self.proof_ms[node] = self.since_ms[node]
+
+    def pulse(self, node: int) -> None:
+        """Press the front-panel header of `node` shortly; no fence."""
+        self._relays.press(node, self._board.press_ms)
 
     def next_ms(self) -> int:
         """Return the time until a fence could next change its status: no flash write may cover that moment."""
         soonest = COUNT_MAX
         for node in range(NODE_COUNT):
             if self.status[node] == FIRED:
-                if self._senses.power[node] == POWER_OFF and self._trusted[node]:
+                if not self._measures(node):
+                    left = COUNT_MAX
+                elif self._senses.power[node] == POWER_OFF and self._trusted[node]:
                     left = self._board.off_stable_ms - self._off_ms[node]
                 else:
                     left = 0 if self._trusted[node] else COUNT_MAX
@@ -122,14 +156,26 @@ class Sequencer:
                 self._off_ms[node] = 0
             if status == FIRED:
                 self._prove(node, since)
-            elif status == PROVEN and self._senses.power[node] == POWER_ON:
+            elif status == PROVEN and self._senses.power[node] == POWER_ON and self._measures(node):
                 # Power came back behind the open contact: a second feed, a bypass. What was proven is void.
                 self._fail(node, since, reasons.STILL_ON)
-            if since >= self._board.hold_max_s * 1000:
+            if since >= self._board.hold_max_s * 1000 and (self._measures(node) or self.status[node] != FIRED):
                 self.release(node)
+
+    def _measures(self, node: int) -> bool:
+        return self.method[node] == codes.METHOD_POWER or self.method[node] == codes.METHOD_BUTTON
 
     def _prove(self, node: int, since: int) -> None:
         settings = self._nodes[node]
+        if self.method[node] == codes.METHOD_RESET:
+            if since >= settings.boot_grace_ms:
+                self._fail(node, since, reasons.NOT_BOOTED)
+            return
+        if self.method[node] == codes.METHOD_LEASE:
+            if since >= settings.assumed_off_ms:
+                self.status[node] = ASSUMED
+                self.proof_ms[node] = since
+            return
         if settings.off_proof == "assumed":
             # A sense that is wired all the same may contradict; it may not replace the waiting.
             if self._senses.power[node] == POWER_ON and since >= self._board.off_timeout_ms:

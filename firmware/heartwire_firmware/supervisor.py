@@ -6,7 +6,8 @@ the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
 
 from heartwire_firmware import policy_requests, policy_state
-from heartwire_firmware.clock import Clock
+from heartwire_firmware.button import Button
+from heartwire_firmware.clock import Clock, add_capped
 from heartwire_firmware.config import Config
 from heartwire_firmware.durable import Durable
 from heartwire_firmware.grants import Grants
@@ -17,7 +18,7 @@ from heartwire_firmware.journal import Journal
 from heartwire_firmware.lights import Lights
 from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
-from heartwire_firmware.relays import Input, Relays, Senses
+from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import TimeSlots
 from heartwire_protocol import codes, events, framing, messages, reasons, records, version
@@ -32,6 +33,10 @@ GOOD_BOOT_MS = 60000
 BAD_BOOTS_MAX = 3
 # Scratch register 1: bad boots in a row. boot.py counts up, the loop sets it to 0.
 BOOT_REGISTER = 1
+# A fence that is over needs a new intent before the next.
+FENCE_OVER = (
+    events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED, events.RECOVERY_STEP,
+)  # fmt: skip
 RUN = 0
 RESTART = 1
 REPL = 2
@@ -55,6 +60,8 @@ class Supervisor:
         self.relays = Relays(hardware.pins)
         self.senses = Senses(hardware.pins)
         self.key = Input(hardware.pins, "KEY")
+        self.button = Button(Input(hardware.pins, "BUTTON"))
+        self.transfer = Transfer(hardware.pins)
         self.sequencer = Sequencer(self.relays, self.senses, self.chip)
         lines = hardware.lines
         random_into = self.chip.random_into
@@ -72,6 +79,7 @@ class Supervisor:
         self._turn = 0
         self._good = [False] * NODE_COUNT
         self._intent_sequence = [0] * NODE_COUNT
+        self._line_errors = [0] * NODE_COUNT
         self._altered_told = [False] * NODE_COUNT
         self._half_told = [False] * NODE_COUNT
         self._told_state = [-1] * NODE_COUNT
@@ -149,14 +157,45 @@ class Supervisor:
         else:
             self.clock.set_wall(day, ms)
 
-    def request(self, operation: int, node: int, argument: int) -> int:
+    def _step_transfer(self, elapsed: int) -> None:
+        state = self.state
+        if not self.config.current.board.transfer:
+            return
+        armed = state.mode >= codes.MODE_APPROVE
+        wanted = state.active if armed and state.active < codes.NODE_SPARE else NO_NODE
+        found = self.transfer.step(elapsed, wanted)
+        if found == MOVED:
+            self.journal.append(events.TRANSFERRED, NO_NODE, 0, wanted)
+        elif found == FAULT:
+            self.journal.append(events.TRANSFER_FAULT, NO_NODE, reasons.POSITION, wanted)
+
+    def request(self, operation: int, node: int, argument: int, why: int = reasons.OPERATOR) -> int:
         """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE."""
         self._out.clear()
         self._fill_facts()
-        reason = policy_requests.request(self.policy, operation, node, argument)
+        reason = policy_requests.request(self.policy, operation, node, argument, why)
+        if operation == policy_requests.SCHEDULE and reason == reasons.NONE:
+            self._note_schedule(argument)
         self._carry_out()
         self._changed = True
         return reason
+
+    def _note_schedule(self, seconds: int) -> None:
+        """Keep in wall time when the scheduled switchover is due: only that survives a restart."""
+        clock = self.clock
+        due_s = clock.wall_ms // 1000 + seconds
+        self.state.schedule_day = clock.wall_day + due_s // 86400
+        self.state.schedule_of_day_s = due_s % 86400
+
+    def _schedule_s(self) -> int:
+        """Return the seconds until the scheduled switchover is due, negative when past; COUNT_MAX: unknown."""
+        clock = self.clock
+        if not clock.wall_known:
+            return codes.COUNT_MAX
+        days = self.state.schedule_day - clock.wall_day
+        if self.state.schedule_node == NO_NODE or days > 8:
+            return codes.COUNT_MAX - 1
+        return max(days, -8) * 86400 + self.state.schedule_of_day_s - clock.wall_ms // 1000
 
     def stop(self, how: int) -> None:
         """Leave the loop after the answers have left: RESTART or REPL."""
@@ -181,6 +220,8 @@ class Supervisor:
         self._take_lines(elapsed)
         self.senses.step(elapsed)
         self.key.step(elapsed)
+        if self.button.step(elapsed) and self.state.phase == policy_state.APPROVAL:
+            self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
         self.sequencer.step(elapsed)
         self._judge(elapsed)
         self._reply_to_lines(elapsed)
@@ -190,7 +231,8 @@ class Supervisor:
         slots.step(elapsed)
         self.hostlink.step(elapsed, slots.is_quiet())
         self._send_events(slots)
-        self.relays.step()
+        self.relays.step(elapsed)
+        self._step_transfer(elapsed)
         self.lights.step(elapsed)
         self._write(slots)
         if self._young and (self.clock.day or self.clock.ms >= GOOD_BOOT_MS):
@@ -248,7 +290,7 @@ class Supervisor:
         if settings.may_fence and target != node and facts.verdict[node] == codes.VERDICT_GOOD:
             reason = reasons.FENCE_FIRED
             if not self.state.quarantined[node]:
-                reason = self.request(policy_requests.FENCE, target, 0)
+                reason = self.request(policy_requests.FENCE, target, 0, reasons.PEER)
         payload = self._reply.pack(target=target, result=0 if reason else 1, reason=reason)
         length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
         self.intakes[node].send(self._frame_view[:length])
@@ -261,6 +303,13 @@ class Supervisor:
                 self._changed = True
             if self.sequencer.status[node] != self.facts.fence[node]:
                 self._changed = True
+            drops = self.intakes[node].drops
+            errors = drops[codes.DROP_LINE_ERROR] + drops[codes.DROP_CRC] + drops[codes.DROP_COBS]
+            if errors != self._line_errors[node]:
+                self._line_errors[node] = errors
+                self.facts.line_error_ms[node] = 0
+            else:
+                self.facts.line_error_ms[node] = add_capped(self.facts.line_error_ms[node], elapsed, codes.COUNT_MAX)
         self._since_policy_ms += elapsed
         if not self._changed and self._since_policy_ms < POLICY_MS:
             return
@@ -292,6 +341,7 @@ class Supervisor:
             facts.half_line[node] = intake.half_line
             facts.altered[node] = intake.altered
             facts.power[node] = self.senses.power[node]
+            facts.off_ms[node] = self.senses.off_ms[node]
             facts.power_full[node] = self.senses.full[node]
             facts.fence[node] = self.sequencer.status[node]
             facts.fence_ms[node] = self.sequencer.since_ms[node]
@@ -303,6 +353,8 @@ class Supervisor:
         facts.durable_epoch = self.durable.epoch
         facts.durable_holder = self.durable.holder
         facts.durable_mode = self.durable.mode
+        facts.durable_long = self.durable.long
+        facts.schedule_s = self._schedule_s()
 
     def _tell_changes(self, node: int, intake) -> None:
         """Journal what a node says of itself when it changes."""
@@ -328,13 +380,17 @@ class Supervisor:
         for kind, node in out.actions:
             if kind == policy_state.FENCE:
                 self.sequencer.fire(node, bool(self.state.sense_seen[node]))
+            elif kind == policy_state.PROVE:
+                self.sequencer.prove(node)
+            elif kind == policy_state.PULSE:
+                self.sequencer.pulse(node)
             else:
                 self.sequencer.release(node)
         for event, node, reason, a, b in out.records:
             sequence = self.journal.append(event, node, reason, a, b)
             if event == events.FENCE_PREPARED:
                 self._intent_sequence[node] = sequence
-            elif event in (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED):
+            elif event in FENCE_OVER:
                 self._intent_sequence[node] = 0
         self._persist = self._persist or out.persist
         out.clear()

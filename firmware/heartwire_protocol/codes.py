@@ -58,6 +58,19 @@ VERDICT_LATE = 2
 VERDICT_DEAD = 3
 VERDICTS = ("unheard", "good", "late", "dead")
 
+# How a node is fenced, as journaled with a fence that fired.
+METHOD_POWER = 1
+METHOD_RESET = 2
+METHOD_BUTTON = 3
+METHOD_LEASE = 4
+METHODS = ("nothing", "power cut", "reset pulse", "power button", "lease only")
+# Steps of a recovery.
+RUNG_NOTIFY = 0
+RUNG_ASK = 1
+RUNG_RESET = 2
+RUNG_CYCLE = 3
+RUNGS = ("notify", "ask", "reset", "cycle")
+
 # Why bytes, frames or heartbeats did not count: (number, name, sentence).
 DROP_COBS = 0
 DROP_CRC = 1

@@ -61,7 +61,20 @@ REFUSED = 53
 SWITCHOVER_BEGAN = 55
 SWITCHOVER_DONE = 56
 SWITCHOVER_FAILED = 57
+SCHEDULED = 58
+SCHEDULE_ENDED = 59
 STALLED = 60
+RECOVERY_STEP = 61
+START_ASKED = 62
+START_FAILED = 63
+LINE_FAULT = 64
+BOOT_TIME = 65
+BOOT_SLOW = 66
+TRANSFERRED = 67
+TRANSFER_FAULT = 68
+LONG_LEASE = 69
+LONG_LEASE_ENDED = 70
+DISAGREE = 71
 
 EVENTS = (
     (1, "boot", NOTICE, DECISION, "the board started ({reason}); {a} bad boots in a row"),
@@ -129,7 +142,32 @@ EVENTS = (
     (55, "switchover_began", NOTICE, DECISION, "switchover from {a:node} to {b:node}: {reason}"),
     (56, "switchover_done", NOTICE, DECISION, "switchover to {node} done after {a} ms"),
     (57, "switchover_failed", ALARM, DECISION, "switchover to {node} failed: {reason}"),
+    (58, "scheduled", NOTICE, DECISION, "switchover to {node} scheduled in {a} s"),
+    (59, "schedule_ended", ALARM, DECISION, "scheduled switchover to {node} will not happen: {reason}"),
     (60, "stalled", WARNING, ROUTINE, "the board's loop stalled for {a} ms"),
+    (61, "recovery_step", WARNING, DECISION, "recovery of {node}, step {a:rung}, attempt {b}: {reason}"),
+    (62, "start_asked", ALARM, DECISION, "{node} is started by its power button: {reason}"),
+    (63, "start_failed", ALARM, DECISION, "{node} was started, but after {a} ms it is not fit: {reason}"),
+    (64, "line_fault", WARNING, ROUTINE, "the line of {node} shows {a} errors: cable or plug suspected"),
+    (
+        65,
+        "boot_time",
+        INFO,
+        ROUTINE,
+        "{node} took {a} ms from power to its first good heartbeat; the slowest so far {b} s",
+    ),
+    (66, "boot_slow", WARNING, DECISION, "boot_grace_ms of {node} leaves little room: {a} ms proposed, {b} ms set"),
+    (67, "transferred", NOTICE, DECISION, "the transfer relay is at {a:node}"),
+    (68, "transfer_fault", ALARM, DECISION, "the transfer relay was sent to {a:node}: {reason}"),
+    (
+        69,
+        "long_lease",
+        WARNING,
+        DECISION,
+        "nodes that stop have a lease for {a} s; nobody else is granted until it is over",
+    ),
+    (70, "long_lease_ended", NOTICE, DECISION, "the long lease is over: {reason}"),
+    (71, "disagree", ALARM, DECISION, "{node}: commanded {a:power}, observed {b:power}"),
 )
 
 

@@ -54,11 +54,13 @@ ORDER_ADVISORY = 1
 ORDER_DRAIN = 2
 ORDER_REVOKE = 4
 ORDER_HOLD = 8
+ORDER_RECOVER = 16
 ORDERS = (
     (1, "advisory", "the board is in observe or fencer mode: run no hook, stop nothing, gate no watchdog"),
     (2, "drain", "stop the services and report verified_stopped"),
     (4, "revoke", "the lease is void from now on, whatever is left of it"),
     (8, "hold", "an operator or a fault holds the board: the role stays as it is"),
+    (16, "recover", "the board does not get good heartbeats: restart what is stuck, before it resets the machine"),
 )
 
 # Results of fence_reply

@@ -60,6 +60,17 @@ OPERATIONS = (
     (20, "restart", CONFIGURE, False, (), "restart the firmware; relays of a fence under way stay as they are"),
     (21, "repl", CONFIGURE, False, (), "stop guarding and give the MicroPython prompt"),
     (22, "declare", OPERATE, False, (_NODE,), "say who may be active where the board cannot know it"),
+    (
+        23,
+        "schedule",
+        OPERATE,
+        False,
+        (("node", "node", "the successor"), ("seconds", "int", "from now, 1 to 604800")),
+        "switch over later; needs the wall time, so that it survives a restart",
+    ),
+    (24, "cancel", OPERATE, True, (), "cancel a drain or a scheduled switchover"),
+    (25, "update", CONFIGURE, False, (("seconds", "int", "1 to update_max_s"),), "long leases, then maintenance"),
+    (26, "plans", VIEW, True, (), "scheduled switchover, long lease, what the status LED shows, the transfer relay"),
     (30, "drops", VIEW, True, (_NODE,), "what was thrown away on a node's line, or on the host link, by kind"),
 )
 

@@ -65,6 +65,20 @@ CORRUPT = 57
 NOT_QUARANTINED = 58
 STARTING = 59
 HEARD = 60
+BUTTON = 61
+SCHEDULE = 62
+NO_WALL_TIME = 63
+LONG_LEASE = 64
+LINE_FAULT = 65
+RECOVERY = 66
+PEER = 67
+COLD_START = 68
+NOT_BOOTED = 69
+WATCHDOG_UNARMED = 70
+CANCELLED = 71
+ACTIVE_NOT_GOOD = 72
+MISSED = 73
+POSITION = 74
 
 REASONS = (
     (0, "none", "no reason given"),
@@ -128,4 +142,18 @@ REASONS = (
     (58, "not_quarantined", "the node is neither quarantined nor locked out"),
     (59, "starting", "the node is starting"),
     (60, "heard", "it gives good heartbeats"),
+    (61, "button", "the board's button was held"),
+    (62, "schedule", "a schedule asked for it"),
+    (63, "no_wall_time", "the board does not know the wall time"),
+    (64, "long_lease", "a node holds a long lease for an update of the board"),
+    (65, "line_fault", "its line shows errors, so the line may be broken and not the node"),
+    (66, "recovery", "it did not come back by itself"),
+    (67, "peer", "its peer asked for it"),
+    (68, "cold_start", "a cold standby takes its place"),
+    (69, "not_booted", "it did not get fit in time after it was started"),
+    (70, "watchdog_unarmed", "its kernel watchdog is not armed, so its lease cannot be waited out"),
+    (71, "cancelled", "it was cancelled"),
+    (72, "active_not_good", "the active node is not good, so no other node is touched"),
+    (73, "missed", "its time had passed while the board was off"),
+    (74, "position", "its position contacts do not show where it was sent"),
 )

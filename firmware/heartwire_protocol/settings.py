@@ -23,7 +23,7 @@ LENGTH_MAX = 4096  # bytes of the whole text: one flash block
 
 # (name, kind, minimum, maximum, default, sentence); for a choice, minimum holds the choices. board.bench lowers a
 # minimum to the fifth part of it, for benches, tests and the demo; the rules between settings hold all the same.
-BOARD = (
+BOARD: "Any" = (
     ("name", TEXT, 0, TEXT_MAX, "heartwire", "name of this board in logs and notifications"),
     ("bench", BOOL, 0, 1, 0, "allow timings too short for real servers; shown in every status"),
     ("interval_ms", INT, 200, 10000, 1000, "time between two heartbeats of a node"),
@@ -49,17 +49,40 @@ BOARD = (
     ("maintenance_max_s", INT, 60, 604800, 86400, "longest maintenance"),
     ("clock_drift_ppm", INT, 10, 10000, 200, "how far a node's and the board's clock may drift apart"),
     ("watchdog_ms", INT, 2000, 8300, 8000, "hardware watchdog of the board (RP2040: at most 8388 ms)"),
+    ("lone", CHOICE, ("hold", "act"), 0, "hold", "what silence means where no second line can be heard to compare"),
+    ("press_ms", INT, 100, 2000, 500, "how long a pulse on a front-panel header lasts"),
+    ("button_hold_ms", INT, 5000, 15000, 6000, "how long a power button is held to switch a node off"),
+    (
+        "rung_ms",
+        INT,
+        5000,
+        3600000,
+        120000,
+        "how long one step of a recovery is given before the next; doubles each time",
+    ),
+    ("transfer", BOOL, 0, 1, 0, "a latching transfer relay with position contacts is wired"),
+    ("update_max_s", INT, 60, 3600, 900, "longest lease that stop nodes get for an update of the board"),
     ("view_key", KEY, 0, 0, "", "needed to read over the host link"),
     ("operate_key", KEY, 0, 0, "", "needed to switch, fence and approve"),
     ("configure_key", KEY, 0, 0, "", "needed to configure, arm, update and get the prompt"),
 )
-NODE = (
+NODE: "Any" = (
     ("enabled", BOOL, 0, 1, 0, "this node exists"),
     ("name", TEXT, 0, TEXT_MAX, "", "the server's name in logs and notifications"),
     ("profile", CHOICE, ("frames", "text"), 0, "frames", "what its line speaks; text: any line is a sign of life"),
     ("baud", INT, 9600, 460800, 115200, "baud rate of its line, 8N1"),
     ("key", KEY, 0, 0, "", "signs its heartbeats and the board's grants"),
-    ("fence", CHOICE, ("power", "none"), 0, "power", "how it is fenced"),
+    ("fence", CHOICE, ("power", "reset", "button", "lease", "none"), 0, "power", "how it is fenced"),
+    ("front", CHOICE, ("none", "reset", "power"), 0, "none", "the front-panel header its opto-coupler is wired to"),
+    ("standby", CHOICE, ("hot", "cold"), 0, "hot", "cold: it is off until it is needed, and started by its button"),
+    (
+        "recovery",
+        CHOICE,
+        ("notify", "ask", "reset", "cycle"),
+        0,
+        "notify",
+        "how far the board goes to bring it back while it is no holder, or alone",
+    ),
     ("off_proof", CHOICE, ("sense", "assumed"), 0, "sense", "how off is proven; assumed must be wanted"),
     ("senses", INT, 0, 2, 1, "power sense inputs wired, one for each feed"),
     (
@@ -82,7 +105,14 @@ NODE = (
     ),
     ("quarantine", CHOICE, ("person", "clean_start"), 0, "person", "what ends its quarantine after a fence"),
     ("serve_alone", BOOL, 0, 1, 0, "it may be active although quarantined, if no other node is left"),
-    ("second_sign", CHOICE, ("none", "peer"), 0, "none", "what must agree that it is gone before it is fenced"),
+    (
+        "second_sign",
+        CHOICE,
+        ("none", "peer", "power", "line", "any"),
+        0,
+        "none",
+        "what must agree that it is gone before it is fenced",
+    ),
     ("may_fence", BOOL, 0, 1, 0, "its line may ask to fence another node"),
     ("busy_max_s", INT, 0, 86400, 1800, "how long busy or crash_dump puts off an action at most"),
 )

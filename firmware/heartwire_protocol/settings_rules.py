@@ -57,13 +57,13 @@ def _off_fits(board: "Any", _: "Any") -> "str | None":
 
 
 def _sense_wired(_: "Any", node: "Any") -> "str | None":
-    if node.fence == "power" and node.off_proof == "sense" and node.senses < 1:
+    if node.fence in ("power", "button") and node.off_proof == "sense" and node.senses < 1:
         return "senses must be at least 1, or off_proof must be assumed"
     return None
 
 
 def _hold_needs_measure(_: "Any", node: "Any") -> "str | None":
-    if node.on_board_loss == "hold" and (node.fence != "power" or node.off_proof != "sense"):
+    if node.on_board_loss == "hold" and (node.fence not in ("power", "button", "none") or node.off_proof != "sense"):
         return "on_board_loss must be stop where off is not measured"
     return None
 
@@ -90,6 +90,53 @@ def _fencer_is_keyed(_: "Any", node: "Any") -> "str | None":
     return "may_fence needs a key" if node.may_fence and not node.key else None
 
 
+def _front_fits(_: "Any", node: "Any") -> "str | None":
+    if node.fence == "reset" and node.front != "reset":
+        return "front must be reset"
+    if node.fence == "button" and (node.front != "power" or node.off_proof != "sense"):
+        return "front must be power and off_proof sense: a press of unknown effect proves nothing"
+    return None
+
+
+def _reset_stops(_: "Any", node: "Any") -> "str | None":
+    # A server that never comes back after its reset pulse has proven nothing, so nobody waits it out.
+    return "off_proof must be sense" if node.fence == "reset" and node.off_proof != "sense" else None
+
+
+def _lease_waits(_: "Any", node: "Any") -> "str | None":
+    if node.fence == "lease" and (node.off_proof != "assumed" or node.on_board_loss != "stop"):
+        return "off_proof must be assumed and on_board_loss stop: its lease is waited out"
+    return None
+
+
+def _cold_starts(_: "Any", node: "Any") -> "str | None":
+    if node.standby == "cold" and (node.front != "power" or node.senses < 1):
+        return "front must be power and senses at least 1: a press may only start a node that is measured off"
+    return None
+
+
+def _ladder_wired(_: "Any", node: "Any") -> "str | None":
+    if node.recovery == "reset" and node.front != "reset":
+        return "front must be reset"
+    if node.recovery == "cycle" and node.fence != "power":
+        return "fence must be power"
+    return None
+
+
+def _assumed_fits(board: "Any", node: "Any") -> "str | None":
+    if node.off_proof != "assumed" or node.fence != "power":
+        return None
+    limit = node.assumed_off_ms // 1000 + 1
+    return None if board.hold_max_s >= limit else "board.hold_max_s must be at least %d" % limit
+
+
+def _button_is_held(board: "Any", node: "Any") -> "str | None":
+    if node.fence != "button":
+        return None
+    limit = board.button_hold_ms + board.off_stable_ms + 250
+    return None if board.off_timeout_ms >= limit else "board.off_timeout_ms must be at least %d" % limit
+
+
 RULES = (
     ("late_after_interval", "board", _late_after_interval, "late_ms", "one lost heartbeat alone makes nobody late"),
     ("dead_after_late", "board", _dead_after_late, "dead_ms", "late_ms + common_cause_ms must fit before dead_ms"),
@@ -104,6 +151,13 @@ RULES = (
     ("assumed_covers", "node", _assumed_covers, "assumed_off_ms", "lease, self-fence time and drift must be over"),
     ("text_is_measured", "node", _text_is_measured, "profile", "a text node can only be fenced by measured power"),
     ("text_asks_nothing", "node", _text_asks_nothing, "may_fence", "a text line may not ask for anything"),
+    ("front_fits", "node", _front_fits, "fence", "the header that it presses must be wired"),
+    ("reset_stops", "node", _reset_stops, "off_proof", "a reset counts only when the node says that it has stopped"),
+    ("lease_waits", "node", _lease_waits, "off_proof", "lease-only must be wanted, and its services must end with it"),
+    ("cold_starts", "node", _cold_starts, "standby", "a short press on a running server would shut it down"),
+    ("ladder_wired", "node", _ladder_wired, "recovery", "each step needs its wire"),
+    ("assumed_fits", "node", _assumed_fits, "assumed_off_ms", "the relay must not be released before off is assumed"),
+    ("button_fits", "node", _button_is_held, "fence", "a held button takes its time to switch off"),
     ("fencer_is_keyed", "node", _fencer_is_keyed, "may_fence", "who may ask for a fence must sign"),
 )
 

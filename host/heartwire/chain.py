@@ -7,6 +7,7 @@ the link) and by capture (from a file).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from heartwire import journal
@@ -53,6 +54,13 @@ class ChainChecker:
         self._chain: dict[str, bytes | None] = {"decision": start, "routine": start}
         # A gap may have taken a ring's last record along: then a mismatch proves nothing.
         self._certain = {"decision": after == 0, "routine": after == 0}
+
+    def resume(self, after: int, chains: Mapping[str, bytes]) -> None:
+        """Expect the record after sequence `after`, where each ring's newest record had the chain value given."""
+        self.restart(after)
+        for ring, link in chains.items():
+            self._chain[ring] = link
+            self._certain[ring] = True
 
     def take(self, raw: bytes) -> tuple[journal.Entry | None, list[Finding]]:
         """Check the next record; sequence, CRC and chain."""

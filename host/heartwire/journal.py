@@ -16,7 +16,6 @@ from typing import Any
 from heartwire.answers import iso, wall_time
 from heartwire_protocol import codes, events, messages, operations, reasons, records
 
-METHODS = ("nothing", "power cut")
 BOARD_LABEL = "the board"
 NOBODY = "nobody"
 Names = Mapping[str, str]
@@ -165,7 +164,8 @@ FORMATS: Mapping[str, Callable[[int], str]] = {
     "power": _table(codes.POWERS),
     "verdict": _table(codes.VERDICTS),
     "drop": _table(codes.DROPS),
-    "method": _table(METHODS),
+    "rung": _table(codes.RUNGS),
+    "method": _table(codes.METHODS),
     "flags": _flags,
     "evidence": _evidence,
     "operation": _operation,

@@ -210,6 +210,14 @@ def test_contradicting_settings_break_their_rule():
         "text_is_measured": "node.b.profile=text\nnode.b.fence=none\n",
         "text_asks_nothing": "node.b.profile=text\nnode.b.may_fence=1\n",
         "fencer_is_keyed": "node.b.may_fence=1\n",
+        "front_fits": "node.b.fence=reset\nnode.b.on_board_loss=stop\n",
+        "reset_stops": "node.b.fence=reset\nnode.b.front=reset\nnode.b.on_board_loss=stop\nnode.b.off_proof=assumed\n",
+        "lease_waits": "node.b.fence=lease\nnode.b.on_board_loss=stop\n",
+        "cold_starts": "node.b.standby=cold\n",
+        "ladder_wired": "node.b.recovery=reset\n",
+        "assumed_fits": "board.hold_max_s=15\nnode.b.off_proof=assumed\nnode.b.on_board_loss=stop\n"
+        "node.b.assumed_off_ms=80000\n",
+        "button_fits": "board.off_timeout_ms=5000\nnode.b.fence=button\nnode.b.front=power\n",
         "some_node": "node.a.enabled=0\nnode.b.enabled=0\n",
     }
     for row in settings_rules.RULES:

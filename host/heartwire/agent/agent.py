@@ -7,15 +7,16 @@ board's words come in through `line`, everything else that touches the world is 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from heartwire.agent import watchdog as dog
 from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report, Schedule
+from heartwire.agent.conditions import Conditions
 from heartwire.agent.grants import GrantReader, Refusal
 from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
+from heartwire.agent.peer import PeerLink
 from heartwire.agent.probes import Probes
 from heartwire.agent.services import NS_PER_S, Services
 from heartwire.agent.settings import AgentSettings
@@ -24,7 +25,6 @@ from heartwire_protocol import codes, framing, messages
 from heartwire_protocol.auth import Signer
 
 STATUS_NS = NS_PER_S
-BUSY_MAX_S = 0xFFFF  # what the field of the heartbeat can say; the board's busy_max_s is the real limit
 EPOCH_RETRY_NS = 5 * NS_PER_S
 # A status bit is best effort: the last heartbeats say "planned off" this often.
 FAREWELLS = 2
@@ -35,35 +35,6 @@ Clock = Callable[[], int]
 def boottime_ns() -> int:
     """Return CLOCK_BOOTTIME in ns."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-@dataclass
-class Conditions:
-    """States that other programs set through the control socket; they stay until they run out or are cleared."""
-
-    busy_until_ns: int = 0
-    crash_dump_until_ns: int = 0
-    planned_off: bool = False
-
-    def handle(self, request: dict[str, Any], now_ns: int) -> str:
-        """Obey a request (see control.py); return what is wrong with it, or an empty text."""
-        wanted = request.get("do")
-        if wanted in ("busy", "crash_dump"):
-            seconds = request.get("seconds")
-            if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= BUSY_MAX_S:
-                return f"seconds must be a whole number from 1 to {BUSY_MAX_S}"
-            if wanted == "busy":
-                self.busy_until_ns = now_ns + seconds * NS_PER_S
-            else:
-                self.crash_dump_until_ns = now_ns + seconds * NS_PER_S
-        elif wanted == "planned_off":
-            self.planned_off = True
-        elif wanted == "ready":
-            self.busy_until_ns = self.crash_dump_until_ns = 0
-            self.planned_off = False
-        elif wanted != "status":
-            return "do must be busy, crash_dump, planned_off, ready or status"
-        return ""
 
 
 class Agent:
@@ -78,6 +49,7 @@ class Agent:
         line: Line,
         services: Services,
         probes: Probes,
+        peer: PeerLink | None = None,
         watchdog: dog.Watchdog,
         disk: Disk,
         log: Log,
@@ -94,6 +66,7 @@ class Agent:
         self.disk = disk
         self.conditions = Conditions()
         self.probes = probes
+        self.peer = peer
         self.incarnation = Incarnation()
         self.schedule = Schedule(settings.interval_ms * NS_PER_MS, clock())
         self.grants = GrantReader(node, signer)
@@ -151,6 +124,8 @@ class Agent:
         self._keep_epoch(now_ns)
         self._serve(now_ns)
         self.probes.step(now_ns)
+        if self.peer:
+            self.peer_seen = self.peer.step(now_ns)
         if self.schedule.due(now_ns):
             self._beat()
         self._guard(self._clock())
@@ -332,13 +307,16 @@ class Agent:
             "suspect": self.services.suspect,
             "watchdog_armed": self.watchdog.armed,
             "peer_seen": self.peer_seen,
+            "peer_hears_us": self.peer.view.heard_back if self.peer and self.peer_seen else None,
             "newest_grant_ms_ago": since_grant_ms,
             "newest_event": self.grants.newest_event,
             "port": self.line.path,
             "port_problem": self.line.problem,
             "frames_dropped": self.line.dropped_frames,
             "grants_refused": {reason.value: count for reason, count in self.grants.refused.items() if count},
+            "frames_broken": sum(self._decoder.drops),
             "epochs_refused": self.epochs_refused,
+            "beat_late_max_ms": self.schedule.late_max_ns / NS_PER_MS,
             "beats_skipped": self.schedule.skipped,
             "challenged": self.incarnation.challenge is not None,
         }

@@ -37,6 +37,7 @@ class Schedule:
         self.interval_ns = interval_ns
         self.next_ns = now_ns
         self.skipped = 0
+        self.late_max_ns = 0  # latest beat so far, pauses included
         self._start_ns = now_ns
 
     def due(self, now_ns: int) -> bool:
@@ -46,6 +47,7 @@ class Schedule:
     def sent(self, now_ns: int) -> None:
         """Note a heartbeat sent at `now_ns` and choose the next slot."""
         interval_ns = self.interval_ns
+        self.late_max_ns = max(self.late_max_ns, now_ns - self.next_ns)
         slot = (now_ns - self._start_ns) // interval_ns + 1
         if (slot * interval_ns + self._start_ns - now_ns) * 2 < interval_ns:
             slot += 1

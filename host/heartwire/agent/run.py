@@ -25,16 +25,21 @@ from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.machine import hypervisor
 from heartwire.agent.notify import Notifier, from_environment
+from heartwire.agent.peer import PeerLink
 from heartwire.agent.probes import Probes
 from heartwire.agent.realtime import lock_memory, raise_priority
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, read_key
 from heartwire.agent.watchdog import KernelWatchdog, NoWatchdog, Watchdog
+from heartwire.errors import HeartwireError
 
 FINISH_S = 1.0
 # Before a new agent stops anything because it has not heard the board: a few heartbeats, and a second to find the port.
 GRACE_NS = 1_000_000_000
 GRACE_INTERVALS = 3
+HELPER_NEXT = (
+    "systemd starts the agent again; if it happens again, look for the out-of-memory killer in the kernel's log"
+)
 LOG_LINES_MAX = 1000
 
 
@@ -89,6 +94,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     """Run until a signal ends it; return the exit status. HeartwireError if it cannot start."""
     refuse_lease_only(settings)
     key = read_key(settings.key_file) if settings.key_file else None
+    peer_key = read_key(settings.peer.key_file) if settings.peer else None
     lock = state.lock_directory(settings.state_directory)
     epoch = state.read_epoch(settings.state_directory)
     boot = state.boot_id()
@@ -109,9 +115,12 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     services = Services(settings.node, settings.hooks, commands, checks, log)
     services.suspect = former.suspect
     watchdog: Watchdog = NoWatchdog()
+    peer: PeerLink | None = None
     line = Line(settings.port, settings.baud, log)
     try:
         watchdog = open_watchdog(settings)
+        if settings.peer and peer_key:
+            peer = open_peer(settings, peer_key, log, now_ns)
         disk.start()
         agent = Agent(
             settings,
@@ -119,6 +128,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             lease=Lease(settings.on_board_loss, epoch, until_ns, now_ns),
             line=line,
             services=services,
+            peer=peer,
             probes=Probes(settings.probes, probe_commands, log, now_ns),
             watchdog=watchdog,
             disk=disk,
@@ -149,6 +159,8 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     finally:
         watchdog.close(disarm=False)
         line.close()
+        if peer:
+            peer.close()
         checks.close()
         probe_commands.close()
         commands.close()
@@ -156,6 +168,19 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         stream.finish(FINISH_S)
         os.close(lock)
     return 0
+
+
+def open_peer(settings: AgentSettings, key: bytes, log: Log, now_ns: int) -> PeerLink | None:
+    """Open the network path to the peer. SettingsError if its port cannot be had."""
+    if settings.peer is None:
+        return None
+    try:
+        return PeerLink(settings.node_number, settings.peer, key, log, now_ns)
+    except OSError as error:
+        host, port = settings.peer.listen
+        raise SettingsError(
+            f"peer.listen: {host}:{port}: {error.strerror}", "choose an address and port of this server"
+        ) from error
 
 
 def refuse_lease_only(settings: AgentSettings) -> None:
@@ -186,7 +211,10 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     poller = select.poll()
-    always = {wake_read.fileno(), *(runner.fileno() for runner in runners)}
+    helpers = {runner.fileno() for runner in runners}
+    always = {wake_read.fileno(), *helpers}
+    if agent.peer:
+        always.add(agent.peer.fileno())
     watched: set[int] = set()
     try:
         while not agent.finished:
@@ -209,6 +237,9 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
                 elif ready == line:
                     if events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                         agent.line.hung_up(boottime_ns())
+                elif ready in helpers and events & (select.POLLHUP | select.POLLERR):
+                    # Without it nothing can be stopped any more, and its channel would keep this loop spinning.
+                    raise HeartwireError("a helper process that starts commands has died", HELPER_NEXT)
                 elif ready not in always:
                     control.serve(ready)
     finally:

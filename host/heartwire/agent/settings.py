@@ -15,9 +15,11 @@ from heartwire import keys
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.lease import Loss
 from heartwire.agent.probe_kinds import KINDS
+from heartwire.agent.settings_checks import address, choice, number, refuse_unknown, text, truth
 from heartwire_protocol import codes
 
 SYSTEM_STATE = Path("/var/lib/heartwire")
+PEER_PORT = 7411
 BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800)
 # name: (lowest, highest)
 LIMITS: dict[str, tuple[float, float]] = {
@@ -69,6 +71,18 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True)
+class PeerSettings:
+    """Heartbeats to another agent over the network; `addresses` are its paths, each (numeric address, UDP port)."""
+
+    node: str
+    addresses: tuple[tuple[str, int], ...]
+    key_file: Path
+    listen: tuple[str, int] = ("0.0.0.0", PEER_PORT)  # noqa: S104 - packets without the key are dropped
+    interval_ms: int = 1000
+    dead_ms: int = 3500
+
+
+@dataclass(frozen=True)
 class AgentSettings:
     """All settings of one agent. See share/agent.example.toml for a sentence on each."""
 
@@ -85,6 +99,7 @@ class AgentSettings:
     watchdog_timeout_s: float = 10.0
     hooks: HookSettings = HookSettings()
     probes: tuple[ProbeSettings, ...] = ()
+    peer: PeerSettings | None = None
     real_time_priority: int = 10
     lock_memory: bool = True
     fenced_from_outside: bool = False
@@ -117,7 +132,7 @@ def load(path: Path) -> dict[str, Any]:
 def settings_from(values: dict[str, Any]) -> AgentSettings:
     """Check `values` (as TOML gives them) and return the settings. SettingsError names path, rule and limit."""
     known = {item.name for item in fields(AgentSettings)}
-    _refuse_unknown(values, known, "")
+    refuse_unknown(values, known, "")
     node = values.get("node")
     if node not in codes.NODES:
         raise SettingsError(f"node: must be one of {', '.join(codes.NODES)}", "set node, or give --node")
@@ -127,23 +142,24 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
     ready: dict[str, Any] = {"node": node, "port": port}
     for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s", "real_time_priority"):
         if name in values:
-            ready[name] = _number(values[name], name, LIMITS[name], whole=not name.endswith("_s"))
+            ready[name] = number(values[name], name, LIMITS[name], whole=not name.endswith("_s"))
     for name in ("lock_memory", "fenced_from_outside"):
         if name in values:
-            ready[name] = _truth(values[name], name)
+            ready[name] = truth(values[name], name)
     if "baud" in values:
-        ready["baud"] = _choice(values["baud"], "baud", BAUD_RATES)
+        ready["baud"] = choice(values["baud"], "baud", BAUD_RATES)
     if "on_exit" in values:
-        ready["on_exit"] = _choice(values["on_exit"], "on_exit", ("leave", "stop"))
+        ready["on_exit"] = choice(values["on_exit"], "on_exit", ("leave", "stop"))
     if "on_board_loss" in values:
-        ready["on_board_loss"] = Loss(_choice(values["on_board_loss"], "on_board_loss", ("hold", "stop")))
+        ready["on_board_loss"] = Loss(choice(values["on_board_loss"], "on_board_loss", ("hold", "stop")))
     if "watchdog" in values:
-        ready["watchdog"] = _text(values["watchdog"], "watchdog")
+        ready["watchdog"] = text(values["watchdog"], "watchdog")
     if values.get("key_file"):
-        ready["key_file"] = Path(_text(values["key_file"], "key_file"))
+        ready["key_file"] = Path(text(values["key_file"], "key_file"))
     directory = values.get("state_directory")
-    ready["state_directory"] = Path(_text(directory, "state_directory")) if directory else default_state_directory(node)
+    ready["state_directory"] = Path(text(directory, "state_directory")) if directory else default_state_directory(node)
     ready["hooks"] = _hooks(values.get("hooks", {}))
+    ready["peer"] = _peer(values["peer"], node) if "peer" in values else None
     ready["probes"] = _probes(values.get("probes", []))
     settings = AgentSettings(**ready)
     if settings.watchdog and not (settings.hooks.check or settings.hooks.on_standby):
@@ -181,15 +197,40 @@ def with_flags(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
 def _hooks(values: Any) -> HookSettings:
     if not isinstance(values, dict):
         raise SettingsError("hooks: must be a table", "write [hooks]")
-    _refuse_unknown(values, {item.name for item in fields(HookSettings)}, "hooks.")
+    refuse_unknown(values, {item.name for item in fields(HookSettings)}, "hooks.")
     ready: dict[str, Any] = {}
     for name, value in values.items():
         path = f"hooks.{name}"
         if name in LIMITS:
-            ready[name] = _number(value, path, LIMITS[name])
+            ready[name] = number(value, path, LIMITS[name])
         else:
             ready[name] = command(value, path, 5.0 if name == "check" else 60.0)
     return HookSettings(**ready)
+
+
+def _peer(values: Any, own: str) -> PeerSettings:
+    if not isinstance(values, dict):
+        raise SettingsError("peer: must be a table", "write [peer]")
+    refuse_unknown(values, {item.name for item in fields(PeerSettings)}, "peer.")
+    node = choice(values.get("node"), "peer.node", tuple(name for name in codes.NODES if name != own))
+    addresses = values.get("addresses")
+    if not isinstance(addresses, list) or not addresses:
+        raise SettingsError("peer.addresses: must be a list of address:port", "give the other server's addresses")
+    ready: dict[str, Any] = {
+        "node": node,
+        "addresses": tuple(address(text, f"peer.addresses[{at}]") for at, text in enumerate(addresses)),
+        "key_file": Path(text(values.get("key_file"), "peer.key_file")),
+    }
+    if "listen" in values:
+        ready["listen"] = address(values["listen"], "peer.listen")
+    for name in ("interval_ms", "dead_ms"):
+        if name in values:
+            ready[name] = number(values[name], f"peer.{name}", LIMITS["interval_ms"], whole=True)
+    peer = PeerSettings(**ready)
+    if peer.dead_ms < 2 * peer.interval_ms:
+        limit = 2 * peer.interval_ms
+        raise SettingsError(f"peer.dead_ms: must be at least {limit}", "one lost packet must not look like death")
+    return peer
 
 
 def _probes(tables: Any) -> tuple[ProbeSettings, ...]:
@@ -204,15 +245,15 @@ def _probes(tables: Any) -> tuple[ProbeSettings, ...]:
 
 
 def _probe(values: Any, path: str) -> ProbeSettings:
-    kind = _choice(values.get("kind") if isinstance(values, dict) else None, f"{path}.kind", tuple(KINDS))
+    kind = choice(values.get("kind") if isinstance(values, dict) else None, f"{path}.kind", tuple(KINDS))
     fields_of_kind = KINDS[kind][0]
     common = {"name", "kind", "interval_s", "limit_s", "failures", "successes"}
-    _refuse_unknown(values, common | set(fields_of_kind), f"{path}.")
-    ready: dict[str, Any] = {"kind": kind, "name": _text(values.get("name", kind), f"{path}.name")}
+    refuse_unknown(values, common | set(fields_of_kind), f"{path}.")
+    ready: dict[str, Any] = {"kind": kind, "name": text(values.get("name", kind), f"{path}.name")}
     for name in ("interval_s", "limit_s", "failures", "successes"):
         if name in values:
             limits = LIMITS.get(name, LIMIT_S)
-            ready[name] = _number(values[name], f"{path}.{name}", limits, whole=not name.endswith("_s"))
+            ready[name] = number(values[name], f"{path}.{name}", limits, whole=not name.endswith("_s"))
     limit_s = ready.get("limit_s", ProbeSettings.limit_s)
     parts: dict[str, Any] = {}
     for name, (wanted, default) in fields_of_kind.items():
@@ -237,9 +278,9 @@ _KINDS_OF_VALUES = {list: "a list of words", str: "text", int: "a whole number",
 def command(value: Any, path: str, limit_s: float) -> Command:
     """Return the command given as a list of words, or as {command = [...], limit_s = ...}."""
     if isinstance(value, dict):
-        _refuse_unknown(value, {"command", "limit_s"}, f"{path}.")
+        refuse_unknown(value, {"command", "limit_s"}, f"{path}.")
         if "limit_s" in value:
-            limit_s = _number(value["limit_s"], f"{path}.limit_s", LIMIT_S)
+            limit_s = number(value["limit_s"], f"{path}.limit_s", LIMIT_S)
         value = value.get("command")
         path = f"{path}.command"
     if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value) or not value[0]:
@@ -247,37 +288,3 @@ def command(value: Any, path: str, limit_s: float) -> Command:
             f"{path}: must be a list of words, the program first", 'write ["/path/program", "argument"]'
         )
     return Command(tuple(value), limit_s)
-
-
-def _refuse_unknown(values: dict[str, Any], known: set[str], prefix: str) -> None:
-    for name in values:
-        if name not in known:
-            raise SettingsError(f"{prefix}{name}: unknown setting", f"known are: {', '.join(sorted(known))}")
-
-
-def _number(value: Any, path: str, limits: tuple[float, float], whole: bool = False) -> Any:
-    right = isinstance(value, int) if whole else isinstance(value, int | float)
-    if isinstance(value, bool) or not right or not limits[0] <= value <= limits[1]:
-        kind = "a whole number" if whole else "a number"
-        raise SettingsError(
-            f"{path}: must be {kind} from {limits[0]:g} to {limits[1]:g}, not {value!r}", f"correct {path}"
-        )
-    return value
-
-
-def _choice(value: Any, path: str, choices: tuple[Any, ...]) -> Any:
-    if isinstance(value, bool) or value not in choices:
-        raise SettingsError(f"{path}: must be one of {', '.join(map(str, choices))}", f"correct {path}")
-    return value
-
-
-def _truth(value: Any, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise SettingsError(f"{path}: must be true or false", f"correct {path}")
-    return value
-
-
-def _text(value: Any, path: str) -> str:
-    if not isinstance(value, str):
-        raise SettingsError(f"{path}: must be text", f"correct {path}")
-    return value

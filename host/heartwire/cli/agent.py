@@ -147,3 +147,57 @@ def status(context: click.Context, as_json: bool, **_: Any) -> None:
         return
     for name in ("node", "role", "epoch", "state", "degraded", "wish", "lease_left_ms", "running", "verified_stopped"):
         click.echo(f"{name:17}{known[name]}")
+
+
+@agent.command(name="install")
+@click.option("--usb-serial", default="", help="USB serial number of the serial adapter, for a stable name.")
+@click.option("--program", type=click.Path(), help="Path of heartwire for the units (default: this one).")
+@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Directory to install below.")
+@click.option("--force", is_flag=True, help="Overwrite units, rules and hooks that somebody changed; never settings.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
+def install(usb_serial: str, program: str | None, root: Path, force: bool, dry_run: bool) -> None:
+    """Write systemd units, udev rules, hook examples and settings.
+
+    \b
+    heartwire agent install --usb-serial A50285BI
+    """
+    import shutil
+    import sys
+
+    from heartwire.agent.install import carry_out, next_steps, plan
+
+    found = program or shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
+    for outcome in carry_out(plan(found, usb_serial), root, force, dry_run):
+        click.echo(f"{outcome.what:17}{root / outcome.path}")
+    if not dry_run:
+        for step in next_steps(root):
+            click.echo(f"next: {step}")
+
+
+@agent.command(name="doctor")
+@click.option("--config", type=click.Path(path_type=Path), default=Path("/etc/heartwire/agent.toml"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+def doctor(config: Path, as_json: bool) -> None:
+    """Find what is wrong with this server's agent. Exit code 15 if something is bad.
+
+    \b
+    heartwire agent doctor --config /etc/heartwire/agent.toml
+    """
+    import dataclasses
+    import json
+
+    from heartwire.agent.doctor import System, examine
+    from heartwire.agent.doctor_findings import BAD
+    from heartwire.agent.settings import load, settings_from
+    from heartwire.errors import NotAsAsked
+
+    findings = examine(settings_from(load(config)), System())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level:9}{finding.subject:10}{finding.words}")
+            if finding.next_step:
+                click.echo(f"{'':9}{'':10}-> {finding.next_step}")
+    if any(finding.level == BAD for finding in findings):
+        raise click.exceptions.Exit(NotAsAsked.exit_code)

@@ -15,6 +15,7 @@ from heartwire.cli.context import NODE, Session, connection_options, keep_time, 
 from heartwire.cli.output import is_terminal, note
 from heartwire.errors import JournalDamaged, StorageProblem, UsageProblem
 from heartwire.times import parse_since
+from heartwire_protocol import codes
 
 if TYPE_CHECKING:
     from heartwire.board import Board, Notice
@@ -37,6 +38,11 @@ SinceTime = datetime | None
 @click.option(
     "--file", "saved", metavar="FILE", type=click.Path(path_type=Path), help="Read what --json saved instead."
 )
+@click.option(
+    "--store", metavar="FILE", type=click.Path(path_type=Path), help="Read what a monitor has stored instead."
+)
+@click.option("--board", "which", metavar="NAME", help="With --store: which board, where there are several.")
+@click.option("--severity", type=click.Choice(codes.SEVERITIES), help="With --store: this and worse.")
 @connection_options
 @click.pass_obj
 def log(
@@ -47,6 +53,9 @@ def log(
     limit: int | None,
     form: str | None,
     saved: Path | None,
+    store: Path | None,
+    which: str | None,
+    severity: str | None,
 ) -> None:
     """Show what happened, and why.
 
@@ -59,6 +68,7 @@ def log(
       heartwire log --follow
       heartwire log --since 0 --json > journal.jsonl
       heartwire log --file journal.jsonl --csv
+      heartwire log --store /var/lib/heartwire/monitor.db --severity alarm
     """
     from heartwire.cli.log_view import writer_of
 
@@ -66,6 +76,18 @@ def log(
         raise StorageProblem("standard output is closed", "send the output somewhere")
     start = parse_since(since, datetime.now(UTC)) if since else None
     writer = writer_of(form or "text", is_terminal())
+    if store is None and (which or severity):
+        raise UsageProblem("--board and --severity belong to --store")
+    if store is not None:
+        from heartwire.cli.log_store import print_store
+
+        if saved is not None:
+            raise UsageProblem("--store and --file contradict each other")
+        if not print_store(
+            store, writer, board=which, node=node, severity=severity, since=start, limit=limit, follow=follow
+        ):
+            note("-- no such record")
+        return
     if saved is not None:
         from heartwire import capture
 

@@ -34,6 +34,7 @@ def test_after_a_pause_there_is_no_burst() -> None:
     schedule.sent(ms(30_200))
     assert schedule.next_ns == ms(31_000)
     assert schedule.skipped == 29
+    assert schedule.late_max_ns == ms(29_200)
 
 
 @given(st.lists(st.integers(0, 5_000), max_size=50))

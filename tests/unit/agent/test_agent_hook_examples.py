@@ -1,5 +1,6 @@
 """The shipped hook examples: with real PostgreSQL and real network namespaces, and stand-ins for the rest."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -129,14 +130,15 @@ def test_without_libvirt_nobody_claims_that_the_guest_is_off(tmp_path: Path) -> 
 # --- a writer that refuses a stale epoch ---
 
 
-def write(directory: Path, epoch: int, *lines: str) -> int:
+def write(directory: Path, epoch: int, *lines: str, lock_s: float = 10) -> int:
     text = "".join(f"{line}\n" for line in lines)
     return subprocess.run(
         [str(HOOKS / "fenced-writer"), str(directory)],
         input=text,
         text=True,
-        env={**os.environ, "HEARTWIRE_EPOCH": str(epoch)},
+        env={**os.environ, "HEARTWIRE_EPOCH": str(epoch), "HEARTWIRE_LOCK_S": str(lock_s)},
         check=False,
+        timeout=60,
     ).returncode
 
 
@@ -156,6 +158,8 @@ def test_a_paused_writer_writes_nothing_when_it_wakes_up(tmp_path: Path) -> None
         old.stdin.flush()
         while not (tmp_path / "data").exists() or not (tmp_path / "data").read_text().endswith("\n"):
             os.sched_yield()
+        with (tmp_path / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # it has given it back, and waits for its next line
         old.send_signal(signal.SIGSTOP)
         old.stdin.write(b"after\n")
         old.stdin.flush()
@@ -163,6 +167,13 @@ def test_a_paused_writer_writes_nothing_when_it_wakes_up(tmp_path: Path) -> None
         old.send_signal(signal.SIGCONT)
         assert old.wait(20) == 75
     assert (tmp_path / "data").read_text() == "3 before\n4 successor\n"
+
+
+def test_a_writer_that_was_paused_with_the_lock_is_reported_not_waited_for(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert write(tmp_path, 4, "x", lock_s=0) == 74
+    assert not (tmp_path / "data").exists()
 
 
 # --- a floating address between two network namespaces ---

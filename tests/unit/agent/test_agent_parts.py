@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -206,6 +207,26 @@ def test_the_disk_thread_writes_and_a_hung_disk_never_blocks(tmp_path: Path, mon
     disk.store_epoch(4)
     disk.finish(10)
     assert state.read_epoch(tmp_path) == 4
+
+
+def test_a_frozen_disk_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = threading.Event()
+    real = state.write_epoch
+
+    def slow(directory: Path, epoch: int) -> None:
+        frozen.wait(30)
+        real(directory, epoch)
+
+    monkeypatch.setattr(state, "write_epoch", slow)
+    disk = state.Disk(tmp_path, 0)
+    disk.start()
+    for epoch in range(1, 50):
+        disk.store_epoch(epoch)
+        disk.store_status({})
+    assert disk.durable_epoch == 0, "nothing may start"
+    frozen.set()
+    disk.finish(10)
+    assert disk.durable_epoch == state.read_epoch(tmp_path) > 0
 
 
 def test_one_agent_per_state_directory(tmp_path: Path) -> None:

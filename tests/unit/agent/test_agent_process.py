@@ -1,5 +1,6 @@
 """The real program as a process: command line, a pty as its serial port, real hooks, signals, pauses and kills."""
 
+import contextlib
 import json
 import os
 import pty
@@ -221,3 +222,40 @@ def test_busy_and_planned_off_reach_the_board(bench: Bench, capsys: pytest.Captu
     assert call("busy", "--for", "soon") == 2
     assert call("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["role"] == "standby"
+
+
+def test_an_agent_without_its_helpers_ends_instead_of_pretending(bench: Bench) -> None:
+    process = bench.start()
+    bench.until(lambda: bench.flags() & VERIFIED)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 3
+    os.kill(int(children[0]), signal.SIGKILL)
+    bench.until(lambda: process.poll() is not None)
+    assert process.returncode == 1
+    assert "helper process" in process.communicate()[1]
+    assert bench.board.beats[-1]["node_state"] >> 2 != codes.STATE_PLANNED_OFF
+
+
+def test_a_full_disk_starts_nothing(bench: Bench) -> None:
+    full = bench.directory / "state"
+    full.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", full], check=False).returncode:
+        pytest.skip("needs root and the right to mount")
+    try:
+        with (full / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(bytes(4096))
+        bench.start()
+        bench.board.role = ACTIVE
+        bench.board.epoch = 5
+        degraded = codes.STATE_DEGRADED
+        bench.until(lambda: bench.board.beats and bench.board.beats[-1]["node_state"] >> 2 == degraded)
+        assert not bench.service.exists()
+        (full / "ballast").unlink()
+        bench.until(bench.service.exists)
+        assert read_epoch(full) == 5
+    finally:
+        for process in bench.processes:
+            process.kill()
+            process.wait()
+        subprocess.run(["umount", full], check=True)

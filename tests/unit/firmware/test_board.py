@@ -172,7 +172,7 @@ def test_hold_max_lets_the_relay_go_after_a_failed_proof() -> None:
     bench.run(4000)
     bench.settle()
     bench.run(3000)
-    bench.welded.add(0)
+    bench.supplies[0].welded = True
     bench.nodes[0].crash()
     bench.run_until(lambda: bench.has(events.OFF_FAILED, 0, reasons.STILL_ON))
     assert bench.hardware.pins.levels["POWER_A"] == 1

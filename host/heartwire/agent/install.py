@@ -1,0 +1,119 @@
+"""Install the agent on this server: systemd units, udev rules, hook examples and settings, below any root directory.
+
+`plan` says what each file should be; `carry_out` writes it. A file that a person changed is never overwritten unless
+forced; it is reported instead. Nothing is enabled or started: the last lines printed say how. Called by `heartwire
+agent install`.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from importlib.abc import Traversable
+from pathlib import Path
+
+from heartwire.agent.errors import SettingsError
+from heartwire.errors import StorageProblem
+
+UNITS = ("heartwire-agent.service", "heartwire-planned-off.service")
+RULES = """\
+# The serial adapter that leads to the Heartwire board: a stable name by its USB serial number, and no ModemManager,
+# which would talk to the board to find out whether it is a modem.
+SUBSYSTEM=="tty", ATTRS{{serial}}=="{serial}", SYMLINK+="heartwire-node", ENV{{ID_MM_DEVICE_IGNORE}}="1"
+SUBSYSTEM=="usb", ATTR{{serial}}=="{serial}", ENV{{ID_MM_DEVICE_IGNORE}}="1"
+"""
+# What may stand in a udev rule without meaning something else there.
+SERIAL = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file as it should be. `settings`: it belongs to the person from the first moment, and is only made if
+    missing.
+    """
+
+    path: Path
+    text: str
+    mode: int
+    settings: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file: written, unchanged, kept (somebody changed it) or would be written."""
+
+    path: Path
+    what: str
+
+
+def plan(program: str, usb_serial: str = "") -> list[Wanted]:
+    """Return all files; `program` is the absolute path of `heartwire`, `usb_serial` of the adapter, if it has one.
+
+    Raises SettingsError if either cannot stand in the files.
+    """
+    if not program.startswith("/") or re.search(r"[\s\"'\\%$]", program):
+        raise SettingsError(f"{program}: must be an absolute path without blanks", "install heartwire at such a path")
+    if usb_serial and not SERIAL.fullmatch(usb_serial):
+        raise SettingsError(f"{usb_serial!r} is no USB serial number", "`udevadm info -a /dev/ttyUSB0` shows it")
+    share = resources.files("heartwire") / "share"
+    files = [
+        Wanted(
+            Path("etc/systemd/system") / name,
+            (share / "systemd" / name).read_text(encoding="utf-8").replace("@HEARTWIRE@", program),
+            0o644,
+        )
+        for name in UNITS
+    ]
+    example = (share / "agent.example.toml").read_text(encoding="utf-8")
+    files.append(Wanted(Path("etc/heartwire/agent.toml"), example, 0o644, settings=True))
+    files += [
+        Wanted(Path("etc/heartwire/hooks") / item.name, item.read_text(encoding="utf-8"), 0o755)
+        for item in _hooks(share / "hooks")
+    ]
+    if usb_serial:
+        rules = RULES.format(serial=usb_serial)
+        files.append(Wanted(Path("etc/udev/rules.d/70-heartwire-agent.rules"), rules, 0o644))
+    return files
+
+
+def _hooks(directory: Traversable) -> Iterator[Traversable]:
+    for item in sorted(directory.iterdir(), key=lambda one: one.name):
+        if item.is_file() and item.name != "README.md":
+            yield item
+
+
+def carry_out(files: list[Wanted], root: Path, force: bool, dry_run: bool) -> list[Outcome]:
+    """Write what is missing or, with `force`, different; return what became of each. Raises StorageProblem."""
+    return [Outcome(file.path, _write(file, root / file.path, force, dry_run)) for file in files]
+
+
+def _write(file: Wanted, path: Path, force: bool, dry_run: bool) -> str:
+    try:
+        if path.exists():
+            if path.read_text(encoding="utf-8", errors="replace") == file.text:
+                return "unchanged"
+            if not force or file.settings:
+                return "kept"
+        if dry_run:
+            return "would be written"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".new")
+        beside.write_text(file.text, encoding="utf-8")
+        beside.chmod(file.mode)
+        beside.replace(path)
+    except OSError as error:
+        raise StorageProblem(f"{path}: {error.strerror}", "run this as root, or choose another --root") from error
+    return "written"
+
+
+def next_steps(root: Path) -> list[str]:
+    """Return what a person does now."""
+    settings = shlex.quote(str(root / "etc/heartwire/agent.toml"))
+    return [
+        f"edit {settings}: node, port, key_file and [hooks]",
+        "put the node's key into /etc/heartwire/node.key, mode 0600",
+        "udevadm control --reload && udevadm trigger",
+        f"heartwire agent doctor --config {settings}",
+        "systemctl daemon-reload && systemctl enable --now heartwire-agent heartwire-planned-off",
+    ]

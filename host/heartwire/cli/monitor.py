@@ -1,0 +1,384 @@
+"""`heartwire monitor`: collect from boards and tell people. Thin over heartwire.monitor."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from heartwire.cli.context import NODE, json_option, warn
+from heartwire.cli.output import Sheet, emit, emit_json, line, note, show
+from heartwire.errors import BadConfig, JournalDamaged, NotAsAsked, StorageProblem, UsageProblem
+from heartwire_protocol import codes
+
+if TYPE_CHECKING:
+    from heartwire.monitor.settings import ChannelSettings, MonitorSettings
+    from heartwire.monitor.store import Store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+# What the extra `monitor` brings.
+NEEDED = ("sqlalchemy", "apprise", "prometheus_client")
+EXAMPLES = {
+    "config": "monitor.example.toml",
+    "alerts": "heartwire-alerts.yml",
+    "unit": "heartwire-monitor.service",
+}
+
+
+def config_option(command: Command) -> Command:
+    """Give a command --config."""
+    return click.option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Settings. [env: HEARTWIRE_MONITOR_CONFIG; else /etc/heartwire/monitor.toml]",
+    )(command)
+
+
+def store_options(command: Command) -> Command:
+    """Give a command --store and --config, one of which names the store."""
+    option = click.option(
+        "--store", metavar="FILE", type=click.Path(path_type=Path), help="The store itself, instead of --config."
+    )
+    return config_option(option(command))
+
+
+def filter_options(command: Command) -> Command:
+    """Give a command the filters of the store."""
+    for option in (
+        click.option("--until", metavar="WHEN", help="Up to this time."),
+        click.option("--since", metavar="WHEN", help="A sequence number, a span (10m, 2h, 1d) or a time."),
+        click.option("--event", metavar="NAME", help="Only this event, for instance fence_fired."),
+        click.option("--severity", type=click.Choice(codes.SEVERITIES), help="This and worse."),
+        click.option("--node", type=NODE, help="Only events of this node."),
+        click.option("--board", metavar="NAME", help="Only this board, by name or id."),
+    ):
+        command = option(command)
+    return command
+
+
+def load(config: Path | None) -> MonitorSettings:
+    """Return the settings of --config or its default."""
+    from heartwire.monitor import settings
+
+    return settings.load(settings.config_path(config))
+
+
+@contextlib.contextmanager
+def opened(store: Path | None, config: Path | None) -> Iterator[Store]:
+    """Open the store that --store or --config names, for reading."""
+    from heartwire.monitor import run as monitor_run
+    from heartwire.monitor.store import Store
+
+    with Store.open(store, create=False) if store else monitor_run.open_store(load(config), create=False) as found:
+        yield found
+
+
+@click.group(name="monitor")
+def monitor() -> None:
+    """Collect the boards' events and notify people.
+
+    \b
+    heartwire monitor example config > monitor.toml
+    heartwire monitor check -c monitor.toml
+    heartwire monitor test -c monitor.toml
+    heartwire monitor run -c monitor.toml
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageProblem(f"the monitor needs {', '.join(missing)}", "install it: pip install 'heartwire[monitor]'")
+
+
+@monitor.command()
+@config_option
+def run(config: Path | None) -> None:
+    """Collect and notify until SIGTERM or Ctrl-C.
+
+    \b
+    Example:
+      heartwire monitor run --config /etc/heartwire/monitor.toml
+    """
+    from heartwire.monitor import run as monitor_run
+
+    found = monitor_run.Monitor(load(config))
+    with monitor_run.stopping_by_signals(found):
+        found.run()
+
+
+@monitor.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Check the settings and the secret files that they name; nothing is opened, sent or shown.
+
+    \b
+    Example:
+      heartwire monitor check --config monitor.toml
+    """
+    from heartwire.monitor import run as monitor_run
+
+    settings = load(config)
+    problems = monitor_run.check_secrets(settings)
+    if problems:
+        raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
+    if not settings.channel:
+        warn("there is no [[channel]]: nobody will be told")
+    emit(f"good: {len(settings.board)} boards, {len(settings.channel)} channels, store {settings.store}")
+
+
+@monitor.command()
+@click.argument("what", type=click.Choice(sorted(EXAMPLES)))
+def example(what: str) -> None:
+    """Print an example: the config, Prometheus alert rules, or a systemd unit.
+
+    \b
+    Example:
+      heartwire monitor example alerts > /etc/prometheus/heartwire-alerts.yml
+    """
+    text = resources.files("heartwire").joinpath("share", EXAMPLES[what]).read_text(encoding="utf-8")
+    emit(text.rstrip("\n"))
+
+
+@monitor.command()
+@config_option
+@click.option("--channel", "names", metavar="NAME", multiple=True, help="Only this channel; may be repeated.")
+@click.option(
+    "--severity", type=click.Choice(codes.SEVERITIES), default="notice", show_default=True, help="Of the test message."
+)
+@json_option
+def test(config: Path | None, names: tuple[str, ...], severity: str, as_json: bool) -> None:
+    """Send a test message by each channel, now and once.
+
+    \b
+    Example:
+      heartwire monitor test --channel mail
+    """
+    settings = load(config)
+    chosen = [channel for channel in settings.channel if not names or channel.name in names]
+    unknown = sorted(set(names) - {channel.name for channel in settings.channel})
+    if unknown or not chosen:
+        known = ", ".join(channel.name for channel in settings.channel) or "none"
+        raise UsageProblem(f"no channel {unknown[0] if unknown else 'in the settings'}", f"channels: {known}")
+    results = [_test_one(channel, severity) for channel in chosen]
+    if as_json:
+        emit_json(results)
+    else:
+        for result in results:
+            words = f"told in {result['seconds']:.1f} s" if result["sent"] else f"NOT told: {result['trouble']}"
+            emit(f"{result['channel']}: {words}")
+    if not all(result["sent"] for result in results):
+        raise NotAsAsked("a channel could not tell", "mend it and test it again with --channel")
+
+
+def _test_one(channel: ChannelSettings, severity: str) -> dict[str, Any]:
+    import socket
+    import tempfile
+    import time
+    import uuid
+
+    from heartwire.monitor.courier import Letter, ProcessCourier
+
+    body = (
+        f"What happened: somebody ran `heartwire monitor test` on {socket.gethostname()}.\n\n"
+        "What to do now: nothing. You get what this channel tells."
+    )
+    with tempfile.TemporaryDirectory(prefix="heartwire-") as spool:
+        letter = Letter(uuid.uuid4().hex, severity, f"TEST by channel {channel.name}", body)
+        began_s = time.monotonic()
+        outcome = ProcessCourier(Path(spool)).send(channel, letter, 1)
+    return {
+        "channel": channel.name,
+        "sent": outcome.sent,
+        "trouble": outcome.trouble,
+        "seconds": round(time.monotonic() - began_s, 3),
+    }
+
+
+@monitor.command()
+@store_options
+@json_option
+def status(store: Path | None, config: Path | None, as_json: bool) -> None:
+    """Show what the store knows: boards, open problems, and what is not yet told.
+
+    \b
+    Example:
+      heartwire monitor status --json
+    """
+    from heartwire.answers import iso
+    from heartwire.monitor.outbox import Outbox
+    from heartwire.monitor.query import Reader
+
+    with opened(store, config) as found:
+        reader = Reader(found)
+        boards, problems = reader.boards(), reader.problems()
+        counts, events = Outbox(found).counts(), reader.count()
+    names = {board.board_id: board.name for board in boards}
+
+    def when(at_ms: int) -> str:
+        return iso(datetime.fromtimestamp(at_ms / 1000, UTC)) or ""
+
+    if as_json:
+        emit_json(
+            {
+                "events": events,
+                "boards": [
+                    {
+                        "board_id": board.board_id,
+                        "name": board.name,
+                        "boot": board.boot,
+                        "journal": board.journal,
+                        "stored": board.cursor,
+                        "reached": when(board.reached_ms),
+                    }
+                    for board in boards
+                ],
+                "problems": [
+                    {
+                        "board": names.get(row["board_id"], row["board_id"]),
+                        "kind": row["kind"],
+                        "node": codes.name_of(codes.NODES, row["node"]) if row["node"] != codes.NO_NODE else None,
+                        "since": when(row["opened_ms"]),
+                    }
+                    for row in problems
+                ],
+                "channels": counts,
+            }
+        )
+        return
+    sheet = Sheet(("board", "id", "boot", "stored", "newest record stored at"), right=frozenset({2, 3}))
+    for board in boards:
+        cells = (board.name, board.board_id, str(board.boot), str(board.cursor), when(board.reached_ms))
+        sheet.rows.append([(cell, "") for cell in cells])
+    told = Sheet(("channel", "waiting", "pending", "sending", "sent"), right=frozenset({1, 2, 3, 4}))
+    for channel, states in sorted(counts.items()):
+        numbers = [str(states.get(state, 0)) for state in ("waiting", "pending", "sending", "sent")]
+        told.rows.append([(cell, "") for cell in (channel, *numbers)])
+    show([line(f"{events} events"), line(), sheet])
+    if counts:
+        show([line(), told])
+    emit()
+    emit(f"{len(problems)} open problems" if problems else "no open problems")
+    for row in problems:
+        node = f" {codes.name_of(codes.NODES, row['node'])}" if row["node"] != codes.NO_NODE else ""
+        board = names.get(row["board_id"], row["board_id"].lstrip("?"))
+        emit(f"  {board}{node}: {row['kind'].replace('_', ' ')} since {when(row['opened_ms'])}")
+
+
+@monitor.command()
+@store_options
+@click.option("--unsent", is_flag=True, help="Only what has not gone out.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="The newest N.")
+@json_option
+def outbox(store: Path | None, config: Path | None, unsent: bool, limit: int, as_json: bool) -> None:
+    """Show messages: what was told, by which channel, and what keeps the rest.
+
+    \b
+    Example:
+      heartwire monitor outbox --unsent
+    """
+    from heartwire.monitor.outbox import Outbox
+
+    with opened(store, config) as found:
+        rows = Outbox(found).latest(limit, unsent=unsent)
+    if as_json:
+        emit_json(rows)
+        return
+    for row in reversed(rows):
+        trouble = f" ({row['attempts']} attempts: {row['trouble']})" if row["trouble"] else ""
+        emit(f"{row['channel']}: {row['state']}{trouble}: {row['title']}")
+    if not rows:
+        note("-- no such message")
+
+
+@monitor.command()
+@store_options
+@filter_options
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line; times in UTC.")
+@click.option("--json", "form", flag_value="json", default=True, help="Print one JSON object a line (the default).")
+@click.option("--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write here instead of stdout.")
+def export(store: Path | None, config: Path | None, form: str, output: Path | None, **filters: Any) -> None:
+    """Write stored events as CSV or JSON lines, all or by filter.
+
+    \b
+    Example:
+      heartwire monitor export --since 30d --csv -o june.csv
+      heartwire monitor export --severity alarm --board rack-1
+    """
+    from heartwire.monitor import export as exporting
+    from heartwire.monitor.query import Reader
+
+    with opened(store, config) as found:
+        reader = Reader(found)
+        wanted = exporting.filter_of(reader, now=datetime.now(UTC), **filters)
+        if output is None:
+            if sys.stdout is None:
+                raise StorageProblem("standard output is closed", "send the output somewhere")
+            count = exporting.write(reader, wanted, form, sys.stdout)
+        else:
+            count = exporting.write_file(reader, wanted, form, output)
+            note(f"-- {count} events written to {output}")
+    if not count:
+        note("-- no such event")
+
+
+@monitor.command()
+@store_options
+@click.option("--board", metavar="NAME", help="Which board, by name or id; needed where there are several.")
+@click.option("--before", metavar="SEQUENCE", type=click.IntRange(1), help="Not the last one: the last up to here.")
+@click.option("--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write here instead of stdout.")
+def timeline(
+    store: Path | None, config: Path | None, board: str | None, before: int | None, output: Path | None
+) -> None:
+    """Draw the last failover or switchover as an SVG picture.
+
+    \b
+    Example:
+      heartwire monitor timeline --board rack-1 -o failover.svg
+    """
+    from heartwire.monitor import export as exporting
+    from heartwire.monitor.query import Reader
+
+    with opened(store, config) as found:
+        picture = exporting.timeline(Reader(found), board, before)
+    if output is None:
+        emit(picture.rstrip("\n"))
+        return
+    exporting.write_text(output, picture)
+    note(f"-- written to {output}")
+
+
+@monitor.command()
+@store_options
+@click.option("--board", metavar="NAME", help="Only this board, by name or id.")
+def verify(store: Path | None, config: Path | None, board: str | None) -> None:
+    """Check the hash chain of everything stored: was the store altered?
+
+    \b
+    Example:
+      heartwire monitor verify
+    """
+    from heartwire.monitor import export as exporting
+    from heartwire.monitor.query import Reader
+
+    bad = 0
+    with opened(store, config) as found:
+        reader = Reader(found)
+        rows = [row] if (row := reader.board(board) if board else None) else reader.boards()
+        for row in rows:
+            count = 0
+            for item in exporting.verify(reader, row.board_id):
+                if isinstance(item, str):
+                    emit(f"{row.name}: {item}")
+                    bad += 1
+                else:
+                    count += 1
+            emit(f"{row.name}: {count} records checked")
+    if bad:
+        raise JournalDamaged(f"the store is not whole: {bad} findings")

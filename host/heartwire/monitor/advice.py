@@ -1,0 +1,150 @@
+"""What each event and observation means to a person: how much it matters, what it opens or clears, what to do now.
+
+Tables only. ADVICE has a row for each event of the contract (a test holds that); a rank orders events of one severity,
+so that the headline of a message is the activation and not the late heartbeat before it. Called by routing and compose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One event: rank (higher leads), the problem it opens, those it closes, and what a person should do."""
+
+    rank: int
+    do: str
+    opens: str = ""
+    closes: tuple[str, ...] = ()
+    # A problem of the whole board is closed whatever node the closing event is about.
+    anywhere: bool = False
+
+
+LOOK = "Look at `heartwire status` and `heartwire log`."
+REPAIR = (
+    "Find out why the fenced server failed before it serves again; then `heartwire release` and `heartwire clear` it."
+)
+CABLE = "Check the serial cable, its plugs and the server's port."
+
+ADVICE: dict[str, Row] = {
+    "boot": Row(40, "If nobody restarted the board, check its supply and USB cable.", closes=("safe_mode",)),
+    "settings_trial": Row(10, "Nothing, if you applied them; else find out who holds the configure key."),
+    "settings_confirmed": Row(10, "Nothing, if you applied them; else find out who holds the configure key."),
+    "settings_reverted": Row(30, "Apply the settings again and confirm them in time, if they were meant."),
+    "mode_changed": Row(30, "Nothing, if you changed it; in observe mode the board moves no relay."),
+    "time_set": Row(0, "Nothing."),
+    "safe_mode": Row(
+        80, "The board acts on nothing: find out why it failed to boot, then flash or replace it.", opens="safe_mode"
+    ),
+    "journal_lost": Row(50, "The board's flash may be worn out or full: see `heartwire status`."),
+    "store_empty": Row(
+        60, "Say who may be active with `heartwire declare`, once you know which server runs.", opens="store_empty"
+    ),
+    "first_heard": Row(5, "Nothing.", closes=("silent", "half_line")),
+    "late": Row(20, "Nothing yet; if it happens often, look at the server's load and its cable.", opens="silent"),
+    "dead": Row(60, f"Look at the server itself: console, power, agent. {CABLE}", opens="silent"),
+    "good_again": Row(
+        20,
+        "Nothing; look at the server's log for why it was silent.",
+        closes=("silent", "altered", "half_line", "all_silent"),
+        anywhere=True,
+    ),
+    "altered": Row(35, f"Check that both ends have the same key, and only one agent runs. {CABLE}", opens="altered"),
+    "half_line": Row(35, f"The server hears nothing from the board. {CABLE}", opens="half_line"),
+    "new_incarnation": Row(5, "Nothing, if the agent was restarted on purpose.", closes=("half_line",)),
+    "state_reported": Row(0, "Nothing."),
+    "sense_changed": Row(5, "Nothing."),
+    "two_running": Row(
+        95,
+        "Stop the services where they should not run NOW, then compare the data of both.",
+        opens="two_running",
+    ),
+    "fence_prepared": Row(15, "Nothing; the board waits for the deadline."),
+    "fence_cancelled": Row(15, "Nothing.", closes=("unproven",)),
+    "fence_fired": Row(70, REPAIR, opens="fenced"),
+    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running")),
+    "off_assumed": Row(
+        65, "Make sure with your own eyes that the server is off: nothing measures its power.", closes=("two_running",)
+    ),
+    "off_failed": Row(
+        90,
+        "The server may still run: cut its power by hand. Then let the other one take over: `heartwire declare`.",
+        opens="unproven",
+    ),
+    "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven",)),
+    "fence_resumed": Row(65, "Check the board's supply: it was reset in the middle of a fence."),
+    "would_fence": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
+    "would_grant": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
+    "granted": Row(
+        75,
+        "Check that the services answer where it is active now.",
+        closes=("store_empty", "held", "switchover"),
+        anywhere=True,
+    ),
+    "adopted": Row(25, "Nothing.", closes=("store_empty", "held"), anywhere=True),
+    "revoked": Row(40, LOOK, closes=("two_running",)),
+    "role_changed": Row(10, "Nothing.", closes=("fenced", "two_running")),
+    "drain_asked": Row(10, "Nothing."),
+    "drained": Row(10, "Nothing.", closes=("two_running",)),
+    "drain_timeout": Row(40, "Look at why its services did not stop in time."),
+    "running": Row(35, "Nothing."),
+    "held": Row(
+        72, "The board does nothing by itself now: decide, and see `heartwire status` for what it waits.", opens="held"
+    ),
+    "evidence": Row(0, "Nothing."),
+    "all_silent": Row(
+        85,
+        "Check what the lines share (the board's supply, the cable loom), then the servers.",
+        opens="all_silent",
+    ),
+    "locked_out": Row(
+        78, "The board will not act on it again: repair the server, then `heartwire clear` it.", opens="locked_out"
+    ),
+    "cleared": Row(15, "Nothing.", closes=("fenced", "locked_out", "unproven")),
+    "approval_asked": Row(
+        82, "Decide now: `heartwire approve` or `heartwire deny`. Without an answer nothing is done.", opens="approval"
+    ),
+    "approved": Row(15, "Nothing.", closes=("approval", "held"), anywhere=True),
+    "denied": Row(15, "Look after the failed server by hand.", closes=("approval",), anywhere=True),
+    "approval_expired": Row(
+        55, "Nobody answered in time: look after the server by hand.", closes=("approval",), anywhere=True
+    ),
+    "maintenance_began": Row(10, "Nothing; it ends by itself.", opens="maintenance"),
+    "maintenance_ended": Row(10, "Nothing.", closes=("maintenance",)),
+    "requested": Row(5, "Nothing."),
+    "refused": Row(15, LOOK),
+    "switchover_began": Row(20, "Nothing."),
+    "switchover_done": Row(30, "Check that the services answer.", closes=("switchover",), anywhere=True),
+    "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
+    "stalled": Row(10, "Nothing; if it happens often, the board's flash may be worn."),
+}
+UNKNOWN = Row(30, "This heartwire does not know that event: install the version that fits the board.")
+
+# Observations of the monitor: (severity, what a person should do, problem opened, problem closed).
+OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
+    "unreachable": (
+        "warning",
+        "Check the board's USB cable and supply, and that no other program holds its port. It guards on by itself.",
+        "unreachable",
+        "",
+    ),
+    "reachable": ("notice", "Nothing.", "", "unreachable"),
+    "reset": ("notice", "If nobody restarted the board, check its supply and USB cable.", "", ""),
+    "restarted": (
+        "warning",
+        "The board's flash was formatted or replaced: make sure that this was meant, and keep the old store.",
+        "",
+        "",
+    ),
+    "replaced": ("warning", "Another board answers at this port: make sure that this was meant.", "", ""),
+    "lost": ("warning", "Records are missing without cause: keep a copy of the journal and find out why.", "", ""),
+    "damaged": ("alarm", "A record is damaged: the board's flash may be worn out; plan to replace it.", "", ""),
+    "altered": ("alarm", "The journal was altered: treat the board and its record as evidence.", "", ""),
+    "rotated": ("info", "Nothing; the journal is of limited size, and the monitor was away too long.", "", ""),
+}
+
+
+def row_of(event: str) -> Row:
+    """Return the row of an event by name; UNKNOWN for one of a newer version."""
+    return ADVICE.get(event, UNKNOWN)

@@ -1,0 +1,301 @@
+"""From pages of a board's journal to rows: each record once, the cursor with them, mentions with them, or nothing.
+
+A page is one transaction. Records that are there already are left out, so pages may be read twice or by two ways; a
+journal that was started anew gets a number of its own, so that its sequences do not meet the old ones. It never judges
+a chain (chain.ChainChecker does, in collect) and never talks to a board. Called by collect; retention by housekeeping.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from heartwire import journal
+from heartwire.journal import Entry
+from heartwire.monitor import advice, schema
+from heartwire.monitor.routing import Router, Subject, key_of
+from heartwire.monitor.store import Store, now_ms
+from heartwire_protocol import codes, records
+
+RINGS = codes.RINGS
+# Rows removed in one transaction, so that collecting never waits long for housekeeping.
+SWEEP = 2000
+DAY_MS = 86_400_000
+ALARM = codes.SEVERITIES.index("alarm")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A board as the store knows it; `chains` holds the chain value that each ring must continue from."""
+
+    board_id: str
+    name: str
+    boot: int
+    journal: int
+    cursor: int
+    chains: Mapping[str, bytes] = field(default_factory=dict)
+    history: int = 0  # records up to this sequence were there before the board was met: nobody is told
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Something the monitor noticed, to be kept and perhaps told; `first` to `last` are sequences."""
+
+    kind: str
+    words: str
+    first: int = 0
+    last: int = 0
+
+
+class Archive:
+    """Writes what boards say into a store."""
+
+    def __init__(self, store: Store, router: Router) -> None:
+        self.store = store
+        self.router = router
+
+    def meet(self, board_id: str, name: str) -> Known:
+        """Return the board `board_id`, new or known, under its current name. Raises StorageProblem."""
+        boards = schema.board
+        with self.store.write() as connection:
+            row = connection.execute(select(boards).where(boards.c.board_id == board_id)).one_or_none()
+            if row is None:
+                connection.execute(insert(boards), {"board_id": board_id, "name": name, "reached_ms": now_ms()})
+                return Known(board_id, name, 0, 1, 0)
+            if row.name != name:
+                connection.execute(update(boards).where(boards.c.board_id == board_id).values(name=name))
+            known = Known(board_id, name, row.boot, row.journal, row.cursor, history=row.history)
+            return replace(known, chains=_chains(connection, known))
+
+    def record_at(self, known: Known) -> bytes | None:
+        """Return the raw record at the cursor, or None if it is not kept."""
+        event = schema.event.c
+        with self.store.read() as connection:
+            return connection.scalar(
+                select(event.raw).where(
+                    event.board_id == known.board_id,
+                    event.journal == known.journal,
+                    event.sequence == known.cursor,
+                )
+            )
+
+    def named(self, name: str) -> Known:
+        """Return the board that was last met under `name`, or a stand-in for one that never was."""
+        boards = schema.board
+        with self.store.read() as connection:
+            row = connection.execute(
+                select(boards).where(boards.c.name == name).order_by(boards.c.reached_ms.desc()).limit(1)
+            ).one_or_none()
+        if row is None:
+            return Known(f"?{name}"[:16], name, 0, 0, 0)
+        return Known(row.board_id, name, row.boot, row.journal, row.cursor, history=row.history)
+
+    def is_open(self, board_id: str, kind: str) -> bool:
+        """Tell whether a problem of this kind stands open."""
+        problem = schema.problem.c
+        wanted = select(problem.id).where(
+            problem.board_id == board_id, problem.kind == kind, problem.closed_ms.is_(None)
+        )
+        with self.store.read() as connection:
+            return connection.scalar(wanted.limit(1)) is not None
+
+    def label(self, known: Known, labels: Mapping[str, str]) -> None:
+        """Keep what people call the nodes. Raises StorageProblem."""
+        with self.store.write() as connection:
+            boards = schema.board
+            connection.execute(
+                update(boards).where(boards.c.board_id == known.board_id).values(labels=json.dumps(dict(labels)))
+            )
+
+    def add(
+        self,
+        known: Known,
+        entries: Sequence[tuple[Entry, int]],
+        observed: Sequence[Observed] = (),
+        *,
+        cursor: int | None = None,
+        new_journal: bool = False,
+        boot: int | None = None,
+        history: int | None = None,
+    ) -> tuple[Known, int, int]:
+        """Keep (entry, time in ms) pairs and observations, and move the cursor; all of it or nothing.
+
+        `cursor`, `boot` and `history` set what the store knows of the board beyond what the entries say.
+
+        Returns the board as it is known now, how many events were new, and how many mentions wait. Raises
+        StorageProblem: then nothing happened, and the same page may be offered again.
+        """
+        later = known
+        if new_journal:
+            later = replace(known, journal=known.journal + 1, cursor=0, boot=0, history=0)
+        if boot is not None:
+            later = replace(later, boot=boot)
+        if history is not None:
+            later = replace(later, history=history)
+        for entry, _ in entries:
+            later = replace(later, cursor=max(later.cursor, entry.sequence), boot=max(later.boot, entry.boot))
+        if cursor is not None:
+            later = replace(later, cursor=cursor)
+        waiting = 0
+        with self.store.write() as connection:
+            waiting += self._observe(connection, later, observed)
+            fresh = _unknown(connection, later, entries)
+            for entry, at_ms in fresh:
+                waiting += self._keep(connection, later, entry, at_ms)
+            connection.execute(
+                update(schema.board)
+                .where(schema.board.c.board_id == known.board_id)
+                .values(
+                    boot=later.boot,
+                    journal=later.journal,
+                    cursor=later.cursor,
+                    history=later.history,
+                    reached_ms=now_ms(),
+                )
+            )
+        return later, len(fresh), waiting
+
+    def observe(self, known: Known, observed: Observed) -> int:
+        """Keep one observation; return how many mentions wait. Raises StorageProblem."""
+        with self.store.write() as connection:
+            return self._observe(connection, known, (observed,))
+
+    def _keep(self, connection: Connection, known: Known, entry: Entry, at_ms: int) -> int:
+        values = {
+            "board_id": known.board_id,
+            "journal": known.journal,
+            "sequence": entry.sequence,
+            "severity": codes.SEVERITIES.index(entry.severity),
+            "event": entry.event_number,
+            "node": codes.NODES.index(entry.node) if entry.node in codes.NODES else codes.NO_NODE,
+            "at_ms": at_ms,
+            "raw": entry.raw,
+        }
+        made = connection.execute(insert(schema.event).values(values))
+        key = key_of(known.board_id, entry.raw)
+        event_id = made.inserted_primary_key[0] if made.inserted_primary_key else None
+        subject = Subject(key, known.board_id, known.name, entry.severity, at_ms, event_id=event_id)
+        return self.router.event(connection, subject, entry, quiet=entry.sequence <= known.history)
+
+    def _observe(self, connection: Connection, known: Known, observed: Sequence[Observed]) -> int:
+        waiting = 0
+        for item in observed:
+            severity = advice.OBSERVATIONS[item.kind][0]
+            at_ms = now_ms()
+            values = {
+                "board_id": known.board_id,
+                "journal": known.journal,
+                "kind": item.kind,
+                "severity": codes.SEVERITIES.index(severity),
+                "first": item.first,
+                "last": item.last,
+                "at_ms": at_ms,
+                "words": item.words,
+            }
+            made = connection.execute(insert(schema.observation).values(values))
+            number = made.inserted_primary_key[0] if made.inserted_primary_key else 0
+            subject = Subject(f"o{number}", known.board_id, known.name, severity, at_ms, observation_id=number)
+            waiting += self.router.observation(connection, subject, item.kind)
+        return waiting
+
+    def sweep(self, days: int, events: int) -> int:
+        """Remove a portion of what is too old or too much; return how many rows went. Raises StorageProblem.
+
+        Alarms, and events that somebody is still to be told, stay. A clock that jumped ahead removes nothing that the
+        newest event does not make old.
+        """
+        event = schema.event.c
+        with self.store.read() as connection:
+            newest = connection.scalar(select(func.max(event.at_ms))) or 0
+            limit_ms = min(now_ms(), newest + DAY_MS) - days * DAY_MS
+            doomed = set(
+                connection.scalars(
+                    select(event.id)
+                    .where(event.at_ms < limit_ms, event.severity < ALARM)
+                    .order_by(event.at_ms)
+                    .limit(SWEEP)
+                )
+            )
+            for board_id in connection.scalars(select(schema.board.c.board_id)).all():
+                last_over = connection.execute(
+                    select(event.journal, event.sequence)
+                    .where(event.board_id == board_id)
+                    .order_by(event.journal.desc(), event.sequence.desc())
+                    .offset(events)
+                    .limit(1)
+                ).one_or_none()
+                if last_over is not None:
+                    older = (event.journal < last_over.journal) | (
+                        (event.journal == last_over.journal) & (event.sequence <= last_over.sequence)
+                    )
+                    over = select(event.id).where(event.board_id == board_id, older, event.severity < ALARM)
+                    doomed |= set(connection.scalars(over.order_by(event.journal, event.sequence).limit(SWEEP)))
+        if not doomed:
+            return 0
+        return self._remove(doomed)
+
+    def _remove(self, doomed: set[int]) -> int:
+        mention = schema.mention.c
+        message = schema.message.c
+        gone = 0
+        with self.store.write() as connection:
+            numbers = sorted(doomed)[:SWEEP]
+            for at in range(0, len(numbers), 500):
+                part = numbers[at : at + 500]
+                untold = select(mention.event_id).where(
+                    mention.event_id.in_(part),
+                    (mention.state == "waiting")
+                    | mention.message_id.in_(select(message.id).where(message.state != "sent")),
+                )
+                held = set(connection.scalars(untold))
+                part = [number for number in part if number not in held]
+                connection.execute(delete(schema.event).where(schema.event.c.id.in_(part)))
+                gone += len(part)
+        return gone
+
+
+def _unknown(connection: Connection, known: Known, entries: Sequence[tuple[Entry, int]]) -> list[tuple[Entry, int]]:
+    """Leave out what is stored already."""
+    if not entries:
+        return []
+    event = schema.event.c
+    stored = set(
+        connection.scalars(
+            select(event.sequence).where(
+                event.board_id == known.board_id,
+                event.journal == known.journal,
+                event.sequence.in_([entry.sequence for entry, _ in entries]),
+            )
+        )
+    )
+    fresh = []
+    for entry, at_ms in entries:
+        if entry.sequence not in stored:
+            stored.add(entry.sequence)
+            fresh.append((entry, at_ms))
+    return fresh
+
+
+def _chains(connection: Connection, known: Known) -> dict[str, bytes]:
+    """Return the chain value of the newest stored record of each ring, where the cursor says that it was the newest."""
+    found: dict[str, bytes] = {}
+    event = schema.event.c
+    newest = (
+        select(event.raw)
+        .where(event.board_id == known.board_id, event.journal == known.journal, event.sequence <= known.cursor)
+        .order_by(event.sequence.desc())
+        .limit(256)
+    )
+    for raw in connection.scalars(newest):
+        try:
+            entry = journal.decode(raw)
+        except ValueError:
+            continue
+        if entry.ring in RINGS and entry.ring not in found:
+            found[entry.ring] = records.decode(raw)["chain"]
+        if len(found) == len(RINGS):
+            break
+    return found

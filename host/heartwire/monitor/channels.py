@@ -1,0 +1,204 @@
+"""How one message leaves this machine: Apprise, a command, syslog or the journal of systemd.
+
+Every function sends once, raises Undelivered with words that hold no secret, and retries nothing (the outbox does).
+Runs only inside the sender process (deliver.py); Apprise is imported there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from heartwire.errors import HeartwireError
+from heartwire.monitor.settings import address_of, secret_lines
+
+# Severity of a message to the kinds that each way knows.
+APPRISE_TYPES = {"alarm": "failure", "warning": "warning", "cleared": "success"}
+PRIORITIES = {"alarm": 2, "warning": 4, "notice": 5, "cleared": 5, "info": 6}
+DAEMON = 3 << 3
+JOURNALD = "/run/systemd/journal/socket"
+# One permanent number for `journalctl MESSAGE_ID=...`.
+MESSAGE_ID = "6f0c7a3a1f5d4e0b9c55b1d2a7e48c01"
+SYSLOG_BYTES = 2000
+_STATUS = re.compile(r"error=(\d{3})\b")
+_PHRASES = (
+    (re.compile(r"refused|111", re.I), "the connection was refused"),
+    (re.compile(r"timed out|timeout", re.I), "it timed out"),
+    (re.compile(r"name or service|resolve|gaierror", re.I), "the name could not be resolved"),
+    (re.compile(r"authenticat|535", re.I), "the login was refused"),
+    (re.compile(r"certificate|ssl", re.I), "the TLS certificate was refused"),
+    (re.compile(r"connection", re.I), "the connection failed"),
+)
+
+
+class Undelivered(Exception):
+    """The message did not go out this time; the words are safe to show."""
+
+
+def send(channel: dict[str, Any], message: dict[str, Any], *, keep_open: tuple[int, ...] = ()) -> None:
+    """Send `message` by `channel` (see courier for the keys). Raises Undelivered."""
+    ways: dict[str, Callable[[], None]] = {
+        "apprise": lambda: _apprise(channel, message),
+        "command": lambda: _command(channel, message, keep_open),
+        "syslog": lambda: _syslog(channel, message),
+        "journald": lambda: _journald(message),
+    }
+    ways[channel["kind"]]()
+
+
+def apprise_url(path: Any) -> str:
+    """Return the one Apprise URL of a secret file. Raises HeartwireError (never quoting it)."""
+    from heartwire.errors import BadConfig  # noqa: PLC0415 - beside its only use
+
+    lines = secret_lines(path)
+    if len(lines) != 1:
+        raise BadConfig(
+            f"{path}: must hold exactly one URL, not {len(lines)}",
+            "make a channel for each: what is sent to two at once cannot be repeated for the one that failed",
+        )
+    return lines[0]
+
+
+def apprise_problem(url: str) -> str:
+    """Return why Apprise does not take `url`, in words without any part of it but its scheme; "" if it does."""
+    import apprise  # noqa: PLC0415 - slow, and only this needs it
+
+    with _silent():
+        taken = apprise.Apprise().add(url)
+    return "" if taken else f"Apprise does not understand this {_scheme(url)} URL"
+
+
+def _scheme(url: str) -> str:
+    scheme = url.partition("://")[0]
+    return f"{scheme}://" if re.fullmatch(r"[a-z0-9+.-]{1,20}", scheme) else "kind of"
+
+
+@contextlib.contextmanager
+def _silent() -> Any:
+    """Keep what Apprise logs to ourselves: its lines may quote the URL. Yields the stream they go to."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("apprise")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield stream
+    finally:
+        logger.removeHandler(handler)
+
+
+def _apprise(channel: dict[str, Any], message: dict[str, Any]) -> None:
+    from pathlib import Path  # noqa: PLC0415
+
+    import apprise  # noqa: PLC0415
+
+    try:
+        url = apprise_url(Path(channel["url_file"]))
+    except HeartwireError as error:
+        raise Undelivered(error.words) from None
+    asset = apprise.AppriseAsset(app_id="Heartwire", app_desc="Heartwire monitor", app_url="", async_mode=False)
+    with _silent() as lines:
+        sender = apprise.Apprise(asset=asset)
+        if not sender.add(url):
+            raise Undelivered(f"Apprise does not understand this {_scheme(url)} URL")
+        for server in sender:
+            headers = getattr(server, "headers", None)
+            if isinstance(headers, dict):
+                headers["X-Heartwire-Id"] = message["uid"]
+        kind = APPRISE_TYPES.get(message["severity"], "info")
+        try:
+            sent = sender.notify(
+                title=message["title"], body=message["body"], notify_type=apprise.NotifyType(kind), body_format="text"
+            )
+        except Exception as error:
+            raise Undelivered(f"Apprise failed ({type(error).__name__})") from None
+    if not sent:
+        raise Undelivered(f"Apprise could not send by {_scheme(url)}{_why(lines.getvalue())}")
+
+
+def _why(lines: str) -> str:
+    """Return what the log of Apprise says, in our own words: its own may hold secrets."""
+    status = _STATUS.search(lines)
+    if status:
+        return f": the server answered {status[1]}"
+    for pattern, words in _PHRASES:
+        if pattern.search(lines):
+            return f": {words}"
+    return ""
+
+
+def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[int, ...]) -> None:
+    environment = {
+        **os.environ,
+        "HEARTWIRE_ID": message["uid"],
+        "HEARTWIRE_SEVERITY": message["severity"],
+        "HEARTWIRE_TITLE": message["title"],
+        "HEARTWIRE_BODY": message["body"],
+    }
+    try:
+        # The command holds the receipt's lock as long as it lives, whatever happens to us.
+        ended = subprocess.run(
+            channel["command"],
+            input=json.dumps(message).encode(),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=channel["limit_s"],
+            pass_fds=keep_open,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Undelivered(f"the command did not end within {channel['limit_s']:g} s") from None
+    except OSError as error:
+        raise Undelivered(f"the command could not be started: {error.strerror}") from None
+    if ended.returncode:
+        raise Undelivered(f"the command ended with {ended.returncode}")
+
+
+def _syslog(channel: dict[str, Any], message: dict[str, Any]) -> None:
+    priority = DAEMON | PRIORITIES.get(message["severity"], 5)
+    text = " / ".join(line.strip() for line in [message["title"], *message["body"].splitlines()] if line.strip())
+    data = f"<{priority}>heartwire[{os.getpid()}]: {text}".encode()[:SYSLOG_BYTES]
+    address = channel["address"]
+    if address.startswith("/"):
+        _datagram(address, data)
+        return
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+        try:
+            sender.sendto(data, address_of(address))
+        except (OSError, ValueError) as error:
+            raise Undelivered(f"{address}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _journald(message: dict[str, Any]) -> None:
+    values = {
+        "MESSAGE": f"{message['title']}\n{message['body']}",
+        "MESSAGE_ID": MESSAGE_ID,
+        "PRIORITY": str(PRIORITIES.get(message["severity"], 5)),
+        "SYSLOG_IDENTIFIER": "heartwire",
+        "HEARTWIRE_ID": message["uid"],
+        "HEARTWIRE_SEVERITY": message["severity"],
+    }
+    data = b""
+    for name, value in values.items():
+        raw = value.encode()
+        data += name.encode() + b"\n" + len(raw).to_bytes(8, "little") + raw + b"\n"
+    _datagram(JOURNALD, data)
+
+
+def _datagram(path: str, data: bytes) -> None:
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
+        try:
+            sender.connect(path)
+            sender.send(data)
+        except OSError as error:
+            raise Undelivered(f"{path}: {error.strerror or error}") from None

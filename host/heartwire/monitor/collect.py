@@ -1,0 +1,288 @@
+"""The collector: reads one board's journal from the cursor on, checks it, and hands pages to the archive.
+
+A page is acknowledged by nothing but the archive's commit: after any fault, kill or full disk it is read again and
+stored once. On each new connection the record at the cursor is compared with the stored one, so a journal that was
+started anew is noticed even if it has grown past the cursor. It commands nothing (only the wall time is given to a
+board that has none) and never blocks another board: run gives each collector a thread of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from heartwire.chain import ALTERED, DAMAGED, LOST, RESTARTED, ROTATED, ChainChecker, Finding
+from heartwire.errors import HeartwireError, StorageProblem
+from heartwire.journal import Entry
+from heartwire.monitor.archive import Archive, Known, Observed
+from heartwire.monitor.log import Log
+from heartwire.monitor.sources import Identity, Source
+from heartwire.monitor.store import now_ms
+from heartwire.monitor.views import View
+
+# Pages read in one step: 1024 records, then the status has its turn.
+PAGES = 64
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 15.0
+KINDS = {LOST: "lost", DAMAGED: "damaged", ALTERED: "altered", ROTATED: "rotated", RESTARTED: "restarted"}
+
+
+class Pace(Protocol):
+    """The settings that a collector follows."""
+
+    @property
+    def poll_ms(self) -> int:
+        """Pause between two looks at the journal, in ms."""
+
+    @property
+    def status_ms(self) -> int:
+        """Pause between two looks at the status, in ms."""
+
+    @property
+    def unreachable_s(self) -> float:
+        """A board that is silent so long is told, in s."""
+
+
+class Collector:
+    """One board. Call `step` again and again; it returns how long to wait."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        archive: Archive,
+        pace: Pace,
+        log: Log,
+        *,
+        told: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.view = View(name)
+        self._source = source
+        self._archive = archive
+        self._pace = pace
+        self._log = log
+        self._told = told
+        self._clock = clock
+        self._known: Known | None = None
+        self._checker = ChainChecker()
+        self._connected = False
+        self._retry_s = RETRY_FIRST_S
+        self._down_since: float | None = None
+        self._said_down = False
+        self._status_due = 0.0
+        # Wall time at uptime 0 of the boot that answers now, for records of a board without wall time.
+        self._booted: tuple[int, int] | None = None
+        self.storage_trouble = ""
+
+    def step(self) -> float:
+        """Read what is new; return seconds until the next step. Never raises errors of the board or the store."""
+        try:
+            if not self._connected:
+                self._connect()
+            more = self._read()
+            self._look()
+        except StorageProblem as problem:
+            # Not the board's fault: it stays connected, and its journal keeps what we could not store.
+            self.storage_trouble = problem.words
+            if self._log.changed(f"store {self.view.name}", problem.words):
+                self._log.error("store_failed", board=self.view.name, words=problem.words, next=problem.next_step)
+            return RETRY_FIRST_S
+        except HeartwireError as error:
+            return self._lost(error)
+        if self.storage_trouble:
+            self._log.changed(f"store {self.view.name}", None)
+            self._log.info("store_works", board=self.view.name)
+            self.storage_trouble = ""
+        return 0.0 if more else self._pace.poll_ms / 1000
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._source.close()
+
+    def _connect(self) -> None:
+        identity = self._source.open()
+        self._resume(identity)
+        self._connected = True
+        self._retry_s = RETRY_FIRST_S
+        self._status_due = self._clock()
+        self.view.up, self.view.trouble, self.view.board_id = True, "", identity.board_id
+        self._log.info("connected", board=self.view.name, board_id=identity.board_id, boot=identity.boot)
+        self._log.changed(f"board {self.view.name}", None)
+        self._down_since = None
+
+    def _resume(self, identity: Identity) -> None:
+        """Find the place to go on from; tell of another board, a reset, or a journal started anew."""
+        before = self._known
+        known = self._archive.meet(identity.board_id, self.view.name)
+        observed = []
+        if before is not None and before.board_id != known.board_id:
+            words = f"another board answers here: {known.board_id} instead of {before.board_id}"
+            observed.append(Observed("replaced", words))
+        for board_id in {known.board_id, self._archive.named(self.view.name).board_id, f"?{self.view.name}"[:16]}:
+            if self._archive.is_open(board_id, "unreachable"):
+                again = replace(known, board_id=board_id)
+                if self._archive.observe(again, Observed("reachable", "the board answers again")):
+                    self._told()
+        if known.boot and identity.boot > known.boot:
+            observed.append(_reset(known.boot, identity.boot))
+        anew = self._started_anew(known)
+        if anew:
+            words = f"the journal was started anew: record {known.cursor} is not the one that was read before"
+            observed.append(Observed("restarted", words, known.cursor, known.cursor))
+        elif 0 < identity.boot < known.boot:
+            words = f"the board counts its boots from {identity.boot} again, it was at {known.boot}"
+            observed.append(Observed("restarted", words))
+        history = self._source.page(0)[0].newest if not known.boot else None
+        known, _, waiting = self._archive.add(
+            known, (), observed, new_journal=anew, boot=identity.boot, history=history
+        )
+        self._said_down = False
+        self._known = known
+        self._booted = None
+        self._checker = ChainChecker(known.cursor)
+        if known.cursor:
+            self._checker.resume(known.cursor, known.chains)
+        if waiting:
+            self._told()
+
+    def _started_anew(self, known: Known) -> bool:
+        """Compare the record at the cursor with the stored one."""
+        if not known.cursor:
+            return False
+        page, found = self._source.page(known.cursor - 1)
+        if page.newest < known.cursor:
+            return True
+        stored = self._archive.record_at(known)
+        if stored is None or not found or int.from_bytes(found[0][:4], "little") != known.cursor:
+            return False  # rotated out here or there: a gap will tell
+        return found[0] != stored
+
+    def _read(self) -> bool:
+        """Read pages until the journal's end or the step's share; tell whether there is more."""
+        for _ in range(PAGES):
+            known = self._known
+            if known is None:
+                return False
+            page, raw_records = self._source.page(self._checker.last)
+            self.view.newest = page.newest
+            if page.newest < self._checker.last:
+                words = f"the journal starts over: its newest record is {page.newest}, {self._checker.last} was read"
+                self._checker.restart()
+                self._keep(known, [], [Observed("restarted", words, page.newest, known.cursor)], new_journal=True)
+                continue
+            self._checker.oldest_decision = page.oldest_decision
+            self._checker.oldest_routine = page.oldest_routine
+            if not raw_records:
+                return False
+            self._take(known, raw_records)
+            if self._checker.last >= page.newest:
+                return False
+        return True
+
+    def _take(self, known: Known, raw_records: tuple[bytes, ...]) -> None:
+        """Check one page and hand it on in runs that belong to one journal."""
+        entries: list[tuple[Entry, int]] = []
+        observed: list[Observed] = []
+        boot = known.boot
+        for raw in raw_records:
+            entry, findings = self._checker.take(raw)
+            for finding in findings:
+                if finding.kind == RESTARTED:
+                    known = self._keep(known, entries, observed)
+                    known = self._keep(known, [], [_observed(finding)], new_journal=True)
+                    entries, observed, boot = [], [], 0
+                else:
+                    observed.append(_observed(finding))
+            if entry is None:
+                continue
+            if boot and entry.boot > boot:
+                observed.append(_reset(boot, entry.boot))
+            boot = max(boot, entry.boot)
+            entries.append((entry, self._time_of(entry)))
+        self._keep(known, entries, observed, cursor=self._checker.last)
+
+    def _keep(
+        self,
+        known: Known,
+        entries: list[tuple[Entry, int]],
+        observed: list[Observed],
+        *,
+        cursor: int | None = None,
+        new_journal: bool = False,
+    ) -> Known:
+        try:
+            later, count, waiting = self._archive.add(known, entries, observed, cursor=cursor, new_journal=new_journal)
+        except BaseException:
+            # The checker has gone ahead of the store: go back to what is stored.
+            self._connected = False
+            raise
+        self._known = later
+        self.view.cursor = later.cursor
+        self.view.records += count
+        for item in observed:
+            self._log.warning("observed", board=self.view.name, kind=item.kind, words=item.words)
+        if waiting:
+            self._told()
+        return later
+
+    def _look(self) -> None:
+        """Look at the status when it is due."""
+        now_s = self._clock()
+        if now_s < self._status_due:
+            return
+        self._status_due = now_s + self._pace.status_ms / 1000
+        found = self._source.status()
+        if found is None or self._known is None:
+            return
+        status, nodes = found
+        before = self.view.labels()
+        self.view.take(status, nodes, self._clock())
+        self._booted = (status.boot, now_ms() - status.uptime_s * 1000)
+        if self.view.labels() != before:
+            self._archive.label(self._known, self.view.labels())
+
+    def _time_of(self, entry: Entry) -> int:
+        """Return when a record was written, in ms since 1970: its wall time, its age in this boot, or now."""
+        if entry.wall is not None:
+            return int(entry.wall.timestamp() * 1000)
+        if self._booted is not None and self._booted[0] == entry.boot:
+            return self._booted[1] + entry.uptime_ms
+        return now_ms()
+
+    def _lost(self, error: HeartwireError) -> float:
+        """Note that the board does not answer; return seconds until the next try."""
+        self._source.close()
+        now_s = self._clock()
+        self._connected = False
+        self.view.up, self.view.trouble = False, error.words
+        if self._down_since is None:
+            self._down_since = now_s
+        if self._log.changed(f"board {self.view.name}", error.words):
+            self._log.warning("unreachable", board=self.view.name, words=error.words, next=error.next_step)
+        if not self._said_down and now_s - self._down_since >= self._pace.unreachable_s:
+            words = f"the board does not answer for {now_s - self._down_since:.0f} s: {error.words}"
+            try:
+                known = self._known or self._archive.named(self.view.name)
+                if not self._archive.is_open(known.board_id, "unreachable") and self._archive.observe(
+                    known, Observed("unreachable", words)
+                ):
+                    self._told()
+                self._said_down = True
+            except StorageProblem as problem:
+                self.storage_trouble = problem.words
+        wait_s = self._retry_s
+        self._retry_s = min(RETRY_MOST_S, self._retry_s * 2)
+        return wait_s
+
+
+def _observed(finding: Finding) -> Observed:
+    return Observed(KINDS[finding.kind], finding.words, finding.first, finding.last)
+
+
+def _reset(before: int, after: int) -> Observed:
+    times = after - before
+    words = "the board has restarted" + (f" {times} times" if times > 1 else "") + f": boot {after} after {before}"
+    return Observed("reset", words)

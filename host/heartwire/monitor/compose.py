@@ -1,0 +1,219 @@
+"""From mentions to words: what happened, why, what the board did, and what a person should do now.
+
+One message speaks of all mentions that belong together: those of one board, or in a storm of many. It reads the store
+and the tables of advice, and decides nothing about who is told or when. Called by dispatch.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from heartwire import journal
+from heartwire.journal import Entry
+from heartwire.monitor import advice, schema
+from heartwire.monitor.outbox import Mention
+from heartwire.monitor.store import Store
+from heartwire_protocol import codes
+
+# What stood in the decision ring so long before the newest event belongs to the story.
+STORY_MS = 60_000
+STORY_LINES = 14
+LIST_LINES = 12
+# Events of this rank and above (see advice) say why something was done.
+CAUSE_RANK = 60
+
+
+@dataclass(frozen=True)
+class Words:
+    """A message ready to go out."""
+
+    severity: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One mention with its content, as a line."""
+
+    board_id: str
+    board: str
+    severity: str
+    rank: int
+    clears: bool
+    at_ms: int
+    sentence: str
+    why: str
+    do: str
+    sequence: int
+    journal: int
+
+    @property
+    def weight(self) -> tuple[int, int, int]:
+        """What leads: the worse, then the weightier, then the newer."""
+        return codes.SEVERITIES.index(self.severity), self.rank, self.at_ms
+
+
+class Composer:
+    """Writes messages about what is in the store."""
+
+    def __init__(self, store: Store, host: str | None = None) -> None:
+        self._store = store
+        self._host = host or socket.gethostname()
+
+    def compose(self, mentions: Sequence[Mention]) -> Words:
+        """Return the message about `mentions` (at least one)."""
+        items = self._items(mentions)
+        if not items:
+            return Words("notice", "events that are no longer kept", f"{len(mentions)} events were removed since.")
+        lead = max(items, key=lambda item: item.weight)
+        boards = sorted({item.board for item in items})
+        cleared = all(item.clears for item in items)
+        severity = "cleared" if cleared else lead.severity
+        where = boards[0] if len(boards) == 1 else f"{len(boards)} boards"
+        title = f"{severity.upper()} {where}: {lead.sentence}"
+        if cleared:
+            title = f"CLEARED {where}: {lead.sentence}"
+        others = len(items) - 1
+        if others:
+            title += f" (and {others} more)"
+        parts = [f"What happened: {_moment(lead.at_ms)} {lead.board}: {lead.sentence}"]
+        causes = [item.why for item in items if item.why and item.rank >= CAUSE_RANK and item is not lead]
+        why = "; then: ".join(dict.fromkeys([*causes, lead.why] if lead.why else causes))
+        if why:
+            parts.append(f"Why: {why}")
+        parts.append(self._story(lead, items))
+        if len(boards) > 1:
+            parts.append(_list(items, lead))
+        parts.append(_advice(items, lead))
+        parts.append(_source(items, boards, self._host))
+        return Words(severity, title, "\n\n".join(part for part in parts if part))
+
+    def _items(self, mentions: Sequence[Mention]) -> list[Item]:
+        found: list[Item] = []
+        boards = self._boards()
+        events = [mention.event_id for mention in mentions if mention.event_id is not None]
+        observations = [mention.observation_id for mention in mentions if mention.observation_id is not None]
+        clears = {mention.subject for mention in mentions if mention.clears}
+        cleared_events = {mention.event_id for mention in mentions if mention.subject in clears}
+        cleared_observations = {mention.observation_id for mention in mentions if mention.subject in clears}
+        with self._store.read() as connection:
+            for at in range(0, len(events), 500):
+                rows = select(schema.event).where(schema.event.c.id.in_(events[at : at + 500]))
+                for row in connection.execute(rows):
+                    entry = journal.decode(row.raw)
+                    name, labels = boards.get(row.board_id, (row.board_id, {}))
+                    found.append(_of_entry(entry, row, name, labels, row.id in cleared_events))
+            for at in range(0, len(observations), 500):
+                rows = select(schema.observation).where(schema.observation.c.id.in_(observations[at : at + 500]))
+                for row in connection.execute(rows):
+                    name, _ = boards.get(row.board_id, (row.board_id.lstrip("?"), {}))
+                    severity = codes.SEVERITIES[row.severity]
+                    do = advice.OBSERVATIONS.get(row.kind, ("", advice.LOOK, "", ""))[1]
+                    found.append(
+                        Item(
+                            row.board_id,
+                            name,
+                            severity,
+                            50,
+                            row.id in cleared_observations,
+                            row.at_ms,
+                            row.words,
+                            "",
+                            do,
+                            row.first,
+                            row.journal,
+                        )
+                    )
+        return sorted(found, key=lambda item: (item.at_ms, item.board, item.sequence))
+
+    def _boards(self) -> dict[str, tuple[str, dict[str, str]]]:
+        with self._store.read() as connection:
+            return {
+                row.board_id: (row.name, json.loads(row.labels)) for row in connection.execute(select(schema.board))
+            }
+
+    def _story(self, lead: Item, items: Sequence[Item]) -> str:
+        """Return what the board did: its decisions around the leading event, told or not."""
+        event = schema.event.c
+        last_ms = max(item.at_ms for item in items if item.board_id == lead.board_id)
+        wanted = (
+            select(schema.event)
+            .where(
+                event.board_id == lead.board_id,
+                event.journal == lead.journal,
+                event.at_ms.between(last_ms - STORY_MS, last_ms),
+            )
+            .order_by(event.sequence.desc())
+            .limit(10 * STORY_LINES)
+        )
+        _, labels = self._boards().get(lead.board_id, ("", {}))
+        lines: list[str] = []
+        with self._store.read() as connection:
+            for row in connection.execute(wanted):
+                entry = journal.decode(row.raw)
+                told = entry.ring == "decision" and entry.severity != "info"
+                if told or entry.event in ("late", "good_again"):
+                    lines.append(f"  {_clock(row.at_ms)}  {entry.sentence(labels)}")
+                if len(lines) == STORY_LINES:
+                    break
+        return "\n".join(["What the board did:", *reversed(lines)]) if lines else ""
+
+
+def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clears: bool) -> Item:
+    known = advice.row_of(entry.event)
+    why = journal.reason_words(entry.reason) if entry.reason != "none" else ""
+    return Item(
+        getattr(row, "board_id", ""),
+        name,
+        entry.severity,
+        known.rank,
+        clears,
+        getattr(row, "at_ms", 0),
+        entry.sentence(labels),
+        why,
+        known.do,
+        entry.sequence,
+        getattr(row, "journal", 1),
+    )
+
+
+def _list(items: Sequence[Item], lead: Item) -> str:
+    """Return what else happened, the worst first, cut where it gets too long."""
+    others = sorted((item for item in items if item is not lead), key=lambda item: item.weight, reverse=True)
+    lines = [f"  {_clock(item.at_ms)}  {item.board}: {item.sentence}" for item in others[:LIST_LINES]]
+    if len(others) > LIST_LINES:
+        lines.append(f"  and {len(others) - LIST_LINES} more")
+    return "\n".join(["Also:", *lines])
+
+
+def _advice(items: Sequence[Item], lead: Item) -> str:
+    """Return what to do now: for the leading event first, then what the others add, each sentence once."""
+    ordered = [lead, *sorted((item for item in items if item is not lead), key=lambda item: item.weight, reverse=True)]
+    useful = list(dict.fromkeys(item.do for item in ordered if item.do and item.do != "Nothing."))
+    return "\n".join(["What to do now:", *[f"  - {do}" for do in useful[:4]]]) if useful else "What to do now: nothing."
+
+
+def _source(items: Sequence[Item], boards: Sequence[str], host: str) -> str:
+    numbers = [item.sequence for item in items if item.sequence]
+    where = f"Board {boards[0]}" if len(boards) == 1 else f"Boards {', '.join(boards[:8])}"
+    span = ""
+    if numbers and len(boards) == 1:
+        first, last = min(numbers), max(numbers)
+        span = f", record{'' if first == last else 's'} {first}" + ("" if first == last else f" to {last}")
+    return f"{where}{span}. Told by the monitor on {host}."
+
+
+def _moment(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03}Z"
+
+
+def _clock(at_ms: int) -> str:
+    return _moment(at_ms)[11:]

@@ -1,0 +1,130 @@
+"""The monitor's side of sending: start a sender process for one attempt, wait for it, and read its receipt.
+
+After a restart the same receipts tell what became of attempts that the killed monitor had begun (see receipts). It
+knows no store and no retry; it never reads a secret. Called by dispatch, and by `heartwire monitor test`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from heartwire.errors import StorageProblem
+from heartwire.monitor import receipts
+from heartwire.monitor.settings import ChannelSettings
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One message as it leaves: `severity` is info, notice, warning, alarm or cleared."""
+
+    uid: str
+    severity: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attempt. `unsure`: it may have gone out although nobody said so."""
+
+    sent: bool
+    trouble: str = ""
+    unsure: bool = False
+    # Still at work: ask again later.
+    busy: bool = False
+
+
+class Courier(Protocol):
+    """What dispatch needs."""
+
+    def send(self, channel: ChannelSettings, letter: Letter, attempt: int) -> Outcome:
+        """Make attempt number `attempt` and wait for its end."""
+
+    def recall(self, uid: str, attempt: int) -> Outcome:
+        """Tell what became of an attempt that an earlier monitor began; it will not be made any more unless busy."""
+
+    def forget(self, uid: str, attempt: int) -> None:
+        """Remove the receipt of an attempt whose outcome is stored."""
+
+
+class ProcessCourier:
+    """Sends by sender processes."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+
+    def prepare(self) -> None:
+        """Make the folder of the receipts. Raises StorageProblem."""
+        try:
+            self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageProblem(f"{self._spool}: {error.strerror}") from None
+        if not os.access(self._spool, os.W_OK | os.X_OK):
+            raise StorageProblem(f"{self._spool}: you may not write here", "give it to the user of the monitor")
+
+    def send(self, channel: ChannelSettings, letter: Letter, attempt: int) -> Outcome:
+        order = {
+            "spool": str(self._spool.absolute()),
+            "attempt": attempt,
+            "channel": order_of(channel),
+            "message": vars(letter),
+        }
+        try:
+            sender = subprocess.Popen(
+                [sys.executable, "-m", "heartwire.monitor.deliver"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return Outcome(False, f"no sender process could be started: {error.strerror}")
+        try:
+            sender.communicate(json.dumps(order).encode(), timeout=channel.limit_s)
+        except subprocess.TimeoutExpired:
+            sender.kill()
+            sender.wait()
+            outcome = self._read(letter.uid, attempt)
+            return Outcome(outcome.sent, outcome.trouble or f"no end within {channel.limit_s:g} s", outcome.unsure)
+        return self._read(letter.uid, attempt)
+
+    def recall(self, uid: str, attempt: int) -> Outcome:
+        path = receipts.path_of(self._spool, uid, attempt)
+        try:
+            descriptor = receipts.claim(path)
+        except OSError as error:
+            return Outcome(False, f"{self._spool}: {error.strerror}", busy=True)
+        if descriptor is not None:
+            receipts.conclude(descriptor, {"sent": False, "trouble": "the monitor was killed before it was sent"})
+            os.close(descriptor)
+        return self._read(uid, attempt)
+
+    def forget(self, uid: str, attempt: int) -> None:
+        receipts.remove(receipts.path_of(self._spool, uid, attempt))
+
+    def _read(self, uid: str, attempt: int) -> Outcome:
+        state, result = receipts.look(receipts.path_of(self._spool, uid, attempt))
+        if state == "done":
+            return Outcome(bool(result.get("sent")), str(result.get("trouble", "")))
+        if state == "busy":
+            return Outcome(False, "still being sent", busy=True)
+        if state == "torn":
+            return Outcome(False, "the sender ended half-way: a copy may have gone out", unsure=True)
+        return Outcome(False, "the sender did not start")
+
+
+def order_of(channel: ChannelSettings) -> dict[str, Any]:
+    """Return what the sender needs to know of a channel: names and paths, no secret."""
+    return {
+        "kind": channel.kind,
+        "url_file": str(channel.url_file.absolute()) if channel.url_file else "",
+        "command": list(channel.command),
+        "address": channel.address,
+        "limit_s": channel.limit_s,
+    }

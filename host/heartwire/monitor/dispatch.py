@@ -1,0 +1,197 @@
+"""The postman of one channel: groups what waits into messages, sends them, and tries again what failed.
+
+In quiet times each event goes out at once (after gather_ms, so that what belongs together stays together); when the
+channel's burst is used up, one message in refill_s carries everything that came meanwhile. While an attempt fails,
+nothing new is bundled until its next try, so a channel that was down for a day gets few messages, not thousands. It
+asks the partner (peer) whether the other monitor has told it. All times here are monotonic: a clock that jumps delays
+nothing. One thread per channel calls `step`; the outbox keeps everything that must outlive it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from heartwire.monitor.compose import Composer
+from heartwire.monitor.courier import Courier, Letter, Outcome
+from heartwire.monitor.log import Log
+from heartwire.monitor.outbox import Mention, Message, Outbox
+from heartwire.monitor.settings import ChannelSettings
+
+RETRY_FIRST_S = 1.0
+RETRY_MOST_S = 300.0
+# An attempt that a killed monitor left running is looked at so often.
+RECALL_S = 0.2
+IDLE_S = 60.0
+SHORTEST_S = 0.001
+
+
+@dataclass(frozen=True)
+class Aged:
+    """A mention, with the seconds since this monitor first saw it; `old` if it was there before this monitor began."""
+
+    mention: Mention
+    age_s: float
+    old: bool
+
+
+class Partner(Protocol):
+    """The other monitor, as far as this channel is concerned."""
+
+    def judge(self, channel: str, waiting: Sequence[Aged]) -> tuple[list[Aged], float]:
+        """Return those that this monitor should tell now, and seconds until the others should be judged again."""
+
+
+class Alone:
+    """No other monitor: tell everything now."""
+
+    def judge(self, channel: str, waiting: Sequence[Aged]) -> tuple[list[Aged], float]:
+        return [aged for aged in waiting if aged.mention.state == "waiting"], IDLE_S
+
+
+@dataclass
+class Tally:
+    """What metrics show of a channel since this monitor began."""
+
+    sent: int = 0
+    failed: int = 0
+    trouble: str = ""
+
+
+class Postman:
+    """One channel."""
+
+    def __init__(
+        self,
+        channel: ChannelSettings,
+        outbox: Outbox,
+        composer: Composer,
+        courier: Courier,
+        log: Log,
+        *,
+        gather_ms: int,
+        partner: Partner | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.channel = channel
+        self.tally = Tally()
+        self._outbox = outbox
+        self._composer = composer
+        self._courier = courier
+        self._log = log
+        self._gather_s = gather_ms / 1000
+        self._partner = partner or Alone()
+        self._clock = clock
+        self._first_seen: dict[int, float] = {}
+        self._was_there: set[int] | None = None  # mentions of before this monitor began
+        self._due: dict[int, float] = {}  # message to the monotonic time of its next try
+        self._failures: dict[int, int] = {}
+        self._tokens = float(channel.burst)
+        self._filled = clock()
+
+    def step(self) -> float:
+        """Do what is due; return seconds until the next step, at most IDLE_S. Raises StorageProblem."""
+        now_s = self._clock()
+        unsent = self._outbox.unsent(self.channel.name)
+        for message in unsent:
+            if message.state == "sending" and not self._recall(message):
+                return RECALL_S
+        wait_s = self._bundle(now_s, unsent)
+        for message in self._outbox.unsent(self.channel.name):
+            due = self._due.get(message.id, now_s)
+            if due <= self._clock():
+                self._try(message)
+                return 0.0
+            wait_s = min(wait_s, due - self._clock())
+        return max(SHORTEST_S, wait_s)
+
+    def _bundle(self, now_s: float, unsent: Sequence[Message]) -> float:
+        """Make one message of what waits and may go out now; return seconds until there may be another one."""
+        waiting = self._aged(now_s)
+        if not waiting:
+            return IDLE_S
+        held = [self._due.get(message.id, now_s) - now_s for message in unsent if self._failures.get(message.id)]
+        if held and min(held) > 0:
+            return min(held)
+        ours, judge_s = self._partner.judge(self.channel.name, waiting)
+        if not ours:
+            return judge_s
+        oldest_s = max(aged.age_s for aged in ours)
+        if oldest_s < self._gather_s and not any(aged.old for aged in ours):
+            return min(judge_s, self._gather_s - oldest_s)
+        short_s = self._lacking(now_s)
+        if short_s > 0:
+            return min(judge_s, short_s)
+        chosen = [aged.mention for aged in ours]
+        groups = self._groups(chosen)
+        for group in groups:
+            words = self._composer.compose(group)
+            ids = [mention.id for mention in group]
+            if self._outbox.bundle(self.channel.name, ids, words.severity, words.title, words.body) is None:
+                continue  # the other monitor has just claimed one of them: judge anew
+            self._tokens -= 1
+        self._first_seen = {aged.mention.id: self._first_seen[aged.mention.id] for aged in waiting}
+        return judge_s
+
+    def _groups(self, chosen: Sequence[Mention]) -> list[list[Mention]]:
+        """Return one group for each board while there are tokens for that, else one for all."""
+        by_board: dict[str, list[Mention]] = {}
+        for mention in chosen:
+            by_board.setdefault(mention.board_id, []).append(mention)
+        return list(by_board.values()) if len(by_board) <= self._tokens else [list(chosen)]
+
+    def _aged(self, now_s: float) -> list[Aged]:
+        waiting = self._outbox.waiting(self.channel.name)
+        if self._was_there is None:
+            self._was_there = {mention.id for mention in waiting}
+        found = []
+        for mention in waiting:
+            age_s = now_s - self._first_seen.setdefault(mention.id, now_s)
+            found.append(Aged(mention, age_s, mention.id in self._was_there))
+        return found
+
+    def _lacking(self, now_s: float) -> float:
+        """Return seconds until a token is there, 0 if one is."""
+        refill_s = self.channel.refill_s
+        self._tokens = min(float(self.channel.burst), self._tokens + (now_s - self._filled) / refill_s)
+        self._filled = now_s
+        return 0.0 if self._tokens >= 1 else (1 - self._tokens) * refill_s
+
+    def _recall(self, message: Message) -> bool:
+        """Find out what became of an attempt that was begun before; tell whether it has ended."""
+        outcome = self._courier.recall(message.uid, message.attempts)
+        if outcome.busy:
+            return False
+        self._conclude(message, message.attempts, outcome)
+        return True
+
+    def _try(self, message: Message) -> None:
+        attempt = self._outbox.begin(message.id)
+        if attempt is None:
+            return
+        letter = Letter(message.uid, message.severity, message.title, message.body)
+        outcome = self._courier.send(self.channel, letter, attempt)
+        if outcome.busy:
+            return  # a command still runs: recall looks after it
+        self._conclude(message, attempt, outcome)
+
+    def _conclude(self, message: Message, attempt: int, outcome: Outcome) -> None:
+        self._outbox.finish(message.id, sent=outcome.sent, trouble=outcome.trouble, unsure=outcome.unsure)
+        self._courier.forget(message.uid, attempt)
+        fields = {"channel": self.channel.name, "id": message.uid, "attempt": attempt}
+        if outcome.sent:
+            self._due.pop(message.id, None)
+            self._failures.pop(message.id, None)
+            self.tally.sent += 1
+            self.tally.trouble = ""
+            self._log.info("told", **fields, severity=message.severity, title=message.title)
+            return
+        count = self._failures[message.id] = self._failures.get(message.id, 0) + 1
+        wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** (count - 1)) * random.uniform(0.9, 1.1)  # noqa: S311
+        self._due[message.id] = self._clock() + wait_s
+        self.tally.failed += 1
+        self.tally.trouble = outcome.trouble
+        self._log.warning("not_told", **fields, words=outcome.trouble, again_s=round(wait_s, 1), unsure=outcome.unsure)

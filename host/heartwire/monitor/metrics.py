@@ -1,0 +1,238 @@
+"""Prometheus metrics: roles, heartbeat age and jitter, lease margin, relays, drops, journal position, health.
+
+Values are read at the scrape from the views and tallies, so there are no stale series and no locks; counters that the
+board keeps restart with it, as Prometheus expects. Serves on loopback unless the settings say otherwise; nothing here
+can change anything. Called by run.
+"""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from heartwire.answers import NodeStatus, Status
+from heartwire.errors import PortBusy
+from heartwire.monitor.dispatch import Tally
+from heartwire.monitor.settings import address_of
+from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
+from heartwire_protocol import codes
+
+NODE_LABELS = ["board", "node", "name"]
+TIMEOUT_S = 5.0
+# Gauges of the board: (name, sentence, value of its status).
+BOARD_GAUGES: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
+    ("heartwire_board_uptime_seconds", "time since the board started", lambda status: status.uptime_s),
+    ("heartwire_board_boots", "boots of the board so far", lambda status: status.boot),
+    ("heartwire_board_free_bytes", "free heap of the board", lambda status: status.free),
+    ("heartwire_board_loop_seconds", "worst pass of the board's loop", lambda status: status.loop_ms / 1000),
+    ("heartwire_board_safe_mode", "1 in safe mode: no automatic action", lambda status: int(status.safe)),
+    ("heartwire_board_alarm", "1 while the alarm contact is in alarm", lambda status: int(status.alarm)),
+    ("heartwire_board_held", "1 while the board holds an action", lambda status: int(bool(status.held))),
+    ("heartwire_board_epoch", "fencing token of the newest activation", lambda status: status.epoch),
+    ("heartwire_board_maintenance_seconds", "maintenance left", lambda status: status.maintenance_s),
+    ("heartwire_board_settings_crc", "CRC-16 of the running settings", lambda status: status.crc),
+    ("heartwire_journal_newest", "sequence of the newest record on the board", lambda status: status.newest),
+    ("heartwire_journal_lost", "records that the board could not write", lambda status: status.lost),
+)
+NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeStatus], float]], ...] = (
+    ("heartwire_lease_margin_seconds", "lease left; 0 for none", lambda node: node.lease_ms / 1000),
+    ("heartwire_node_relay", "1 while the relay is told to cut its power", lambda node: int(node.relay)),
+    ("heartwire_node_locked_out", "1 after too many automatic actions", lambda node: int(node.locked)),
+    ("heartwire_node_half_line", "1 while it hears nothing from the board", lambda node: int(node.half_line)),
+    ("heartwire_node_altered", "1 while its heartbeats are altered", lambda node: int(node.altered)),
+    ("heartwire_node_actions", "automatic actions on it within the window", lambda node: node.actions),
+)
+POWER = {"off": 0.0, "on": 1.0}
+
+
+class Source:
+    """What metrics are made of; run fills it, tests hand in their own."""
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        tallies: Mapping[str, Tally],
+        *,
+        counts: Callable[[], dict[str, dict[str, int]]],
+        relay_events: Callable[[], dict[tuple[str, str, str], int]],
+        facts: Callable[[], dict[str, float]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.views = views
+        self.tallies = tallies
+        self.counts = counts
+        self.relay_events = relay_events
+        self.facts = facts
+        self.clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics, read now."""
+        yield from self._boards()
+        yield from self._nodes()
+        yield from self._jitter()
+        yield from self._relays()
+        yield from self._monitor()
+
+    def _boards(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("heartwire_board_up", "1 while the monitor reaches the board", labels=["board"])
+        cursor = GaugeMetricFamily("heartwire_journal_stored", "sequence of the newest stored record", labels=["board"])
+        records = CounterMetricFamily("heartwire_records_stored", "records stored by this process", labels=["board"])
+        mode = GaugeMetricFamily("heartwire_board_mode", "1 for the mode it is in", labels=["board", "mode"])
+        for view in self.views:
+            up.add_metric([view.name], int(view.up))
+            cursor.add_metric([view.name], view.cursor)
+            records.add_metric([view.name], view.records)
+            if view.status is not None:
+                for name in codes.MODES:
+                    mode.add_metric([view.name, name], int(view.status.mode == name))
+        yield from (up, cursor, records, mode)
+        for name, words, value in BOARD_GAUGES:
+            gauge = GaugeMetricFamily(name, words, labels=["board"])
+            for view in self._answering():
+                if view.status is not None:
+                    gauge.add_metric([view.name], value(view.status))
+            yield gauge
+
+    def _nodes(self) -> Iterator[Metric]:
+        role = GaugeMetricFamily("heartwire_role", "1 for the role it has", labels=[*NODE_LABELS, "role"])
+        verdict = GaugeMetricFamily("heartwire_verdict", "1 for the board's verdict", labels=[*NODE_LABELS, "verdict"])
+        age = GaugeMetricFamily("heartwire_heartbeat_age_seconds", "since the last good heartbeat", labels=NODE_LABELS)
+        power = GaugeMetricFamily("heartwire_node_power", "1 on, 0 off; absent if unknown", labels=NODE_LABELS)
+        beats = CounterMetricFamily(
+            "heartwire_heartbeats", "good heartbeats since the board started", labels=NODE_LABELS
+        )
+        drops = CounterMetricFamily(
+            "heartwire_drops", "what did not count, by kind, since the board started", labels=[*NODE_LABELS, "kind"]
+        )
+        for view, node, labels in self._each_node():
+            for name in codes.ROLES:
+                role.add_metric([*labels, name], int(node.role == name))
+            for name in codes.VERDICTS:
+                verdict.add_metric([*labels, name], int(node.verdict == name))
+            if node.age_ms is not None:
+                # What has passed since the look counts as well: a board that hangs must not look fresh.
+                age.add_metric(labels, node.age_ms / 1000 + max(0.0, self.clock() - view.seen_s))
+            if node.power in POWER:
+                power.add_metric(labels, POWER[node.power])
+            beats.add_metric(labels, node.beats)
+            for kind, count in node.drops.items():
+                drops.add_metric([*labels, kind], count)
+        yield from (role, verdict, age, power, beats, drops)
+        for name, words, value in NODE_GAUGES:
+            gauge = GaugeMetricFamily(name, words, labels=NODE_LABELS)
+            for _, node, labels in self._each_node():
+                gauge.add_metric(labels, value(node))
+            yield gauge
+
+    def _jitter(self) -> Iterator[Metric]:
+        words = "how far heartbeats stray from their usual interval, from looks at the status"
+        histogram = HistogramMetricFamily("heartwire_heartbeat_jitter_seconds", words, labels=NODE_LABELS)
+        for view, node, labels in self._each_node():
+            jitter = view.jitter.get(node.node)
+            if jitter is not None:
+                histogram.add_metric(labels, _buckets(jitter), jitter.total_s)
+        yield histogram
+
+    def _relays(self) -> Iterator[Metric]:
+        words = "relay actions in the store, by what happened"
+        counter = CounterMetricFamily("heartwire_relay_actions", words, labels=["board", "node", "event"])
+        for labels, count in sorted(self.relay_events().items()):
+            counter.add_metric(list(labels), count)
+        yield counter
+
+    def _monitor(self) -> Iterator[Metric]:
+        outbox = GaugeMetricFamily("heartwire_outbox", "messages not sent, by state", labels=["channel", "state"])
+        for channel, states in sorted(self.counts().items()):
+            for state in ("waiting", "pending", "sending"):
+                outbox.add_metric([channel, state], states.get(state, 0))
+        sent = CounterMetricFamily("heartwire_messages_sent", "messages sent by this process", labels=["channel"])
+        failed = CounterMetricFamily("heartwire_attempts_failed", "attempts that failed", labels=["channel"])
+        for channel, tally in sorted(self.tallies.items()):
+            sent.add_metric([channel], tally.sent)
+            failed.add_metric([channel], tally.failed)
+        yield from (outbox, sent, failed)
+        for name, value in sorted(self.facts().items()):
+            gauge = GaugeMetricFamily(f"heartwire_monitor_{name}", name.replace("_", " "))
+            gauge.add_metric([], value)
+            yield gauge
+
+    def _answering(self) -> Iterator[View]:
+        return (view for view in self.views if view.up and view.status is not None)
+
+    def _each_node(self) -> Iterator[tuple[View, NodeStatus, list[str]]]:
+        for view in self._answering():
+            for node in view.nodes:
+                yield view, node, [view.name, node.node, node.name]
+
+
+def _buckets(jitter: Jitter) -> list[tuple[str, float]]:
+    total = 0
+    buckets = []
+    for bound, count in zip((*JITTER_BOUNDS_S, float("inf")), jitter.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound == float("inf") else f"{bound:g}", float(total)))
+    return buckets
+
+
+class Server:
+    """Serves /metrics until close()."""
+
+    def __init__(self, address: str, source: Source) -> None:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(source)
+        try:
+            self._server = http.server.ThreadingHTTPServer(address_of(address), _handler(registry))
+        except OSError as error:
+            raise PortBusy(
+                f"metrics: {address}: {error.strerror}", "choose another address, or stop its user"
+            ) from None
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(registry: CollectorRegistry) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        server_version = "heartwire"
+        sys_version = ""
+        timeout = TIMEOUT_S
+
+        def do_GET(self) -> None:
+            if self.path.partition("?")[0] not in ("/", "/metrics"):
+                self.send_error(404)
+                return
+            try:
+                text = generate_latest(registry)
+            except Exception:
+                self.send_error(500)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", CONTENT_TYPE_LATEST)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing: every scrape would be a line."""
+
+    return Handler

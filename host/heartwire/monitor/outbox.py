@@ -1,0 +1,234 @@
+"""The outbox: mentions that wait, messages that are pending, being sent or sent. Every step is one transaction.
+
+`begin` is stored before an attempt and `finish` after it, with the attempt's number between them in the receipts, so a
+kill at any point leaves a state from which the next monitor knows what to do (see receipts). The other monitor's claims
+go through `cede`, which never takes what is being sent. Called by dispatch and peer.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from heartwire.monitor import schema
+from heartwire.monitor.store import Store, now_ms
+
+mentions, messages = schema.mention.c, schema.message.c
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One subject that one channel is to be told; `state` is waiting or ceded."""
+
+    id: int
+    subject: str
+    board_id: str
+    event_id: int | None
+    observation_id: int | None
+    clears: bool
+    state: str
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of the outbox."""
+
+    id: int
+    uid: str
+    channel: str
+    severity: str
+    title: str
+    body: str
+    state: str
+    attempts: int
+    trouble: str
+    made_ms: int
+
+
+class Outbox:
+    """Reads and writes mentions and messages."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def waiting(self, channel: str, limit: int = 2000) -> list[Mention]:
+        """Return what `channel` is still to be told, oldest first."""
+        wanted = (
+            select(schema.mention)
+            .where(mentions.channel == channel, mentions.state.in_(("waiting", "ceded")))
+            .order_by(mentions.id)
+            .limit(limit)
+        )
+        with self.store.read() as connection:
+            return [
+                Mention(
+                    row.id,
+                    row.subject,
+                    row.board_id,
+                    row.event_id,
+                    row.observation_id,
+                    row.clears,
+                    row.state,
+                    row.at_ms,
+                )
+                for row in connection.execute(wanted)
+                if row.event_id is not None or row.observation_id is not None
+            ]
+
+    def unsent(self, channel: str) -> list[Message]:
+        """Return the messages of `channel` that are pending or being sent, oldest first."""
+        wanted = (
+            select(schema.message)
+            .where(messages.channel == channel, messages.state.in_(("pending", "sending")))
+            .order_by(messages.id)
+        )
+        with self.store.read() as connection:
+            return [_message(row) for row in connection.execute(wanted)]
+
+    def bundle(self, channel: str, chosen: Sequence[int], severity: str, title: str, body: str) -> int | None:
+        """Make one message of the mentions `chosen`; None if one of them is no longer ours to tell."""
+        row = {
+            "uid": uuid.uuid4().hex,
+            "channel": channel,
+            "severity": severity,
+            "title": title,
+            "body": body,
+            "state": "pending",
+            "made_ms": now_ms(),
+        }
+        with self.store.write() as connection:
+            made = connection.execute(insert(schema.message).values(row))
+            number = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
+            taken = 0
+            for at in range(0, len(chosen), 500):
+                taken += connection.execute(
+                    update(schema.mention)
+                    .where(mentions.id.in_(chosen[at : at + 500]), mentions.state == "waiting")
+                    .values(state="bundled", message_id=number)
+                ).rowcount
+            if taken != len(chosen):
+                connection.rollback()
+                return None
+        return number
+
+    def begin(self, number: int) -> int | None:
+        """Note that the next attempt of message `number` begins; return its number, None if it is not pending."""
+        with self.store.write() as connection:
+            changed = connection.execute(
+                update(schema.message)
+                .where(messages.id == number, messages.state == "pending")
+                .values(state="sending", attempts=messages.attempts + 1)
+            ).rowcount
+            if not changed:
+                return None
+            return connection.scalar(select(messages.attempts).where(messages.id == number))
+
+    def finish(self, number: int, *, sent: bool, trouble: str = "", unsure: bool = False) -> None:
+        """Note what became of the attempt: sent, or pending again."""
+        values = {"state": "sent" if sent else "pending", "trouble": "" if sent else trouble}
+        more = {"sent_ms": now_ms()} if sent else {}
+        doubt = {"unsure": True} if unsure else {}
+        with self.store.write() as connection:
+            connection.execute(
+                update(schema.message)
+                .where(messages.id == number, messages.state == "sending")
+                .values(**values, **more, **doubt)
+            )
+
+    def settle(self, channel: str, subjects: Sequence[str], state: str) -> None:
+        """Note that mentions that wait are now `covered` (the other told it), or `waiting` again."""
+        with self.store.write() as connection:
+            connection.execute(
+                update(schema.mention)
+                .where(
+                    mentions.channel == channel,
+                    mentions.subject.in_(subjects),
+                    mentions.state.in_(("waiting", "ceded")),
+                )
+                .values(state=state)
+            )
+
+    def states(self, channel: str, subjects: Sequence[str]) -> dict[str, str]:
+        """Return for each subject: sent, sending, failing, pending, waiting, ceded or none; for the other monitor."""
+        with self.store.read() as connection:
+            return _states(connection, channel, subjects)
+
+    def cede(self, channel: str, subjects: Sequence[str]) -> dict[str, str]:
+        """Leave `subjects` to the other monitor as far as they are not being sent; return their states after that."""
+        with self.store.write() as connection:
+            before = _states(connection, channel, subjects)
+            free = [subject for subject in subjects if before[subject] in ("waiting", "pending", "failing", "none")]
+            _unbundle(connection, channel, free)
+            unknown = [subject for subject in free if before[subject] == "none"]
+            if unknown:
+                common = {"channel": channel, "state": "ceded", "at_ms": now_ms()}
+                connection.execute(insert(schema.mention), [{"subject": subject, **common} for subject in unknown])
+            connection.execute(
+                update(schema.mention)
+                .where(mentions.channel == channel, mentions.subject.in_(free), mentions.state == "waiting")
+                .values(state="ceded")
+            )
+            return {**before, **dict.fromkeys(free, "ceded")}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of messages by channel and state, and of waiting mentions as state `waiting`."""
+        found: dict[str, dict[str, int]] = {}
+        with self.store.read() as connection:
+            rows = connection.execute(
+                select(messages.channel, messages.state, func.count()).group_by(messages.channel, messages.state)
+            )
+            for channel, state, count in rows:
+                found.setdefault(channel, {})[state] = count
+            rows = connection.execute(
+                select(mentions.channel, func.count()).where(mentions.state == "waiting").group_by(mentions.channel)
+            )
+            for channel, count in rows:
+                found.setdefault(channel, {})["waiting"] = count
+        return found
+
+    def latest(self, limit: int = 20, *, unsent: bool = False) -> list[Mapping[str, object]]:
+        """Return the newest messages, or all that are not sent; newest first."""
+        wanted = select(schema.message).order_by(messages.id.desc()).limit(limit)
+        if unsent:
+            wanted = wanted.where(messages.state != "sent")
+        with self.store.read() as connection:
+            return [dict(row._mapping) for row in connection.execute(wanted)]
+
+
+def _message(row: object) -> Message:
+    return Message(**{name: getattr(row, name) for name in Message.__dataclass_fields__})
+
+
+def _states(connection: Connection, channel: str, subjects: Sequence[str]) -> dict[str, str]:
+    found = dict.fromkeys(subjects, "none")
+    rows = connection.execute(
+        select(mentions.subject, mentions.state, messages.state.label("message"), messages.trouble)
+        .join_from(schema.mention, schema.message, mentions.message_id == messages.id, isouter=True)
+        .where(mentions.channel == channel, mentions.subject.in_(subjects))
+    )
+    for row in rows:
+        state = row.state
+        if state == "bundled":
+            state = "failing" if row.message == "pending" and row.trouble else row.message
+        found[row.subject] = "sent" if state == "covered" else state
+    return found
+
+
+def _unbundle(connection: Connection, channel: str, subjects: Sequence[str]) -> None:
+    """Take pending messages that hold one of `subjects` apart again: the rest of their mentions waits anew."""
+    numbers = list(
+        connection.scalars(
+            select(mentions.message_id)
+            .where(mentions.channel == channel, mentions.subject.in_(subjects), mentions.state == "bundled")
+            .distinct()
+        )
+    )
+    if numbers:
+        connection.execute(
+            update(schema.mention).where(mentions.message_id.in_(numbers)).values(state="waiting", message_id=None)
+        )
+        connection.execute(delete(schema.message).where(messages.id.in_(numbers)))

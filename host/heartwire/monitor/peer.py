@@ -1,0 +1,271 @@
+"""Two monitors of the same boards: one notification goes out, and the survivor sends it if the other cannot.
+
+Both collect everything and keep outboxes of their own. Rank 1 tells at once. Rank 2 waits takeover_s and asks rank 1
+before it tells: what rank 1 has told is `covered`; what it has not (its channel fails, it never saw the record) rank 2
+claims, and rank 1 cedes it in one transaction unless an attempt is under way. A subject is named by a hash of the
+record itself, so both mean the same one. After a restart, and for what it once ceded, rank 1 asks in the same way.
+
+Where both reach each other exactly one tells, by the transaction that cedes. Where they do not, rank 2 tells after
+takeover_s, because silence is worse than a copy: with both alive and the network between them cut, a message may come
+twice (once from each host). No rule can do better without a third party that both reach. A lease over shared storage
+was rejected: two servers that take over from each other share none that survives.
+
+Requests and answers carry an HMAC over a fresh nonce and the body. A replayed claim names subjects that were ceded
+already, so it changes nothing. Used by dispatch (as its partner) and run (the listener).
+"""
+
+from __future__ import annotations
+
+import hmac
+import http.server
+import json
+import secrets
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from heartwire.errors import HeartwireError, PortBusy
+from heartwire.monitor.dispatch import Aged
+from heartwire.monitor.log import Log
+from heartwire.monitor.outbox import Outbox
+from heartwire.monitor.settings import PeerSettings, address_of
+
+PATH = "/heartwire/peer"
+BODY_BYTES = 262_144
+SUBJECTS = 2000
+ASK_S = 1.0
+TIMEOUT_S = 2.0
+# What the other one is sending right now is left to it for so many takeover times.
+PATIENCE = 4
+NONCE_BYTES = 16
+
+
+def mac_of(key: bytes, label: bytes, nonce: bytes, body: bytes) -> str:
+    """Return the MAC of a request (label b"Q") or an answer (b"A")."""
+    return hmac.new(key, label + nonce + body, "sha256").hexdigest()
+
+
+class Unreachable(Exception):
+    """The other monitor does not answer."""
+
+
+Ask = Callable[[str, Sequence[str], Sequence[str]], dict[str, str]]
+
+
+def asker(url: str, key: bytes) -> Ask:
+    """Return a function that asks the other monitor: (channel, subjects, subjects claimed) to their states."""
+
+    def ask(channel: str, subjects: Sequence[str], claim: Sequence[str]) -> dict[str, str]:
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        body = json.dumps({"channel": channel, "subjects": list(subjects), "claim": list(claim)}).encode()
+        headers = {
+            "X-Heartwire-Nonce": nonce.hex(),
+            "X-Heartwire-Mac": mac_of(key, b"Q", nonce, body),
+            "Content-Type": "application/json",
+        }
+        request = urllib.request.Request(url.rstrip("/") + PATH, body, headers)  # noqa: S310 - settings allow http only
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                text = answer.read(BODY_BYTES)
+                mac = answer.headers.get("X-Heartwire-Mac", "")
+            states = json.loads(text)
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            raise Unreachable(type(error).__name__) from None
+        right = mac_of(key, b"A", nonce, text).encode()
+        if not hmac.compare_digest(mac.encode("latin-1", "replace"), right) or not isinstance(states, dict):
+            raise Unreachable("its answer is not signed with our key")
+        return {subject: str(states.get(subject, "none")) for subject in (*subjects, *claim)}
+
+    return ask
+
+
+class Other:
+    """The partner that dispatch asks; safe for many threads."""
+
+    def __init__(
+        self,
+        settings: PeerSettings,
+        outbox: Outbox,
+        ask: Ask,
+        log: Log,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._ask = ask
+        self._log = log
+        self._clock = clock
+        self._asked: dict[str, float] = {}
+        self._ceded: dict[str, float] = {}  # since when a subject has been the other one's, monotonic
+        self.reachable: bool | None = None
+
+    def judge(self, channel: str, waiting: Sequence[Aged]) -> tuple[list[Aged], float]:
+        """Return those that this monitor should tell now, and seconds until the others should be judged again."""
+        ours = [aged for aged in waiting if self._at_once(aged)]
+        open_ones = [aged for aged in waiting if not self._at_once(aged)][:SUBJECTS]
+        if not open_ones:
+            return ours, ASK_S
+        now_s = self._clock()
+        if now_s - self._asked.get(channel, -ASK_S) < ASK_S:
+            return ours, ASK_S - (now_s - self._asked[channel])
+        self._asked[channel] = now_s
+        return ours + self._settle(channel, open_ones), ASK_S
+
+    def _at_once(self, aged: Aged) -> bool:
+        mention = aged.mention
+        if mention.observation_id is not None:
+            return True  # what this monitor noticed itself, the other one does not know
+        first = self._settings.rank == 1 and not aged.old and aged.age_s < self._settings.takeover_s
+        return first and mention.state == "waiting"
+
+    def _overdue(self, aged: Aged, times: int = 1) -> bool:
+        if aged.mention.state == "ceded":
+            since = self._ceded.setdefault(aged.mention.subject, self._clock())
+            return self._clock() - since >= PATIENCE * self._settings.takeover_s
+        return aged.age_s >= times * self._settings.takeover_s
+
+    def _unheard(self, aged: Aged) -> bool:
+        """Tell whether to tell a mention that the other monitor cannot be asked about."""
+        again = aged.old and self._settings.rank == 1 and aged.mention.state == "waiting"
+        return again or self._overdue(aged)
+
+    def _settle(self, channel: str, open_ones: Sequence[Aged]) -> list[Aged]:
+        by_subject = {aged.mention.subject: aged for aged in open_ones}
+        try:
+            states = self._ask(channel, list(by_subject), [])
+        except Unreachable as trouble:
+            self._note(str(trouble))
+            late = [aged for aged in open_ones if self._unheard(aged)]
+            self._take_back(channel, late)
+            return late
+        self._note("")
+        covered = [subject for subject, state in states.items() if state == "sent"]
+        if covered:
+            self._outbox.settle(channel, covered, "covered")
+        wanted = [subject for subject, aged in by_subject.items() if self._claims(aged, states[subject])]
+        if not wanted:
+            return []
+        try:
+            states = self._ask(channel, [], wanted)
+        except Unreachable as trouble:
+            # The claim may have been heard: the next look tells.
+            self._note(str(trouble))
+            return []
+        won = [by_subject[subject] for subject in wanted if states[subject] == "ceded"]
+        self._take_back(channel, won)
+        return won
+
+    def _claims(self, aged: Aged, state: str) -> bool:
+        """Tell whether to claim a mention that the other monitor has in `state`."""
+        if state == "sent":
+            return False
+        if aged.mention.state == "ceded":
+            # The other one took it: only if it knows nothing of it any more.
+            return state == "none" and self._overdue(aged)
+        if state == "ceded":
+            return True  # it has left it to us before
+        if state in ("sending", "pending"):
+            return self._overdue(aged, PATIENCE)
+        return self._overdue(aged) or (aged.old and self._settings.rank == 1)
+
+    def _take_back(self, channel: str, won: Sequence[Aged]) -> None:
+        ceded = [aged.mention.subject for aged in won if aged.mention.state == "ceded"]
+        if ceded:
+            self._outbox.settle(channel, ceded, "waiting")
+        for subject in ceded:
+            self._ceded.pop(subject, None)
+
+    def _note(self, trouble: str) -> None:
+        self.reachable = not trouble
+        if self._log.changed("peer", trouble or "ok"):
+            if trouble:
+                self._log.warning("peer_unreachable", words=trouble)
+            else:
+                self._log.info("peer_reachable")
+
+
+class Listener:
+    """Answers the other monitor's questions, in threads of its own."""
+
+    def __init__(self, settings: PeerSettings, key: bytes, outbox: Outbox, channels: Sequence[str]) -> None:
+        handler = _handler(key, outbox, frozenset(channels))
+        try:
+            self._server = http.server.ThreadingHTTPServer(address_of(settings.listen), handler)
+        except OSError as error:
+            raise PortBusy(f"peer.listen: {settings.listen}: {error.strerror}", "choose another address") from None
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="peer", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(key: bytes, outbox: Outbox, channels: frozenset[str]) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        server_version = "heartwire"
+        sys_version = ""
+        timeout = TIMEOUT_S
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            if self.path != PATH or not length.isdigit() or int(length) > BODY_BYTES:
+                self.send_error(404)
+                return
+            body = self.rfile.read(int(length))
+            try:
+                nonce = bytes.fromhex(self.headers.get("X-Heartwire-Nonce", ""))
+            except ValueError:
+                nonce = b""
+            mac = self.headers.get("X-Heartwire-Mac", "")
+            if len(nonce) != NONCE_BYTES or not hmac.compare_digest(
+                mac.encode("latin-1", "replace"), mac_of(key, b"Q", nonce, body).encode()
+            ):
+                self.send_error(403)
+                return
+            try:
+                states = _answer(outbox, channels, json.loads(body))
+            except (ValueError, KeyError, TypeError):
+                self.send_error(400)
+                return
+            except HeartwireError:
+                self.send_error(503)
+                return
+            text = json.dumps(states).encode()
+            self.send_response(200)
+            self.send_header("X-Heartwire-Mac", mac_of(key, b"A", nonce, text))
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing: every question would be a line."""
+
+    return Handler
+
+
+def _answer(outbox: Outbox, channels: frozenset[str], body: dict[str, Any]) -> dict[str, str]:
+    channel = body["channel"]
+    subjects = [str(subject) for subject in body["subjects"]][:SUBJECTS]
+    claim = [str(subject) for subject in body["claim"]][:SUBJECTS]
+    if channel not in channels or not all(subject[:1] == "e" and len(subject) == 23 for subject in subjects + claim):
+        return dict.fromkeys(subjects + claim, "none")
+    states = outbox.states(channel, subjects) if subjects else {}
+    if claim:
+        states.update(outbox.cede(channel, claim))
+    return states

@@ -1,0 +1,342 @@
+"""The monitor as one process: builds every part from the settings, gives each a thread, and ends in good order.
+
+boards -> sources -> collect -> archive (routing) -> store -> dispatch (compose, peer) -> courier -> deliver -> people.
+
+One thread for each board, so that a board that hangs delays no other, and one for each channel, so that a mail server
+that hangs delays no webhook. SIGTERM and Ctrl-C stop the threads between two steps; a sender process under way ends by
+itself and its receipt is read at the next start. Called by `heartwire monitor run`; nothing happens at import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from heartwire import keys
+from heartwire.errors import BadConfig, HeartwireError, StorageProblem
+from heartwire.monitor import metrics, query
+from heartwire.monitor.archive import Archive
+from heartwire.monitor.collect import Collector
+from heartwire.monitor.compose import Composer
+from heartwire.monitor.courier import Courier, ProcessCourier
+from heartwire.monitor.deadman import Deadman
+from heartwire.monitor.dispatch import Alone, Partner, Postman
+from heartwire.monitor.log import Log
+from heartwire.monitor.outbox import Outbox
+from heartwire.monitor.peer import Listener, Other, asker
+from heartwire.monitor.routing import Router
+from heartwire.monitor.settings import MonitorSettings, PeerSettings, read_secret, secret_lines
+from heartwire.monitor.sources import Maker, source_of
+from heartwire.monitor.store import Store
+
+# How long the end may take: longer than a page, shorter than systemd's patience.
+STOP_S = 10.0
+LOOK_S = 0.25
+SWEEP_S = 3600.0
+RETRY_STORE_S = 2.0
+# A channel that could not tell anything for so long keeps the dead man's switch from pinging.
+STUCK_S = 600.0
+RELAY_EVENTS = ("fence_fired", "off_proven", "off_assumed", "off_failed", "relay_released")
+Step = Callable[[], float]
+
+
+def open_store(settings: MonitorSettings, *, create: bool = True) -> Store:
+    """Open the store that the settings name. Raises StorageProblem, BadConfig."""
+    if settings.store_url_file is not None:
+        return Store.open(read_secret(settings.store_url_file).strip(), name="the store", create=create)
+    return Store.open(settings.store, create=create)
+
+
+def check_secrets(settings: MonitorSettings) -> list[str]:
+    """Return what is wrong with the secret files that the settings name, without their content."""
+    from heartwire.monitor import channels  # noqa: PLC0415 - the only place outside the sender that looks at URLs
+
+    problems = []
+
+    def look(what: str, test: Callable[[], object]) -> None:
+        """Note what `test` raises, or the words that it returns."""
+        try:
+            words = test()
+        except HeartwireError as error:
+            words = error.words
+        if isinstance(words, str) and words:
+            problems.append(f"{what}: {words}")
+
+    def url_problem(path: Path) -> str:
+        return channels.apprise_problem(channels.apprise_url(path))
+
+    for channel in settings.channel:
+        if channel.kind == "apprise" and channel.url_file is not None:
+            look(f"channel {channel.name}", partial(url_problem, channel.url_file))
+        if channel.kind == "command" and not _runnable(channel.command[0]):
+            problems.append(f"channel {channel.name}: {channel.command[0]}: no such program, or not executable")
+    for board in settings.board:
+        if board.key_file is not None:
+            look(f"board {board.name}", partial(keys.find, board.key_file))
+    if settings.deadman.url_file is not None:
+        look("deadman", partial(_ping_problem, settings.deadman.url_file))
+    if settings.peer.url:
+        look("peer", partial(_key_problem, settings.peer))
+    return problems
+
+
+def _ping_problem(path: Path) -> str:
+    lines = secret_lines(path)
+    good = len(lines) == 1 and lines[0].startswith(("http://", "https://"))
+    return "" if good else f"{path}: must hold one URL that begins with http:// or https://"
+
+
+def _key_problem(settings: PeerSettings) -> str:
+    return "" if peer_key(settings) else "no key"
+
+
+def _runnable(program: str) -> bool:
+    import shutil  # noqa: PLC0415
+
+    return shutil.which(program) is not None
+
+
+def peer_key(settings: PeerSettings) -> bytes:
+    """Return the key that both monitors share. Raises BadConfig."""
+    assert settings.key_file is not None  # noqa: S101 - settings hold url, listen and key_file together
+    found = keys.read_file(settings.key_file)
+    if set(found) != {""}:
+        raise BadConfig(f"{settings.key_file}: must hold one bare key", "make one: `heartwire key new`")
+    return bytes.fromhex(found[""])
+
+
+class Monitor:
+    """Everything, built but not started. `run` blocks until `stop`."""
+
+    def __init__(
+        self,
+        settings: MonitorSettings,
+        *,
+        stream: TextIO | None = None,
+        courier: Courier | None = None,
+        make_source: Maker | None = None,
+    ) -> None:
+        """Open the store and every port it listens on. Raises errors of heartwire.errors."""
+        self.settings = settings
+        self.log = Log(stream or sys.stderr)
+        self._stopping = threading.Event()
+        self._asked = False
+        self._wakes: list[threading.Event] = []
+        self._tellers: list[threading.Event] = []
+        self._threads: list[threading.Thread] = []
+        self._closing = contextlib.ExitStack()
+        try:
+            self._build(courier, make_source)
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _build(self, courier: Courier | None, make_source: Maker | None) -> None:
+        settings = self.settings
+        problems = check_secrets(settings) if courier is None else []
+        if problems:
+            raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
+        if courier is None:
+            courier = ProcessCourier(settings.spool_path)
+            courier.prepare()
+        self.store = open_store(settings)
+        self._closing.callback(self.store.close)
+        self.store.claim()
+        self.outbox = Outbox(self.store)
+        archive = Archive(self.store, Router(settings.channel))
+        self._archive = archive
+        make = make_source or (lambda board: source_of(board, set_time=settings.set_time))
+        self.collectors = [
+            Collector(board.name, make(board), archive, settings, self.log, told=self._tell) for board in settings.board
+        ]
+        composer = Composer(self.store)
+        partner: Partner = Alone()
+        self.listener: Listener | None = None
+        if settings.peer.url:
+            key = peer_key(settings.peer)
+            partner = Other(settings.peer, self.outbox, asker(settings.peer.url, key), self.log)
+            self.listener = Listener(settings.peer, key, self.outbox, [channel.name for channel in settings.channel])
+            self._closing.callback(self.listener.close)
+        self.postmen = [
+            Postman(channel, self.outbox, composer, courier, self.log, gather_ms=settings.gather_ms, partner=partner)
+            for channel in settings.channel
+        ]
+        self._failing_since: dict[str, float] = {}
+        self.metrics: metrics.Server | None = None
+        if settings.metrics:
+            self.metrics = metrics.Server(settings.metrics, self._metrics_source())
+            self._closing.callback(self.metrics.close)
+
+    def run(self) -> int:
+        """Work until `stop`; return 0."""
+        self.log.info("started", boards=len(self.collectors), channels=len(self.postmen), store=self.store.name)
+        for collector in self.collectors:
+            self._thread(f"board {collector.view.name}", collector.step)
+        for postman in self.postmen:
+            self._thread(f"channel {postman.channel.name}", self._guarded(postman.step), wakes=True)
+        self._thread("housekeeping", self._guarded(self._sweep))
+        if self.settings.deadman.url_file is not None:
+            deadman = Deadman(self.settings.deadman, self.trouble, self.log)
+            self._thread("deadman", deadman.step)
+        for server in (self.metrics, self.listener):
+            if server is not None:
+                server.start()
+        _notify_systemd("READY=1")
+        try:
+            # A signal handler may only set a flag: the lock of an Event could be held by the code it interrupted.
+            while not self._asked and not self._stopping.wait(LOOK_S):
+                pass
+        finally:
+            _notify_systemd("STOPPING=1")
+            self.close()
+        return 0
+
+    def stop(self) -> None:
+        """Ask everything to end; may be called from any thread, but not from a signal handler (see `ask_to_stop`)."""
+        self._stopping.set()
+        for wake in self._wakes:
+            wake.set()
+
+    def ask_to_stop(self) -> None:
+        """Ask `run` to end everything soon; for signal handlers."""
+        self._asked = True
+
+    def close(self) -> None:
+        """Wait for the threads and give ports and store back."""
+        self.stop()
+        deadline = time.monotonic() + STOP_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        if late:
+            self.log.warning("ended_late", waiting_for=", ".join(late))
+        for collector in self.collectors:
+            collector.close()
+        self._closing.close()
+        self.log.info("ended")
+
+    def trouble(self) -> str:
+        """Return what keeps the monitor from its work, "" if nothing does."""
+        for collector in self.collectors:
+            if collector.storage_trouble:
+                return collector.storage_trouble
+            if not collector.view.up:
+                return f"board {collector.view.name} is not reached"
+        now_s = time.monotonic()
+        for postman in self.postmen:
+            name = postman.channel.name
+            if not postman.tally.trouble:
+                self._failing_since.pop(name, None)
+            elif now_s - self._failing_since.setdefault(name, now_s) >= STUCK_S:
+                return f"channel {name} cannot tell anything"
+        dead = [thread.name for thread in self._threads if not thread.is_alive()]
+        return f"a thread has ended: {dead[0]}" if dead and not self._stopping.is_set() else ""
+
+    def _thread(self, name: str, step: Step, *, wakes: bool = False) -> None:
+        wake = threading.Event()
+        self._wakes.append(wake)
+        if wakes:
+            self._tellers.append(wake)
+
+        def loop() -> None:
+            while not self._stopping.is_set():
+                try:
+                    wait_s = step()
+                except Exception as error:
+                    self.log.error("failed", part=name, kind=type(error).__name__, words=_safe(error))
+                    wait_s = RETRY_STORE_S
+                if wait_s > 0:
+                    wake.wait(wait_s)
+                    if not self._stopping.is_set():
+                        wake.clear()
+
+        thread = threading.Thread(target=loop, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _tell(self) -> None:
+        """Wake the channels: something is to be told."""
+        for wake in self._tellers:
+            wake.set()
+
+    def _guarded(self, step: Step) -> Step:
+        """Return `step` with a store that fails told once and tried again."""
+
+        def guarded() -> float:
+            try:
+                wait_s = step()
+            except StorageProblem as problem:
+                if self.log.changed("store", problem.words):
+                    self.log.error("store_failed", words=problem.words, next=problem.next_step)
+                return RETRY_STORE_S
+            self.log.changed("store", None)
+            return wait_s
+
+        return guarded
+
+    def _sweep(self) -> float:
+        keep = self.settings.retention
+        gone = self._archive.sweep(keep.days, keep.events)
+        if gone:
+            self.log.info("removed_old_events", count=gone)
+        return 0.5 if gone else SWEEP_S
+
+    def _metrics_source(self) -> metrics.Source:
+        reader = query.Reader(self.store)
+        return metrics.Source(
+            [collector.view for collector in self.collectors],
+            {postman.channel.name: postman.tally for postman in self.postmen},
+            counts=self.outbox.counts,
+            relay_events=lambda: reader.relay_events(RELAY_EVENTS),
+            facts=self._facts,
+            clock=time.monotonic,
+        )
+
+    def _facts(self) -> dict[str, float]:
+        facts = {"healthy": float(not self.trouble())}
+        facts["store_works"] = float(not any(collector.storage_trouble for collector in self.collectors))
+        if "://" not in self.settings.store:
+            with contextlib.suppress(OSError):
+                facts["store_bytes"] = float(Path(self.settings.store).stat().st_size)
+        return facts
+
+
+@contextlib.contextmanager
+def stopping_by_signals(monitor: Monitor) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop `monitor` in good order."""
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        monitor.ask_to_stop()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _safe(error: Exception) -> str:
+    """Return words about an error that cannot hold a secret: ours, or none."""
+    return error.words if isinstance(error, HeartwireError) else ""
+
+
+def _notify_systemd(state: str) -> None:
+    """Tell systemd, if it wants to know (Type=notify)."""
+    import socket  # noqa: PLC0415
+
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with contextlib.suppress(OSError), contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
+        sender.connect("\0" + path[1:] if path.startswith("@") else path)
+        sender.send(state.encode())

@@ -1,0 +1,297 @@
+"""Settings of the monitor: dataclasses that are at once the table of names, limits, defaults and sentences.
+
+Read from TOML; unknown names are errors and every problem is reported with its path, rule and limit. Secrets (Apprise
+URLs, keys, a ping's URL) stand in files of their own, mode 0600; this module only keeps their paths, so no setting can
+leak one. Called by the CLI; nothing here opens a port or starts anything.
+"""
+
+# ruff: noqa: RUF009 - `setting` returns a dataclass field
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+import typing
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any
+
+from heartwire.errors import BadConfig, NotPermitted
+from heartwire_protocol import codes
+
+ENVIRONMENT = "HEARTWIRE_MONITOR_CONFIG"
+SYSTEM_CONFIG = Path("/etc/heartwire/monitor.toml")
+SECRET_BYTES = 65536
+NEXT = "mend the file and try `heartwire monitor check`"
+KINDS = ("apprise", "command", "syslog", "journald")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def setting(
+    sentence: str,
+    default: Any = MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    many: type | None = None,
+) -> Any:
+    """Return a dataclass field with its sentence, limits (in the unit of its name) and choices."""
+    metadata = {"doc": sentence, "low": low, "high": high, "choices": choices, "many": many}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardSettings:
+    """One board to collect from."""
+
+    name: str = setting("what people call it in messages; unique")
+    port: str = setting("device file, id:SERIAL, socket://HOST:PORT, or agent:PATH for a surviving node's line")
+    key_file: Path | None = setting("file with the view key, mode 0600; none for a board without keys", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelSettings:
+    """One way to tell people."""
+
+    name: str = setting("unique; two monitors that share the work use the same names")
+    kind: str = setting("apprise, command, syslog or journald", choices=KINDS)
+    severity: str = setting("this and worse: info, notice, warning or alarm", "warning", choices=codes.SEVERITIES)
+    boards: tuple[str, ...] = setting("only these boards; empty for all", ())
+    cleared: bool = setting("tell as well when what was told is over", True)
+    url_file: Path | None = setting("apprise: file with one Apprise URL, mode 0600", None)
+    command: tuple[str, ...] = setting("command: program and arguments; the message comes as JSON on stdin", ())
+    address: str = setting("syslog: socket path or HOST:PORT (UDP)", "/dev/log")
+    limit_s: float = setting("seconds until an attempt is given up and tried again later", 20.0, low=1, high=300)
+    burst: int = setting("messages at once before the next ones are grouped", 5, low=1, high=1000)
+    refill_s: float = setting("seconds until one more message may go out in a storm", 30.0, low=0.1, high=3600)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionSettings:
+    """How long events are kept."""
+
+    days: int = setting("events older than this are removed; alarms and what is not yet told stay", 730, low=1)
+    events: int = setting("newest events kept per board, whatever their age", 1_000_000, low=1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadmanSettings:
+    """An outgoing ping, so that somebody else notices a dead monitor."""
+
+    url_file: Path | None = setting("file with the http(s) URL to fetch while all is well, mode 0600", None)
+    interval_s: float = setting("seconds between two pings", 60.0, low=1, high=86400)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerSettings:
+    """The other monitor of the same boards."""
+
+    url: str = setting("http://HOST:PORT where the other monitor listens; empty for none", "")
+    listen: str = setting("ADDRESS:PORT where this one listens for the other", "")
+    key_file: Path | None = setting("file with the bare key that both share, mode 0600", None)
+    rank: int = setting("1 tells first; 2 tells what 1 did not", 1, low=1, high=2)
+    takeover_s: float = setting("seconds until this one tells what the other should have told", 5.0, low=0.5, high=600)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorSettings:
+    """All settings of one monitor."""
+
+    store: str = setting("SQLite file, or an SQLAlchemy URL without a password", "/var/lib/heartwire/monitor.db")
+    store_url_file: Path | None = setting("file with the SQLAlchemy URL where it holds a password, mode 0600", None)
+    spool: Path | None = setting("folder for receipts of attempts; default: beside an SQLite store", None)
+    poll_ms: int = setting("pause between two looks at a board's journal", 500, low=50, high=60_000)
+    status_ms: int = setting("pause between two looks at a board's status, for metrics", 2000, low=200, high=600_000)
+    gather_ms: int = setting("a message waits so long for what belongs to it", 300, low=0, high=60_000)
+    unreachable_s: float = setting("a board that is silent so long is told", 15.0, low=1, high=86400)
+    metrics: str = setting("ADDRESS:PORT of the Prometheus metrics; empty for none", "127.0.0.1:9732")
+    set_time: bool = setting("give a board the wall time if it has none", True)
+    retention: RetentionSettings = setting("", RetentionSettings())
+    deadman: DeadmanSettings = setting("", DeadmanSettings())
+    peer: PeerSettings = setting("", PeerSettings())
+    board: tuple[BoardSettings, ...] = setting("the boards", (), many=BoardSettings)
+    channel: tuple[ChannelSettings, ...] = setting("the channels", (), many=ChannelSettings)
+
+    @property
+    def spool_path(self) -> Path:
+        """Return the folder of the receipts."""
+        if self.spool is not None:
+            return self.spool
+        return Path(self.store).parent / "spool" if "://" not in self.store else Path("/var/lib/heartwire/spool")
+
+
+def config_path(path: Path | None) -> Path:
+    """Return the config file: `path`, else HEARTWIRE_MONITOR_CONFIG, else /etc/heartwire/monitor.toml."""
+    return path or Path(os.environ.get(ENVIRONMENT) or SYSTEM_CONFIG)
+
+
+def load(path: Path) -> MonitorSettings:
+    """Return the settings of a TOML file; relative paths in it are relative to it.
+
+    Raises BadConfig with all problems, NotPermitted if it may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except PermissionError:
+        raise NotPermitted(f"{path}: you may not read this file", "run it as the user of the monitor") from None
+    except OSError as error:
+        words = f"{path}: {error.strerror}"
+        raise BadConfig(words, "name a config with --config; `heartwire monitor example` prints one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: not valid TOML: {error}", NEXT) from None
+    return settings_from(values, path.parent, str(path))
+
+
+def settings_from(values: dict[str, Any], base: Path = Path(), source: str = "settings") -> MonitorSettings:
+    """Check `values` as TOML gives them and return the settings. Raises BadConfig with all problems."""
+    problems: list[str] = []
+    settings = _section(MonitorSettings, values, "", base, problems)
+    if not problems:
+        assert isinstance(settings, MonitorSettings)  # noqa: S101 - by construction
+        _cross(settings, problems)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise BadConfig(f"{source}: {count}", NEXT, problems=tuple(problems))
+    return typing.cast(MonitorSettings, settings)
+
+
+def _section(kind: type, values: Any, prefix: str, base: Path, problems: list[str]) -> Any:
+    if not isinstance(values, dict):
+        problems.append(f"{prefix.rstrip('.')}: must be a table")
+        return None
+    known = {entry.name: entry for entry in fields(kind)}
+    problems += [
+        f"{prefix}{name}: unknown setting; known here: {', '.join(sorted(known))}"
+        for name in values
+        if name not in known
+    ]
+    hints = typing.get_type_hints(kind)
+    ready: dict[str, Any] = {}
+    for name, entry in known.items():
+        if name in values:
+            ready[name] = _value(hints[name], entry.metadata, values[name], prefix + name, base, problems)
+        elif entry.default is MISSING and entry.default_factory is MISSING:
+            problems.append(f"{prefix}{name}: is missing: {entry.metadata['doc']}")
+            ready[name] = None
+    return kind(**ready)
+
+
+def _value(hint: Any, metadata: Any, value: Any, path: str, base: Path, problems: list[str]) -> Any:
+    if metadata["many"] is not None:
+        if not isinstance(value, list):
+            problems.append(f"{path}: must be a list of tables, written [[{path}]]")
+            return ()
+        return tuple(
+            _section(metadata["many"], entry, f"{path}[{at}].", base, problems) for at, entry in enumerate(value, 1)
+        )
+    if is_dataclass(hint):
+        return _section(typing.cast(type, hint), value, f"{path}.", base, problems)
+    if isinstance(hint, UnionType):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not NoneType)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
+            problems.append(f'{path}: must be a list of words such as ["one", "two"]')
+            return ()
+        return tuple(value)
+    if hint is bool:
+        if not isinstance(value, bool):
+            problems.append(f"{path}: must be true or false")
+        return value
+    if hint in (int, float):
+        return _number(hint, metadata, value, path, problems)
+    if not isinstance(value, str) or (hint is Path and not value):
+        problems.append(f"{path}: must be text")
+        return None
+    if metadata["choices"] and value not in metadata["choices"]:
+        problems.append(f"{path}: must be one of {', '.join(metadata['choices'])}, not {value!r}")
+    return base / value if hint is Path else value
+
+
+def _number(hint: type, metadata: Any, value: Any, path: str, problems: list[str]) -> Any:
+    right = isinstance(value, int) if hint is int else isinstance(value, int | float)
+    low = float("-inf") if metadata["low"] is None else metadata["low"]
+    high = float("inf") if metadata["high"] is None else metadata["high"]
+    if isinstance(value, bool) or not right or not low <= value <= high:
+        kind = "a whole number" if hint is int else "a number"
+        limits = f" from {low:g}" + (f" to {high:g}" if high != float("inf") else " up")
+        problems.append(f"{path}: must be {kind}{limits}, not {value!r}")
+    return value
+
+
+def _cross(settings: MonitorSettings, problems: list[str]) -> None:
+    """Check what one setting means for another."""
+    if not settings.board:
+        problems.append("board: at least one [[board]] is needed")
+    tables: tuple[tuple[str, Sequence[BoardSettings | ChannelSettings]], ...] = (
+        ("board", settings.board),
+        ("channel", settings.channel),
+    )
+    for what, entries in tables:
+        seen: set[str] = set()
+        for at, entry in enumerate(entries, 1):
+            if not _NAME.fullmatch(entry.name):
+                problems.append(f"{what}[{at}].name: must be letters, digits, dot, dash and underscore, at most 64")
+            if entry.name in seen:
+                problems.append(f"{what}[{at}].name: a second {what} {entry.name!r}")
+            seen.add(entry.name)
+    names = {board.name for board in settings.board}
+    for at, channel in enumerate(settings.channel, 1):
+        path = f"channel[{at}]"
+        if channel.kind == "apprise" and channel.url_file is None:
+            problems.append(f"{path}.url_file: an apprise channel needs a file with its URL")
+        if channel.kind == "command" and not channel.command:
+            problems.append(f"{path}.command: a command channel needs its command")
+        problems += [f"{path}.boards: no board is called {name!r}" for name in channel.boards if name not in names]
+    for path, address in (("metrics", settings.metrics), ("peer.listen", settings.peer.listen)):
+        if address and not _is_address(address):
+            problems.append(f"{path}: must be ADDRESS:PORT, such as 127.0.0.1:9732, not {address!r}")
+    peer = settings.peer
+    if bool(peer.url) != bool(peer.listen) or (peer.url and peer.key_file is None):
+        problems.append("peer: url, listen and key_file belong together")
+    if peer.url and not re.fullmatch(r"http://[^/@\s]+:\d+/?", peer.url):
+        problems.append("peer.url: must be http://HOST:PORT")
+    if "://" in settings.store and re.search(r"://[^/]*:[^/]*@", settings.store):
+        problems.append("store: a URL with a password belongs into a file, see store_url_file")
+
+
+def _is_address(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isdigit() and int(port) < 65536
+
+
+def address_of(address: str) -> tuple[str, int]:
+    """Return host and port of ADDRESS:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def read_secret(path: Path) -> str:
+    """Return the text of a secret file. Raises BadConfig (never quoting it) if others may read it, NotPermitted."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(SECRET_BYTES)
+    except FileNotFoundError:
+        raise BadConfig(f"{path}: no such file", f"create it with mode 0600; {NEXT}") from None
+    except PermissionError:
+        raise NotPermitted(f"{path}: you may not read this file", "run it as the user of the monitor") from None
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}", NEXT) from None
+    if mode & 0o077:
+        raise BadConfig(f"{path}: others may read this file (mode {mode:04o})", f"run `chmod 600 {path}`")
+    if not text.strip():
+        raise BadConfig(f"{path}: the file is empty", NEXT)
+    return text
+
+
+def secret_lines(path: Path) -> list[str]:
+    """Return the lines of a secret file without comments. Raises as read_secret does."""
+    lines = [line.strip() for line in read_secret(path).splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]

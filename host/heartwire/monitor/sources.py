@@ -1,0 +1,180 @@
+"""Where journal records come from: a board on its USB link or socket, or a surviving node's line through its agent.
+
+A source answers three questions (who are you, what comes after record N, how are you) and decides nothing. The
+collector owns one source, calls it from one thread, and reopens it after any error of heartwire.errors.
+
+An agent's line is read through a Unix socket that the agent listens on: the monitor writes one JSON line
+`{"after": N, "count": 16}`, the agent sends read_events over its node line and answers with one JSON line
+`{"board_id": "...", "boot": 3, "newest": 1042, "oldest_decision": 1, "oldest_routine": 1, "records": ["hex", ...]}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from heartwire import keys
+from heartwire.answers import LogPage, NodeStatus, Status
+from heartwire.board import PAGE, Board
+from heartwire.errors import BoardNotFound, NoAnswer, NotAllowed, NotPermitted, ProtocolMismatch, Refused, Unplugged
+from heartwire.monitor.settings import BoardSettings
+
+AGENT_SCHEME = "agent:"
+TIMEOUT_S = 5.0
+# One answer of an agent: 16 records of 42 bytes in hexadecimal and some names.
+ANSWER_BYTES = 16384
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who answers, and in which of its lives."""
+
+    board_id: str
+    boot: int
+
+
+class Source(Protocol):
+    """What the collector needs. Every method raises errors of heartwire.errors; none is called before open."""
+
+    def open(self) -> Identity:
+        """Connect, or connect anew, and say who answers."""
+
+    def page(self, after: int) -> tuple[LogPage, tuple[bytes, ...]]:
+        """Return up to 16 raw records after sequence `after`, and how far the journal reaches."""
+
+    def status(self) -> tuple[Status, list[NodeStatus]] | None:
+        """Return board and nodes, or None where this way does not tell."""
+
+    def close(self) -> None:
+        """Give the port back. Never raises."""
+
+
+class BoardSource:
+    """A board by its host link: USB, a pty, or a socket."""
+
+    def __init__(self, settings: BoardSettings, *, set_time: bool = True, timeout_s: float = TIMEOUT_S) -> None:
+        self._settings = settings
+        self._set_time = set_time
+        self._timeout_s = timeout_s
+        self._board: Board | None = None
+        self._nodes: tuple[str, ...] | None = None
+
+    def open(self) -> Identity:
+        self.close()
+        path = self._settings.key_file
+        held = keys.find(path) if path is not None else keys.Keys()
+        self._board = Board.open(self._settings.port, keys=held, timeout_s=self._timeout_s)
+        self._nodes = None
+        welcome = self._board.link.welcome
+        return Identity(welcome.board_id, welcome.boot)
+
+    def page(self, after: int) -> tuple[LogPage, tuple[bytes, ...]]:
+        return self._open_board().page(after)
+
+    def status(self) -> tuple[Status, list[NodeStatus]] | None:
+        board = self._open_board()
+        status = board.status()
+        if status.wall is None and self._set_time:
+            with contextlib.suppress(NotAllowed, Refused, ProtocolMismatch):
+                board.set_time()
+        if self._nodes is None:
+            nodes = board.nodes()
+            self._nodes = tuple(node.node for node in nodes)
+            return status, nodes
+        return status, [board.node(name) for name in self._nodes]
+
+    def forget_nodes(self) -> None:
+        """Ask again which nodes there are: the settings may have changed."""
+        self._nodes = None
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _open_board(self) -> Board:
+        if self._board is None:
+            raise Unplugged(f"{self._settings.name}: not connected")
+        return self._board
+
+
+class AgentSource:
+    """The board through the node line of a server that still runs, read-only, by its agent's socket."""
+
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._socket: socket.socket | None = None
+
+    def open(self) -> Identity:
+        self.close()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._timeout_s)
+        try:
+            connection.connect(str(self._path))
+        except PermissionError:
+            connection.close()
+            raise NotPermitted(f"{self._path}: you may not talk to this agent", "join the group that owns it") from None
+        except OSError as error:
+            connection.close()
+            words = f"{self._path}: no agent answers ({error.strerror or error})"
+            raise BoardNotFound(words, "start `heartwire agent run` on this server") from None
+        self._socket = connection
+        answer = self._ask(0, 0)
+        return Identity(str(answer.get("board_id", "")), int(answer.get("boot", 0)))
+
+    def page(self, after: int) -> tuple[LogPage, tuple[bytes, ...]]:
+        answer = self._ask(after, PAGE)
+        try:
+            found = tuple(bytes.fromhex(text) for text in answer.get("records", ()))
+        except (ValueError, TypeError):
+            raise ProtocolMismatch(f"{self._path}: the agent's records are no hexadecimal") from None
+        return LogPage.of({**answer, "sent": len(found)}), found
+
+    def status(self) -> tuple[Status, list[NodeStatus]] | None:
+        return None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _ask(self, after: int, count: int) -> dict[str, Any]:
+        if self._socket is None:
+            raise Unplugged(f"{self._path}: not connected")
+        answer = b""
+        try:
+            self._socket.sendall(json.dumps({"after": after, "count": count}).encode() + b"\n")
+            while not answer.endswith(b"\n"):
+                piece = self._socket.recv(4096)
+                if not piece:
+                    raise Unplugged(f"{self._path}: the agent has ended")
+                answer += piece
+                if len(answer) > ANSWER_BYTES:
+                    raise ProtocolMismatch(f"{self._path}: the agent's answer is too long")
+        except TimeoutError:
+            raise NoAnswer(f"{self._path}: no answer within {self._timeout_s:g} s") from None
+        except OSError as error:
+            raise Unplugged(f"{self._path}: connection lost ({error.strerror or error})") from None
+        try:
+            body = json.loads(answer)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not isinstance(body.get("board_id"), str):
+            raise ProtocolMismatch(f"{self._path}: the agent's answer is not as agreed")
+        return body
+
+
+Maker = Callable[[BoardSettings], Source]
+
+
+def source_of(settings: BoardSettings, *, set_time: bool = True) -> Source:
+    """Return the source that `port` names, not yet open."""
+    if settings.port.startswith(AGENT_SCHEME):
+        return AgentSource(Path(settings.port[len(AGENT_SCHEME) :]))
+    return BoardSource(settings, set_time=set_time)

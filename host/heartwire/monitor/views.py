@@ -1,0 +1,75 @@
+"""What the monitor knows of each board right now: the newest status, drops, and the heartbeats' jitter.
+
+Collectors write a view, metrics and `heartwire monitor status` read it; each value is replaced whole, so a reader
+never sees half of one. Jitter comes from looks at (sequence, age): the time between two heartbeats is the difference of
+their arrival times divided by their count, so with rarer looks than heartbeats it is a mean. No I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from heartwire.answers import NodeStatus, Status
+
+JITTER_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# The expected interval follows the measured one slowly, so that it needs no setting.
+FOLLOW = 0.05
+
+
+@dataclass
+class Jitter:
+    """A histogram of how far heartbeats stray from their usual interval, in seconds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(JITTER_BOUNDS_S) + 1))
+    total_s: float = 0.0
+    interval_s: float = 0.0
+    _last: tuple[int, int, float] | None = None
+
+    def look(self, incarnation: int, sequence: int, arrived_s: float) -> None:
+        """Take one look: heartbeat `sequence` of `incarnation` arrived at `arrived_s` of a clock that only rises."""
+        last, self._last = self._last, (incarnation, sequence, arrived_s)
+        if last is None or last[0] != incarnation or sequence <= last[1]:
+            return
+        interval_s = (arrived_s - last[2]) / (sequence - last[1])
+        if interval_s <= 0:
+            return
+        if not self.interval_s:
+            self.interval_s = interval_s
+            return
+        stray_s = abs(interval_s - self.interval_s)
+        self.interval_s += FOLLOW * (interval_s - self.interval_s)
+        self.total_s += stray_s
+        place = next((at for at, bound in enumerate(JITTER_BOUNDS_S) if stray_s <= bound), len(JITTER_BOUNDS_S))
+        self.counts[place] += 1
+
+
+@dataclass
+class View:
+    """One board."""
+
+    name: str
+    board_id: str = ""
+    up: bool = False
+    trouble: str = ""
+    status: Status | None = None
+    nodes: tuple[NodeStatus, ...] = ()
+    seen_s: float = 0.0  # monotonic time of status and nodes
+    cursor: int = 0
+    newest: int = 0
+    records: int = 0
+    link_drops: dict[str, int] = field(default_factory=dict)
+    jitter: dict[str, Jitter] = field(default_factory=dict)
+
+    def take(self, status: Status, nodes: list[NodeStatus], now_s: float) -> None:
+        """Take a status and its nodes, seen at `now_s` (monotonic)."""
+        for node in nodes:
+            if node.age_ms is not None and node.beats:
+                jitter = self.jitter.setdefault(node.node, Jitter())
+                jitter.look(node.incarnation, node.sequence, now_s - node.age_ms / 1000)
+        self.status = status
+        self.nodes = tuple(nodes)
+        self.seen_s = now_s
+
+    def labels(self) -> dict[str, str]:
+        """Return what people call the nodes: "a (alpha)"."""
+        return {node.node: node.label for node in self.nodes}

@@ -1,0 +1,181 @@
+"""A node as the board sees it: beats on its line, answers challenges, obeys grants. The smallest right agent.
+
+Not the product's agent (heartwire.agent): a second reading of PROTOCOL.md, so that both must agree with the board. It
+also models what a server does without its agent: services of a frozen server go on, its kernel watchdog bites.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heartwire_protocol import auth, codes, framing, messages
+
+HEARTBEAT = messages.layout_of(messages.HEARTBEAT)
+GRANT = messages.layout_of(messages.GRANT)
+
+
+class FakeNode:
+    """Node `node` with 32-byte key `key` (or none); the bench moves bytes and time."""
+
+    def __init__(self, node: int, key: bytes | None = None, incarnation: int = 1000) -> None:
+        self.node = node
+        self.signer = auth.Signer(key) if key else None
+        self.incarnation = incarnation + node
+        self.sequence = 0
+        self.epoch = 0
+        self.state = codes.STATE_HEALTHY
+        self.running = False
+        self.stopped = True
+        self.extra_flags = 0
+        self.busy_s = 0
+        self.alive = True
+        self.obedient = True
+        self.role = codes.ROLE_OFFLINE
+        self.orders = 0
+        self.lease_ms = 0
+        self.left_ms = 0  # of its lease
+        self.on_board_loss = "hold"
+        self.self_fence_ms = 60000
+        self.challenge: bytes | None = None
+        self.grants: list[dict[str, Any]] = []
+        self.decoder = framing.Decoder(64)
+        self.next_beat_ms = 0
+        self.interval_ms = 1000
+        # Faults.
+        self.frozen = False  # everything stands still but what the services still do to the outside
+        self.mute = False
+        self.trouble = ""  # how its heartbeats are altered: wrong, stuck
+        self.bitten = False
+        self._unfed_ms = 0
+
+    @property
+    def serving(self) -> bool:
+        """Tell whether its services act on the outside world: also those of a frozen server."""
+        return self.running and (self.alive or self.frozen)
+
+    def advance(self, elapsed: int) -> None:
+        """Let the lease run out, and the kernel watchdog of a node that must stop."""
+        self.left_ms = max(0, self.left_ms - elapsed)
+        if self.left_ms or not self.running or self.on_board_loss != "stop" or not self.lease_ms:
+            self._unfed_ms = 0
+            return
+        if self.alive and not self.frozen and self.obedient:
+            self._stop()
+            return
+        self._unfed_ms += elapsed
+        if self._unfed_ms >= self.self_fence_ms and (self.alive or self.frozen):
+            self._unfed_ms = 0
+            self.bitten = True
+
+    def heartbeat(self) -> bytes:
+        if self.trouble != "stuck":
+            self.sequence += 1
+        flags = self.extra_flags
+        flags |= messages.FLAG_RUNNING if self.running else 0
+        flags |= messages.FLAG_VERIFIED_STOPPED if self.stopped else 0
+        flags |= messages.FLAG_WATCHDOG_ARMED if self.on_board_loss == "stop" else 0
+        challenge = self.challenge or bytes(4)
+        if self.challenge:
+            flags |= messages.FLAG_ANSWERED
+            flags |= messages.FLAG_CHALLENGE_ODD if challenge[0] & 1 else 0
+        payload = HEARTBEAT.pack(
+            node_state=self.node | self.state << 2,
+            flags=flags,
+            incarnation=self.incarnation,
+            sequence=self.sequence,
+            epoch=self.epoch,
+            busy_s=self.busy_s,
+            mac=bytes(8),
+        )
+        body = payload[: HEARTBEAT.offset("mac")]
+        mac = self.signer.mac(b"H", challenge, body) if self.signer else challenge + bytes(4)
+        if self.trouble == "wrong":
+            mac = bytes(byte ^ 0x5A for byte in mac)
+        return framing.encode(messages.HEARTBEAT, body + mac)
+
+    def hear(self, data: bytes) -> None:
+        """Take what the board sent."""
+        if self.frozen:
+            return
+        at = 0
+        while at < len(data):
+            at = self.decoder.feed(data, at, len(data))
+            if self.decoder.ready and self.decoder.message_type == messages.GRANT:
+                self._take(GRANT.unpack(bytes(self.decoder.payload[: self.decoder.length])))
+
+    def _take(self, grant: dict[str, Any]) -> None:
+        if grant["answers"] != self.sequence & 0xFFFF:
+            return
+        answered = self.incarnation.to_bytes(4, "little") + self.sequence.to_bytes(4, "little")
+        body = bytes(self.decoder.payload[: GRANT.offset("mac")])
+        right = self.signer.mac(b"G", answered, body) if self.signer else answered
+        if grant["mac"] != right:
+            raise AssertionError("the board signed another answer")
+        if self.grants and self.grants[-1]["answers"] == grant["answers"]:
+            # A second grant for one heartbeat may take away, or give a higher epoch; it may not give again.
+            gives = grant["lease_ms"] and not grant["orders"] & (messages.ORDER_DRAIN | messages.ORDER_REVOKE)
+            if gives and grant["epoch"] <= self.epoch:
+                return
+        self.challenge = bytes(grant["challenge"])
+        self.grants = [*self.grants[-20:], grant]
+        self.orders = grant["orders"]
+        self.lease_ms = grant["lease_ms"]
+        if self.orders & messages.ORDER_HOLD:
+            return
+        self.role = grant["node_role"] >> 2
+        if not self.obedient or self.orders & messages.ORDER_ADVISORY:
+            return
+        if self.orders & messages.ORDER_DRAIN:
+            self.state = codes.STATE_DRAINING
+            self._stop()
+        elif self.role == codes.ROLE_ACTIVE and self.lease_ms and grant["epoch"] >= self.epoch:
+            self.left_ms = self.lease_ms
+            self.running, self.stopped, self.epoch = True, False, grant["epoch"]
+            if self.state == codes.STATE_DRAINING:
+                self.state = codes.STATE_HEALTHY
+        elif self.orders & messages.ORDER_REVOKE or self.role != codes.ROLE_ACTIVE:
+            if self.state == codes.STATE_DRAINING:
+                self.state = codes.STATE_HEALTHY
+            self._stop()
+
+    def _stop(self) -> None:
+        self.running, self.stopped = False, True
+
+    def crash(self) -> None:
+        """Lose everything but the epoch on disk."""
+        self.alive = False
+        self.frozen = False
+        self.running = False
+
+    def freeze(self) -> None:
+        """Stop beating and hearing while the services' effects go on: a hung system."""
+        if self.alive:
+            self.alive = False
+            self.frozen = True
+
+    def thaw(self) -> None:
+        """Go on after freezing, with everything as it was."""
+        if self.frozen:
+            self.frozen = False
+            self.alive = True
+
+    def boot(self) -> None:
+        """Start a new agent on a fresh system."""
+        self.alive = True
+        self.frozen = False
+        self.mute = False
+        self.trouble = ""
+        self.incarnation += 10
+        self.sequence = 0
+        self.challenge = None
+        self.running, self.stopped = False, True
+        self.state = codes.STATE_HEALTHY
+        self.busy_s = 0
+        self.lease_ms = 0
+        self.left_ms = 0
+
+    def restart_agent(self) -> None:
+        """Start a new agent while the services go on."""
+        self.incarnation += 10
+        self.sequence = 0
+        self.challenge = None
