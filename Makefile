@@ -52,7 +52,7 @@ test-hil: $(READY) ## the same bodies on a real board: make test-hil PORT=/dev/t
 	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT))
 
 test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs both, and root)
-	HEARTWIRE_CLUSTER=1 $(PYTEST) -q -s tests/cluster
+	HEARTWIRE_DEEP=$${HEARTWIRE_DEEP:-3} $(PYTEST) -q -s tests/cluster
 
 test-hw: $(READY) ## pins, circuit, wiring and simulations
 	$(PYTEST) -q tests/hw
