@@ -130,7 +130,7 @@ def no_fence(settings, state, facts, node: int) -> bool:
 
 def unarmed(settings, state, facts, node: int) -> bool:
     """5.1: a lease can be waited out only where an armed kernel watchdog ends what the agent does not."""
-    return settings.nodes[node].fence == "lease" and not facts.flags[node] & messages.FLAG_WATCHDOG_ARMED
+    return settings.nodes[node].fence == "lease" and not state.watchdog_seen[node]
 
 
 def no_successor(settings, state, facts, node: int) -> bool:
