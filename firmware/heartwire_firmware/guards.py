@@ -179,7 +179,7 @@ def last_powered(settings, state, facts, node: int) -> bool:
     """5.3, for a request: if the node is active, a fit one must remain; if not, the active one does."""
     if state.forced:
         return False
-    if state.active != NO_NODE and state.active != node:
+    if state.active != NO_NODE and state.active != node and is_good(facts, state.active):
         return False
     return no_successor(settings, state, facts, node)
 

@@ -116,6 +116,8 @@ class Observe(Core):
             state.good_ms[node] = age_ms
             self.out.say(events.LATE, node, 0, age_ms)
             self._note_line(node)
+            if node == state.active:
+                state.awaiting_running = 0  # its lease may have run out: if it stopped, it needs a new epoch
             if node == state.active and state.phase == WATCHING:
                 self.prepare(node, reasons.DEAD)
         elif verdict == codes.VERDICT_DEAD:
