@@ -176,7 +176,12 @@ class Pair:
         words = [program("heartwire"), "agent", "run", "--node", server.node, "--port", str(server.port)]
         words += ["--interval-ms", "100", "--state-directory", str(machine.directory / "agent")]
         if self.board_decides:
-            for option, what in (("--hook-active", "start"), ("--hook-standby", "stop"), ("--check", "check")):
+            for option, what in (
+                ("--hook-active", "start"),
+                ("--hook-standby", "stop"),
+                ("--hook-drain", "drain"),
+                ("--check", "check"),
+            ):
                 words += [option, f"'{HOOK} {what} service'"]
             words += ["--check-interval-s", "0.5", "--retry-s", "0.5"]
         machine.add("heartbeats", f"#!/bin/sh\nexec {' '.join(words)}\n")

@@ -101,7 +101,10 @@ class Actions:
             if self.watch.left_s <= 0:
                 why = f": {obstacle or plugs.power_of(node)[1]}"
                 raise FenceFailed(f"{node.label} was not proven off within {self.options.power_timeout_s:g} s{why}")
-            self.watch.pause()
+            if obstacle or (self.options.only_confirm and node.fence == "idle"):
+                self.watch.step_aside()
+            else:
+                self.watch.pause()
             node = self.watch.node(node.node)
         self.say(f"{node.label}: {plugs.power_of(node)[1]}")
 

@@ -252,6 +252,18 @@ def test_only_confirm_waits_for_the_boards_own_fence(call: Call) -> None:
     assert call.clock.seconds >= 104
 
 
+@pytest.mark.parametrize("waits_for", ["the board's own fence", "another fence"])
+def test_a_program_that_waits_leaves_the_port_to_others(call: Call, waits_for: str) -> None:
+    seen: list[bool] = []
+    for tenths in range(1, 30):
+        call.clock.after(tenths / 10, lambda: seen.append(call.board.open))
+    if waits_for == "another fence":
+        call.board.change("b", fence="failed", relay=True)
+    with pytest.raises(FenceFailed):
+        call.run("off", only_confirm=waits_for != "another fence", power_timeout_s=3)
+    assert seen.count(False) > len(seen) / 2
+
+
 def test_only_confirm_never_asks_for_a_fence(call: Call) -> None:
     for action in ("off", "reboot"):
         with pytest.raises(FenceFailed, match="within 5 s"):
