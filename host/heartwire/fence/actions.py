@@ -73,6 +73,11 @@ class Actions:
             raise FenceFailed(
                 f"{status.name}: the board is in observe mode, it would refuse every fence", "`heartwire mode fencer`"
             )
+        if self.options.only_confirm and status.mode == "fencer":
+            raise FenceFailed(
+                f"{status.name}: the board is in fencer mode, it would never fence by itself; only_confirm waits in vain",
+                "`heartwire mode auto`, or leave only_confirm out",
+            )
         self.say(f"{status.name}: {status.mode} mode, {status.phase}")
         return 0
 

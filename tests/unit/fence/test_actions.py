@@ -238,6 +238,13 @@ def test_monitor(call: Call) -> None:
         call.run("monitor", "")
 
 
+@pytest.mark.parametrize(("mode", "only_confirm"), [("fencer", True), ("observe", True), ("observe", False)])
+def test_monitor_notices_a_mode_in_which_nothing_would_come(call: Call, mode: str, only_confirm: bool) -> None:
+    call.board.board = replace(call.board.board, mode=mode)
+    with pytest.raises(FenceFailed, match=f"{mode} mode"):
+        call.run("monitor", "", only_confirm=only_confirm)
+
+
 @pytest.mark.parametrize("action", ["on", "off", "reboot", "status"])
 def test_an_unknown_node_is_never_touched(call: Call, action: str) -> None:
     with pytest.raises(UsageProblem, match="no such node"):
