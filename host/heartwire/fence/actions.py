@@ -75,7 +75,7 @@ class Actions:
             )
         if self.options.only_confirm and status.mode == "fencer":
             raise FenceFailed(
-                f"{status.name}: the board is in fencer mode, it would never fence by itself; only_confirm waits in vain",
+                f"{status.name}: the board is in fencer mode, only_confirm would wait in vain",
                 "`heartwire mode auto`, or leave only_confirm out",
             )
         self.say(f"{status.name}: {status.mode} mode, {status.phase}")
