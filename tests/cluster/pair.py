@@ -117,7 +117,8 @@ class Pair:
         self._make_network()
         try:
             # Where the board decides, power stays off long enough for the cluster to come and see the proof.
-            text = settings_text(off_stable_ms=250, off_ms=8000 if self.board_decides else 1000)
+            # More faults are tried than a real server may have before its board locks it out.
+            text = settings_text(off_stable_ms=250, off_ms=8000 if self.board_decides else 1000, max_actions=20)
             self.bench = Bench(
                 directory / "bench",
                 self._command,
