@@ -6,11 +6,8 @@ mistake in a guard is no mistake here. A breach raises Broken with the rule's nu
 
 from __future__ import annotations
 
-from typing import Any
-
 from heartwire_firmware import policy_state, sequencer
 from heartwire_protocol import codes, events, messages, reasons
-
 from tests.walk.world import BEATS, NO_NODE, World
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)

@@ -12,7 +12,6 @@ from typing import Any
 
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
-
 from tests.walk.rules import Broken, Rules, is_due
 from tests.walk.world import ALTERED, BEATS, HALF, LINE_WORDS, MUTE, NO_NODE, SETTINGS, World
 
