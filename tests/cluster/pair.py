@@ -208,6 +208,10 @@ class Pair:
                 raise TimeoutError(f"the cluster did not come up:\n{views}\n{self.story()}")
             time.sleep(0.3)
         self.bench.wait_good()
+        if self.board_decides:
+            # A node that starts its services is given time, and its death in the middle of that is no plain death.
+            holder = self.holders()[0]
+            self.bench.until(lambda board: board.node(holder).state == "healthy", f"{holder} healthy", 20)
 
     def holders(self) -> list[str]:
         """Return the nodes on which the service runs, looking into the machines."""
