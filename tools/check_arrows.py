@@ -58,8 +58,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "timeslots": {"clock"},
     "supervisor": {
-        "button", "clock", "config", "durable", "grants", "guards", "hostlink", "hostlink_operations", "intake", "journal",
-        "lights", "liveness", "policy", "policy_requests", "policy_state", "relays", "selftest", "sequencer",
+        "button", "clock", "config", "durable", "grants", "guards", "hostlink", "hostlink_operations", "intake",
+        "journal", "lights", "liveness", "policy", "policy_requests", "policy_state", "relays", "selftest", "sequencer",
         "timeslots",
     },
 }  # fmt: skip

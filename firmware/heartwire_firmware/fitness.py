@@ -73,7 +73,11 @@ def is_cold(settings, facts, node: int) -> bool:
     """Tell whether `node` is a cold standby that is measured off."""
     if not facts.enabled[node] or settings.nodes[node].standby != "cold" or facts.power[node] != codes.POWER_OFF:
         return False
-    return facts.fence[node] == IDLE and facts.proof != node and facts.verdict[node] in (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD)
+    return (
+        facts.fence[node] == IDLE
+        and facts.proof != node
+        and facts.verdict[node] in (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD)
+    )
 
 
 def cold_successor_of(settings, state, facts, node: int) -> int:

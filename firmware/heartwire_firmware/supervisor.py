@@ -254,9 +254,7 @@ class Supervisor:
         """Go on with a test of a relay for as long as the guards allow it."""
         test = self.selftest
         if test.phase == WAITING or test.phase == CUT:
-            reason = guards.first_reason(
-                guards.PROOF, self.config.current, self.state, self.facts, test.node
-            )
+            reason = guards.first_reason(guards.PROOF, self.config.current, self.state, self.facts, test.node)
             if reason != reasons.NONE:
                 test.end(reason)
         test.step(elapsed)
