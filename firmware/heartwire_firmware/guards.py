@@ -300,7 +300,7 @@ PRESS = (
     (reasons.MAINTENANCE, not_in_maintenance),
     (reasons.ACTIVE_NOT_GOOD, active_not_good),
 )
-PROOF = (*PRESS, (reasons.NO_FENCE, no_relay))
+PROOF = PRESS + ((reasons.NO_FENCE, no_relay),)
 TABLES = (
     ("automatic fence", AUTOMATIC),
     ('observe mode\'s "would have"', WOULD),

@@ -185,7 +185,7 @@ class Board:
         return self.link.request("transfer", node=node).body
 
     def lamps(self, lit: int, seconds: int) -> dict[str, Any]:
-        """Light LED_BOARD (1), LED_STATUS (2) and GUARDING with the alarm contact (4) for up to 30 s. Raises Refused."""
+        """Light LED_BOARD (1), LED_STATUS (2), GUARDING and alarm contact (4) for up to 30 s. Raises Refused."""
         return self.link.request("lamps", lit=lit, seconds=seconds).body
 
     def end_tests(self) -> dict[str, Any]:

@@ -214,6 +214,9 @@ def _relays(rack: Rack) -> list[Step]:
     return steps + [Step("path", "whole path", f"whole path of {rack.label(node)}", node) for node in nodes]
 
 
+CLICKED = "Did the right relay click and its coil or contactor get power, and no other?"
+# Results of a relay test that a protected load explains: a person then says whether the relay acted.
+PROTECTED = ("relay_idle", "unclear", "no_sense")
 PROOF_WORDS = {row[1]: row[2] for row in codes.PROOFS}
 
 

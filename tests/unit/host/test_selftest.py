@@ -296,6 +296,23 @@ def test_a_step_may_be_skipped(board: FakeBoard, run: Run, answer: Callable[[str
     assert [body["node"] for body in board.asked if body["op"] == "proof"] == ["b"]
 
 
+@pytest.mark.parametrize(("said", "code"), [("y", 0), ("n", 15), ("", 15)])
+def test_with_the_load_protected_a_person_says_whether_it_clicked(
+    board: FakeBoard, run: Run, answer: Callable[[str], None], said: str, code: int
+) -> None:
+    board.script["tests"] = {"phase": "rest", "node": "b", "number": 1, "result": "relay_idle"}
+    answer(f"y\n{said}\n")
+    result = run("selftest", "--relay", "b")
+    assert result.code == code, result.out
+    assert notes(board) == [("b", "power relay", PASSED if code == 0 else FAILED)]
+
+
+def test_a_dead_sense_is_no_matter_of_opinion(board: FakeBoard, run: Run, answer: Callable[[str], None]) -> None:
+    board.script["tests"] = {"phase": "rest", "node": "b", "number": 1, "result": "sense_dead"}
+    answer("y\ny\n")
+    assert run("selftest", "--relay", "b").code == 15
+
+
 def test_the_whole_path_wants_a_new_start_of_the_server(
     board: FakeBoard, run: Run, answer: Callable[[str], None]
 ) -> None:
@@ -312,7 +329,8 @@ def test_the_whole_path_wants_a_new_start_of_the_server(
 
 
 def test_transfer_relay_goes_and_comes_back(board: FakeBoard, run: Run) -> None:
-    board.settings.set("board.transfer", 1)
+    board.settings, problems = settings.parse("board.transfer=1\n")
+    assert not problems
     assert run("selftest", "--only", "transfer", "--yes").code == 0
     assert [body["node"] for body in board.asked if body["op"] == "transfer"] == ["b", "a"]
     board.script["transfer"] = {"ok": 1}
