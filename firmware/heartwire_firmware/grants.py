@@ -60,11 +60,21 @@ class Grants:
         if state.rung[node] and facts.verdict[node] != codes.VERDICT_GOOD:
             orders |= messages.ORDER_RECOVER
         if state.active != node:
-            if state.quarantined[node] or state.active != NO_NODE or state.holder not in (node, NO_NODE):
+            if self._is_revoked(node):
                 orders |= messages.ORDER_REVOKE
             else:
                 orders |= messages.ORDER_HOLD
         return orders
+
+    def _is_revoked(self, node: int) -> bool:
+        """Tell whether `node`, which is not active, must stop. A board that may have an old store only says hold."""
+        state = self._state
+        facts = self._facts
+        if state.quarantined[node] or state.active != NO_NODE:
+            return True
+        if state.store_empty or state.holder == node or state.holder == NO_NODE:
+            return False
+        return facts.beats[node] > 0 and facts.node_epoch[node] <= state.epoch
 
     def has_changed(self, node: int) -> bool:
         """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next

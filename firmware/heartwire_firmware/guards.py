@@ -47,7 +47,7 @@ def never_heard(settings, state, facts, node: int) -> bool:
     """5.5: no action before a node's first good heartbeat since boot; the durable holder counts as heard after
     cold_start_ms.
     """
-    if facts.verdict[node] != codes.VERDICT_UNHEARD:
+    if facts.verdict[node] != codes.VERDICT_UNHEARD or facts.beats[node]:
         return False
     return state.holder != node or state.start_ms < settings.board.cold_start_ms
 
@@ -179,7 +179,7 @@ def last_powered(settings, state, facts, node: int) -> bool:
     """5.3, for a request: if the node is active, a fit one must remain; if not, the active one does."""
     if state.forced:
         return False
-    if state.active != NO_NODE and state.active != node:
+    if state.active != NO_NODE and state.active != node and is_good(facts, state.active):
         return False
     return no_successor(settings, state, facts, node)
 

@@ -38,7 +38,9 @@ def is_alarm(state, facts) -> bool:
     if state.mode in ARMED and state.active == NO_NODE:
         return True
     for node in range(NODE_COUNT):
-        if facts.enabled[node] and (state.locked[node] or state.disagree[node] or _is_missed(facts, node)):
+        if facts.enabled[node] and (
+            state.locked[node] or state.disagree[node] or facts.half_line[node] or _is_missed(facts, node)
+        ):
             return True
     return False
 

@@ -75,7 +75,9 @@ class Policy(Recover):
             if facts.node_epoch[node] == state.epoch:
                 state.awaiting_running = 0
                 self.out.say(events.RUNNING, node, 0, state.epoch, state.grant_ms)
-        if verdict == codes.VERDICT_DEAD:
+        # One that was adopted at its first heartbeat may fall silent before it ever counted as good.
+        unheard = verdict == codes.VERDICT_UNHEARD and facts.age_ms[node] >= self.settings.board.dead_ms
+        if verdict == codes.VERDICT_DEAD or unheard:
             self.fail_over(node, reasons.DEAD)
         elif state.held and state.held_node == node and verdict == codes.VERDICT_GOOD:
             state.held = reasons.NONE

@@ -248,15 +248,25 @@ class Fence(Seek):
             state.boot_ms[node] = 1
 
     def drop_stale_incarnation(self) -> None:
-        """Take note of a new agent on the active node; if its services stopped, it needs a new epoch."""
+        """Take note of a new agent on the active node, and of services that stopped: that needs a new epoch."""
         state = self.state
         node = state.active
-        if node == NO_NODE or self.facts.incarnation[node] == state.active_incarnation:
+        if node == NO_NODE:
             return
-        state.active_incarnation = self.facts.incarnation[node]
-        if state.mode in ARMED and self.facts.flags[node] & messages.FLAG_RUNNING:
+        if self.facts.incarnation[node] != state.active_incarnation:
+            state.active_incarnation = self.facts.incarnation[node]
+            if state.mode in ARMED and self.facts.flags[node] & messages.FLAG_RUNNING:
+                return
+        elif state.awaiting_running or state.phase or not self._stopped_by_itself(node):
             return
         state.active = NO_NODE
         self.set_role(node, codes.ROLE_STANDBY, reasons.NODE_STOPPED)
         if state.target == node:
             self.rest()
+
+    def _stopped_by_itself(self, node: int) -> bool:
+        # Its lease ran out, or its services failed: starting them again is a new activation.
+        if self.state.mode not in ARMED or not fitness.is_good(self.facts, node):
+            return False
+        healthy = self.facts.node_state[node] in (codes.STATE_HEALTHY, codes.STATE_DEGRADED)
+        return healthy and fitness.has_stopped(self.facts, node)

@@ -119,6 +119,8 @@ class Observe(Core):
             state.good_ms[node] = age_ms
             self.out.say(events.LATE, node, 0, age_ms)
             self._note_line(node)
+            if node == state.active:
+                state.awaiting_running = 0  # its lease may have run out: if it stopped, it needs a new epoch
             if node == state.active and state.phase == WATCHING:
                 self.prepare(node, reasons.DEAD)
         elif verdict == codes.VERDICT_DEAD:
@@ -203,11 +205,13 @@ class Observe(Core):
             self.end_quarantine(node, reasons.CLEAN_START)
 
     def end_quarantine(self, node: int, reason: int) -> None:
-        """End the quarantine and lock-out of `node`."""
+        """End the quarantine of `node`; an operator's word also ends its lock-out."""
         state = self.state
         state.quarantined[node] = 0
-        state.locked[node] = 0
-        state.actions[node] = 0
+        if reason == reasons.OPERATOR:
+            # A clean start is no reason to forget how often it had to be fenced: else two nodes could fence in turn.
+            state.locked[node] = 0
+            state.actions[node] = 0
         self.out.persist = True
         self.out.say(events.CLEARED, node, reason)
         heard = self.facts.verdict[node] in HEARD

@@ -45,8 +45,10 @@ class Recover(Switch):
         if rung == codes.RUNG_ASK:
             self._step_taken(node, rung)
             return
-        self.prepare(node, reasons.RECOVERY)
-        reason = guards.first_reason(guards.RECOVERY_AT_FIRE, self.settings, state, facts, node)
+        reason = guards.first_reason(guards.RECOVERY, self.settings, state, facts, node)
+        if reason == reasons.NONE:
+            self.prepare(node, reasons.RECOVERY)
+            reason = guards.first_reason(guards.RECOVERY_AT_FIRE, self.settings, state, facts, node)
         if reason == reasons.NEEDS_APPROVAL and not state.denied[node]:
             self.ask(node, reasons.RECOVERY)
         elif reason == reasons.NONE:

@@ -35,9 +35,7 @@ BAD_BOOTS_MAX = 3
 # Scratch register 1: bad boots in a row. boot.py counts up, the loop sets it to 0.
 BOOT_REGISTER = 1
 # A fence that is over needs a new intent before the next.
-FENCE_OVER = (
-    events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED, events.RECOVERY_STEP,
-)  # fmt: skip
+FENCE_OVER = (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED)
 RUN = 0
 RESTART = 1
 REPL = 2
@@ -411,7 +409,7 @@ class Supervisor:
             sequence = self.journal.append(event, node, reason, a, b)
             if event == events.FENCE_PREPARED:
                 self._intent_sequence[node] = sequence
-            elif event in FENCE_OVER:
+            elif event in FENCE_OVER or (event == events.RECOVERY_STEP and a == codes.RUNG_RESET):
                 self._intent_sequence[node] = 0
         self._persist = self._persist or out.persist
         out.clear()

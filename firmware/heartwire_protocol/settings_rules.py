@@ -42,7 +42,7 @@ def _window(board: "Any", _: "Any") -> "str | None":
 
 
 def _lease_renews(board: "Any", _: "Any") -> "str | None":
-    limit = 2 * board.interval_ms + FLASH_STALL_MS
+    limit = max(2 * board.interval_ms + FLASH_STALL_MS, board.late_ms)
     return None if board.lease_ms >= limit else "lease_ms must be at least %d" % limit
 
 
@@ -143,7 +143,13 @@ RULES = (
     ("intent_fits", "board", _intent_fits, "dead_ms", "the intent must be durable before the deadline"),
     ("stall_fits", "board", _stall_fits, "dead_ms", "a flash stall and two lost heartbeats must not look like death"),
     ("window", "board", _window, "early_ms", "ordinary jitter must not look too early"),
-    ("lease_renews", "board", _lease_renews, "lease_ms", "one lost grant must not end a lease"),
+    (
+        "lease_renews",
+        "board",
+        _lease_renews,
+        "lease_ms",
+        "one lost grant must not end a lease, and a lease that ended must be seen as late",
+    ),
     ("watchdog_slack", "board", _watchdog_slack, "watchdog_ms", "three worst erases must fit into the watchdog"),
     ("off_fits", "board", _off_fits, "off_timeout_ms", "off must have time to become stable"),
     ("sense_wired", "node", _sense_wired, "senses", "measured off needs a sense input"),

@@ -6,10 +6,13 @@ knows no store and no retry; it never reads a secret. Called by dispatch, and by
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +20,12 @@ from typing import Any, Protocol
 from heartwire.errors import StorageProblem
 from heartwire.monitor import receipts
 from heartwire.monitor.settings import ChannelSettings
+
+# No sender starts so late after it was ordered.
+OLD_S = 3600.0
+# The sender keeps to the channel's limit by itself, except where a plugin hangs.
+SLACK_S = 2.0
+BURNED = {"sent": False, "trouble": "the monitor was killed before it was sent", "burned": True}
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,9 @@ class Courier(Protocol):
     def forget(self, uid: str, attempt: int) -> None:
         """Remove the receipt of an attempt whose outcome is stored."""
 
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove old receipts, but those of the messages `keep` (by uid)."""
+
 
 class ProcessCourier:
     """Sends by sender processes."""
@@ -86,12 +98,10 @@ class ProcessCourier:
         except OSError as error:
             return Outcome(False, f"no sender process could be started: {error.strerror}")
         try:
-            sender.communicate(json.dumps(order).encode(), timeout=channel.limit_s)
+            sender.communicate(json.dumps(order).encode(), timeout=channel.limit_s + SLACK_S)
         except subprocess.TimeoutExpired:
             sender.kill()
             sender.wait()
-            outcome = self._read(letter.uid, attempt)
-            return Outcome(outcome.sent, outcome.trouble or f"no end within {channel.limit_s:g} s", outcome.unsure)
         return self._read(letter.uid, attempt)
 
     def recall(self, uid: str, attempt: int) -> Outcome:
@@ -101,12 +111,22 @@ class ProcessCourier:
         except OSError as error:
             return Outcome(False, f"{self._spool}: {error.strerror}", busy=True)
         if descriptor is not None:
-            receipts.conclude(descriptor, {"sent": False, "trouble": "the monitor was killed before it was sent"})
+            receipts.conclude(descriptor, BURNED)
             os.close(descriptor)
         return self._read(uid, attempt)
 
     def forget(self, uid: str, attempt: int) -> None:
-        receipts.remove(receipts.path_of(self._spool, uid, attempt))
+        path = receipts.path_of(self._spool, uid, attempt)
+        # One that was claimed in place of a sender must stay: that sender may still be on its way.
+        if not receipts.look(path)[1].get("burned"):
+            receipts.remove(path)
+
+    def sweep(self, keep: Collection[str], *, older_than_s: float = OLD_S) -> None:
+        with contextlib.suppress(OSError):
+            for path in self._spool.iterdir():
+                old = time.time() - path.stat().st_mtime > older_than_s
+                if old and path.name.lstrip(".").partition(".")[0] not in keep:
+                    receipts.remove(path)
 
     def _read(self, uid: str, attempt: int) -> Outcome:
         state, result = receipts.look(receipts.path_of(self._spool, uid, attempt))

@@ -16,7 +16,7 @@ from typing import Any
 
 from heartwire.monitor import channels, receipts
 
-# The monitor ends us at limit_s; if it is gone itself, we end ourselves soon after.
+# The monitor ends us soon after limit_s; if it is gone itself, we end ourselves.
 OVERTIME_S = 5
 
 

@@ -211,7 +211,7 @@ def _event(number: int, never: bool, words: list[str], after: int, by: int) -> E
         elif key == "after" and never:
             after = _time(value)
         elif key == "before" and never:
-            by = _time(value)
+            by = _time(value) - 1
         else:
             raise ScenarioError(f"what is {key}?")
     return Expect(number, never, event, node, reason, after, by)
@@ -270,6 +270,8 @@ def _finish(scenario: Scenario, values: list[str]) -> None:
     text = scenario.settings_text
     for index, node in enumerate(codes.NODES):
         text += f"node.{node}.enabled={int(index < len(scenario.nodes))}\n"
+        if scenario.keyed:
+            text += f"node.{node}.key={'00' * 32}\n"  # every stage makes its own
     found, problems = settings.parse(text)
     problems = problems or settings_rules.check(found)
     if problems:

@@ -119,23 +119,28 @@ class FakeNode:
         self.challenge = bytes(grant["challenge"])
         self.grants = [*self.grants[-20:], grant]
         self.orders = grant["orders"]
+        if self.orders & messages.ORDER_ADVISORY:
+            self.lease_ms = 0
+            return
+        if grant["epoch"] < self.epoch and not self.orders & messages.ORDER_REVOKE:
+            return  # the board has lost its memory
+        self.epoch = max(self.epoch, grant["epoch"])
         self.lease_ms = grant["lease_ms"]
+        if self.state == codes.STATE_DRAINING and not self.orders & messages.ORDER_DRAIN:
+            self.state = codes.STATE_HEALTHY
         if self.orders & messages.ORDER_HOLD:
             return
         self.role = grant["node_role"] >> 2
-        if not self.obedient or self.orders & messages.ORDER_ADVISORY:
+        if not self.obedient:
             return
         if self.orders & messages.ORDER_DRAIN:
             self.state = codes.STATE_DRAINING
             self._stop()
-        elif self.role == codes.ROLE_ACTIVE and self.lease_ms and grant["epoch"] >= self.epoch:
+        elif self.role == codes.ROLE_ACTIVE and self.lease_ms:
             self.left_ms = self.lease_ms
-            self.running, self.stopped, self.epoch = True, False, grant["epoch"]
-            if self.state == codes.STATE_DRAINING:
-                self.state = codes.STATE_HEALTHY
+            if self.state != codes.STATE_PLANNED_OFF:
+                self.running, self.stopped = True, False
         elif self.orders & messages.ORDER_REVOKE or self.role != codes.ROLE_ACTIVE:
-            if self.state == codes.STATE_DRAINING:
-                self.state = codes.STATE_HEALTHY
             self._stop()
 
     def _stop(self) -> None:

@@ -14,7 +14,7 @@ from heartwire.simulate.run import Happened, record
 from heartwire_firmware import lights, policy_requests, policy_state
 from heartwire_protocol import codes, messages, operations, reasons
 
-STEP_MS = 10
+STEP_MS = 20
 SETTLE_MS = 120000
 
 
