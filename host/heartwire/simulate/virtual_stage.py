@@ -226,7 +226,7 @@ class VirtualStage:
                     board.set_time()
                 elif verb in ("approve", "deny"):
                     approval = board.status().approval
-                    board.link.request(name, request=approval.request if approval else 0)
+                    board.link.request(name, request=approval["request"] if approval else 0)
                 else:
                     board.link.request(name, **arguments)
             except Refused as refusal:
