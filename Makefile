@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 READY := $(VENV)/.ready
 PORT ?=
+# Processes that run the whole suite side by side.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-contract test-unit test-scenario test-walk test-powercut test-virtual test-emulated \
-	test-hil test-hw lint types fmt docs check bench bench-board budget image flash hw clean
+	test-hil test-hw test-cluster lint types fmt docs check bench bench-board budget image flash hw clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +25,7 @@ demo: $(READY) ## watch a failover on a virtual rack: no hardware needed
 	@$(BIN)/heartwire demo
 
 test: $(READY) ## run every test that can run here; a skip prints its reason
-	$(PYTEST) -q
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal
 
 test-contract: $(READY) ## the wire and the tables, on CPython and on the MicroPython VM
 	$(PYTEST) -q tests/contract
@@ -48,6 +50,9 @@ test-emulated: $(READY) ## the real image on an emulated RP2040 (needs `make ima
 
 test-hil: $(READY) ## the same bodies on a real board: make test-hil PORT=/dev/ttyACM0
 	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT))
+
+test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs both, and root)
+	HEARTWIRE_DEEP=$${HEARTWIRE_DEEP:-3} $(PYTEST) -q -s tests/cluster
 
 test-hw: $(READY) ## pins, circuit, wiring and simulations
 	$(PYTEST) -q tests/hw

@@ -192,8 +192,12 @@ class _Picture:
             self._parts.append(
                 f'<line x1="{LEFT}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}" stroke="#b8bec6" stroke-width="2"/>'
             )
-        for moment, row in zip(events, rows, strict=True):
+        # All lines first: a label may stand over the line of a later mark, never under it.
+        marks = [
             self._mark(moment, top + (max(rows) - row) * LABEL_ROW + 11, bar)
+            for moment, row in zip(events, rows, strict=True)
+        ]
+        self._parts += [line for line, _ in marks] + [label for _, label in marks]
         return bar + BAR + POWER + 2 + LANE_GAP
 
     def _bars(self, node: str, bar: int) -> None:
@@ -263,19 +267,21 @@ class _Picture:
             text += f" (epoch {entry.a})"
         return f"{text} {(moment.at_ms - self._start) / 1000:.2f} s"
 
-    def _mark(self, moment: Moment, y: int, bar: int) -> None:
+    def _mark(self, moment: Moment, y: int, bar: int) -> tuple[str, str]:
+        """Return the line and the label of one event."""
         x = self._x(moment.at_ms)
         colour = MARKS.get(moment.entry.severity, "#33506f")
         words = self._mark_text(moment)
         sentence = escape(moment.entry.sentence(self._names))
         right = x + _width(words) + 6 > WIDTH - 4
-        self._parts.append(
-            f"<g><title>{moment.entry.sequence}: {sentence}</title>"
+        tip = f"<title>{moment.entry.sequence}: {sentence}</title>"
+        line = (
             f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{bar + BAR}" stroke="{colour}" stroke-width="1.5"/>'
-            f'<circle cx="{x:.1f}" cy="{bar}" r="3.5" fill="{colour}"/>'
-            + _text(x - 4 if right else x + 4, y, words, colour=colour, anchor="end" if right else "start")
-            + "</g>"
+            f'<circle cx="{x:.1f}" cy="{bar}" r="3.5" fill="{colour}">{tip}</circle>'
         )
+        place, anchor = (x - 4, "end") if right else (x + 4, "start")
+        halo = 'stroke="#ffffff" stroke-width="4" stroke-linejoin="round" paint-order="stroke"'
+        return line, f"<g {halo}>{tip}{_text(place, y, words, colour=colour, anchor=anchor)}</g>"
 
     def _grid(self, bottom: int) -> list[str]:
         step = _step((self._right_ms - self._left_ms) / 1000)
@@ -320,7 +326,7 @@ class _Picture:
             self._parts.append(
                 f'<line x1="{x1:.1f}" y1="{y}" x2="{max(x2, x1 + 1):.1f}" y2="{y}" stroke="#1c2733" stroke-width="3"/>'
             )
-            span = f"{(stop - start):.0f} ms" if stop - start < 1000 else span_words((stop - start) / 1000)
+            span = _span_words(stop - start)
             self._parts.append(_text(x2 + 8, y + 4, span, weight="bold", colour="#1c2733"))
             y += 22
         return y + 10
@@ -346,6 +352,12 @@ class _Picture:
 def _silence(entry: Entry) -> int:
     """Return for how many ms a node had been silent when the entry was written."""
     return entry.a if entry.event in ("late", "dead") else 0
+
+
+def _span_words(span_ms: float) -> str:
+    if span_ms < 1000:
+        return f"{span_ms:.0f} ms"
+    return f"{span_ms / 1000:.1f} s" if span_ms < 100_000 else span_words(span_ms / 1000)
 
 
 def _width(text: str) -> float:

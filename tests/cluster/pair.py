@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 from typing import NamedTuple
-from xml.sax.saxutils import quoteattr
 
+import heartwire
 from heartwire.virtual.server import Server
 from tests.cluster.bench import NAMES, Bench, program, settings_text
 from tests.cluster.machine import Machine
@@ -46,18 +47,24 @@ logging {{
 """
 NODE = "  node {{\n    nodeid: {number}\n    name: {name}\n    ring0_addr: {address}\n  }}\n"
 
+SHARE = Path(heartwire.__file__).parent / "share" / "cluster"
+HOOK = SHARE / "pacemaker-hook"
+EXAMPLE_ADDRESS = "id:E660000000000001"
+EXAMPLE_KEYS = "/etc/heartwire/host.keys"
+# Around the templates of share/cluster: a quick election, and a service that stays where it is.
 CIB = """<cib crm_feature_set="3.0.14" validate-with="pacemaker-3.0" admin_epoch="1" epoch="1" num_updates="0">
-<configuration><crm_config><cluster_property_set id="options">
-<nvpair id="o1" name="stonith-enabled" value="true"/><nvpair id="o2" name="stonith-timeout" value="40s"/>
-<nvpair id="o3" name="dc-deadtime" value="5s"/><nvpair id="o4" name="no-quorum-policy" value="stop"/>
-</cluster_property_set></crm_config><nodes/><resources>
-<primitive id="fence" class="stonith" type={agent}><instance_attributes id="fv">{values}</instance_attributes>
-<operations><op id="fm" name="monitor" interval="30s" timeout="20s"/></operations></primitive>
-<primitive id="service" class="ocf" provider="heartwire" type="mark">
-<operations><op id="sm" name="monitor" interval="2s" timeout="10s"/></operations></primitive>
-</resources><constraints/><rsc_defaults><meta_attributes id="defaults">
-<nvpair id="d1" name="resource-stickiness" value="100"/></meta_attributes></rsc_defaults></configuration><status/></cib>
+{configuration}<status/></cib>
 """
+QUICK = """<nvpair id="o1" name="dc-deadtime" value="5s"/></cluster_property_set>"""
+SERVICE = """<primitive id="service" class="ocf" provider="heartwire" type="mark">
+<meta_attributes id="sa"><nvpair id="sa1" name="resource-stickiness" value="100"/></meta_attributes>
+<operations><op id="sm" name="monitor" interval="2s" timeout="10s"/></operations></primitive></resources>"""
+# The fence device of the comparison: one that says "off" and does nothing.
+DUMMY = """<primitive id="heartwire" class="stonith" type="fence_dummy"><instance_attributes id="di">
+<nvpair id="d1" name="status_file" value="/run/fence_dummy"/>
+<nvpair id="d2" name="pcmk_host_check" value="static-list"/><nvpair id="d3" name="pcmk_host_list" value="alpha beta"/>
+</instance_attributes></primitive>"""
+KEY = "5a" * 32
 
 # Where the service runs is a file in the machine's memory: it is gone with the machine.
 MARK = """#!/bin/bash
@@ -98,19 +105,29 @@ def run(*command: str) -> None:
 
 
 class Pair:
-    """The cluster. `agent` with `values` is its fence device; the board's address is filled in for fence_heartwire."""
+    """The cluster. Its way to fence is that of share/cluster: `cluster-decides`, `board-decides`; or `dummy`."""
 
-    def __init__(self, directory: Path, agent: str = "fence_heartwire", values: dict[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, way: str = "cluster-decides") -> None:
         self.directory = directory
+        self.way = way
+        self.board_decides = way == "board-decides"
         self.marks = directory / "marks"
         self.spaces = {node: f"hw{os.getpid()}{node}" for node in NAMES}
         self.machines: dict[str, Machine] = {}
         self._make_network()
         try:
-            self.bench = Bench(directory / "bench", self._command, text=settings_text(off_stable_ms=250), start=False)
-            given = {"board": self.bench.port, "pcmk_host_map": "alpha:a;beta:b"} if values is None else values
-            self._make_machines(agent, given)
-            self.bench.start("fencer")
+            # Where the board decides, power stays off long enough for the cluster to come and see the proof.
+            # More faults are tried than a real server may have before its board locks it out.
+            text = settings_text(off_stable_ms=250, off_ms=8000 if self.board_decides else 1000, max_actions=20)
+            self.bench = Bench(
+                directory / "bench",
+                self._command,
+                text=f"{text}board.operate_key={KEY}\n",
+                unlocked_by=KEY,
+                start=False,
+            )
+            self._make_machines()
+            self.bench.start("auto" if self.board_decides else "fencer")
         except BaseException:
             self.close()
             raise
@@ -125,13 +142,26 @@ class Pair:
             run("ip", "-n", space, "address", "add", f"{ADDRESSES[node]}/24", "dev", CABLE)
             run("ip", "-n", space, "link", "set", CABLE, "up")
 
-    def _make_machines(self, agent: str, values: dict[str, str]) -> None:
+    def _configuration(self) -> str:
+        """Return the template of the way, with the test's board, key file and service in it."""
+        keys = self.directory / "host.keys"
+        keys.write_text(f"operate={KEY}\n")
+        keys.chmod(0o600)
+        dummy = self.way == "dummy"
+        text = (SHARE / f"{'cluster-decides' if dummy else self.way}.xml").read_text()
+        if dummy:
+            text = re.sub("<primitive.*</primitive>", DUMMY, text, flags=re.DOTALL)
+        else:
+            assert EXAMPLE_ADDRESS in text and EXAMPLE_KEYS in text
+        text = text.replace(EXAMPLE_ADDRESS, self.bench.port).replace(EXAMPLE_KEYS, str(keys))
+        return text.replace("</cluster_property_set>", QUICK).replace("</resources>", SERVICE)
+
+    def _make_machines(self) -> None:
         nodes = "".join(
             NODE.format(number=number, name=NAMES[node], address=ADDRESSES[node])
             for number, node in enumerate(NAMES, start=1)
         )
-        pairs = [f'<nvpair id="v{n}" name="{k}" value={quoteattr(v)}/>' for n, (k, v) in enumerate(values.items())]
-        cib = CIB.format(agent=quoteattr(agent), values="".join(pairs))
+        cib = CIB.format(configuration=self._configuration())
         for node, name in NAMES.items():
             machine = Machine(name, self.directory / name, "node", self.spaces[node])
             conf = COROSYNC.format(token=TOKEN_MS, nodes=nodes, directory=machine.directory)
@@ -146,6 +176,15 @@ class Pair:
         machine = self.machines[server.node]
         words = [program("heartwire"), "agent", "run", "--node", server.node, "--port", str(server.port)]
         words += ["--interval-ms", "100", "--state-directory", str(machine.directory / "agent")]
+        if self.board_decides:
+            for option, what in (
+                ("--hook-active", "start"),
+                ("--hook-standby", "stop"),
+                ("--hook-drain", "drain"),
+                ("--check", "check"),
+            ):
+                words += [option, f"'{HOOK} {what} service'"]
+            words += ["--check-interval-s", "0.5", "--retry-s", "0.5"]
         machine.add("heartbeats", f"#!/bin/sh\nexec {' '.join(words)}\n")
         return machine.command
 
@@ -169,6 +208,10 @@ class Pair:
                 raise TimeoutError(f"the cluster did not come up:\n{views}\n{self.story()}")
             time.sleep(0.3)
         self.bench.wait_good()
+        if self.board_decides:
+            # A node that starts its services is given time, and its death in the middle of that is no plain death.
+            holder = self.holders()[0]
+            self.bench.until(lambda board: board.node(holder).state == "healthy", f"{holder} healthy", 20)
 
     def holders(self) -> list[str]:
         """Return the nodes on which the service runs, looking into the machines."""

@@ -1,4 +1,4 @@
-"""A real two-node cluster of Corosync and Pacemaker, fenced by a board: four faults, and exactly one side survives.
+"""A real two-node cluster of Corosync and Pacemaker with a board: four faults, and exactly one side survives.
 
 `make test-cluster` sets HEARTWIRE_DEEP to the number of repetitions, and compares with the same cluster on fence_dummy,
 an agent that says "off" and does nothing.
@@ -17,7 +17,6 @@ from tests.cluster.trial import FAULTS, Trial, run_trial, table
 
 RUNS = int(os.environ.get("HEARTWIRE_DEEP") or "0")
 NEEDED = ("pacemakerd", "stonith_admin", "corosync", "ip", "unshare")
-DUMMY = {"status_file": "/run/fence_dummy", "pcmk_host_check": "static-list", "pcmk_host_list": "alpha beta"}
 
 
 def show(capsys: pytest.CaptureFixture[str], trials: list[Trial]) -> None:
@@ -47,6 +46,32 @@ def test_one_side_survives_each_fault(need: Need, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.cluster
+def test_the_cluster_follows_a_board_that_decides(
+    need: Need, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need(*NEEDED, namespaces=True)
+    trials: list[Trial] = []
+    with Pair(tmp_path, "board-decides") as pair:
+        pair.wait_up()
+        for _ in range(RUNS or 1):
+            for fault in FAULTS if RUNS else FAULTS[:1]:
+                trial = run_trial(pair, "only_confirm", fault)
+                trials.append(trial)
+                story = f"{trial}\n{pair.story()}"
+                assert trial.copies == 1, f"not exactly one copy of the service\n{story}"
+                if fault == "network cut":
+                    # Both are heard: the board sees no reason to fence anybody, and the service stays where it is.
+                    assert (trial.servers_cut, trial.survivor) == (0, ""), story
+                else:
+                    assert (trial.servers_cut, trial.started_before_off) == (1, False), story
+                    assert trial.survivor not in ("", trial.holder), f"nobody took over\n{story}"
+                if RUNS:
+                    pair.cut_network(False)
+                    pair.wait_up()
+    show(capsys, trials)
+
+
+@pytest.mark.cluster
 def test_the_same_cluster_on_an_agent_that_proves_nothing(
     need: Need, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +79,7 @@ def test_the_same_cluster_on_an_agent_that_proves_nothing(
     if not RUNS:
         pytest.skip("a comparison of some minutes: `make test-cluster` runs it")
     trials: list[Trial] = []
-    with Pair(tmp_path, "fence_dummy", DUMMY) as pair:
+    with Pair(tmp_path, "dummy") as pair:
         for _ in range(RUNS):
             for fault in FAULTS:
                 pair.wait_up()

@@ -90,8 +90,8 @@ def table(trials: Sequence[Trial]) -> str:
             some = [trial for trial in trials if (trial.agent, trial.fault) == (agent, fault)]
             if not some:
                 continue
-            moved = [trial.service_s for trial in some if trial.survivor != trial.holder]
-            stayed = sum(trial.survivor == trial.holder for trial in some)
+            moved = [trial.service_s for trial in some if trial.survivor not in (trial.holder, "")]
+            stayed = sum(trial.survivor in (trial.holder, "") and trial.copies == 1 for trial in some)
             service = " ".join(([_span(moved)] if moved else []) + ([f"stayed {stayed}x"] if stayed else []))
             cut = "/".join(str(count) for count in sorted({trial.servers_cut for trial in some}))
             copies = "/".join(str(count) for count in sorted({trial.copies for trial in some}))

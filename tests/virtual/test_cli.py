@@ -129,8 +129,9 @@ def test_ctrl_c_during_a_trial_reverts(make_rack: Callable[..., ProductRack]) ->
         time.sleep(delay_s)
         apply.send_signal(signal.SIGINT)
         apply.communicate(timeout=15)
-        assert apply.returncode in (0, 130)
-        if apply.returncode == 130:
+        # Killed by the signal itself: the interrupt came before the program had begun.
+        assert apply.returncode in (0, 130, -signal.SIGINT)
+        if apply.returncode:
             with rack.open() as board:
                 status = board.status()
             assert not status.trial_s, "nothing stays on trial"

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heartwire.chain import ALTERED, DAMAGED, ChainChecker, Finding
+from heartwire.chain import ChainChecker, Finding
 from heartwire.errors import JournalDamaged
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def print_store(
 
 def _print(writer: Writer, found: Iterable[Found], check: bool) -> tuple[int, list[Finding]]:
     """Print events; return the id of the last one, and what is wrong with them."""
+    from heartwire.monitor.export import TAMPERED
+
     checker: ChainChecker | None = None
     number = last = 0
     bad: list[Finding] = []
@@ -73,7 +75,7 @@ def _print(writer: Writer, found: Iterable[Found], check: bool) -> tuple[int, li
         if check:
             _, findings = checker.take(item.entry.raw)
             for finding in findings:
-                if finding.kind in (ALTERED, DAMAGED):
+                if finding.kind in TAMPERED:
                     bad.append(finding)
                     writer.finding(finding)
         writer.entry(item.entry)

@@ -21,7 +21,7 @@ from heartwire.journal import Entry, reason_words
 RESTING = "watching"
 STATUS_OFF = 2
 # The journal shows only what is durable: a record may come a moment after the state that it explains.
-JOURNAL_S = 2.0
+JOURNAL_S = 5.0
 RECENT = 24
 
 
@@ -62,7 +62,6 @@ class Actions:
             self._switch_on(node)
             return 0
         self._switch_off(node)
-        self.say(f"{node.label} is off")
         if action == "reboot":
             self._try_on(node)
         return 0
@@ -73,6 +72,11 @@ class Actions:
         if status.mode == "observe":
             raise FenceFailed(
                 f"{status.name}: the board is in observe mode, it would refuse every fence", "`heartwire mode fencer`"
+            )
+        if self.options.only_confirm and status.mode == "fencer":
+            raise FenceFailed(
+                f"{status.name}: the board is in fencer mode, only_confirm would wait in vain",
+                "`heartwire mode auto`, or leave only_confirm out",
             )
         self.say(f"{status.name}: {status.mode} mode, {status.phase}")
         return 0
@@ -90,7 +94,7 @@ class Actions:
         asked = False
         if self.options.only_confirm:
             self.say(f"waiting for the board's own proof that {node.label} is off")
-        while plugs.power_of(node)[0] != plugs.OFF:
+        while not plugs.is_fenced(node, may_run=self.options.action == "reboot"):
             if node.fence == "failed":
                 self._fail(node)
             obstacle = ""
@@ -100,12 +104,14 @@ class Actions:
                     self._fail(node)
                 asked = asked or (not obstacle and self._ask(node))
             if self.watch.left_s <= 0:
-                why = f": {obstacle}" if obstacle else ""
+                why = f": {obstacle or plugs.power_of(node)[1]}"
                 raise FenceFailed(f"{node.label} was not proven off within {self.options.power_timeout_s:g} s{why}")
-            self.watch.pause()
+            if obstacle or (self.options.only_confirm and node.fence == "idle"):
+                self.watch.step_aside()
+            else:
+                self.watch.pause()
             node = self.watch.node(node.node)
-        if node.fence == "assumed":
-            self.say(f"{node.label}: off is assumed, its power is not measured")
+        self.say(f"{node.label}: {plugs.power_of(node)[1]}")
 
     def _obstacle(self, node: NodeStatus) -> str:
         """Return why the board would not take a request now although waiting may help, or "".
@@ -115,8 +121,10 @@ class Actions:
         status = self.watch.status()
         if status.phase != RESTING:
             return f"the board is busy ({status.phase} {status.target})"
-        cut = [other.label for other in self.watch.nodes() if other.node != node.node and other.fence != "idle"]
-        return f"the relay of {cut[0]} is open, and no two are opened together; give it power first" if cut else ""
+        for other in self.watch.nodes():
+            if other.node != node.node and other.fence in ("firing", "failed"):
+                return f"the fence of {other.label} is not over ({other.fence}), and no two run together"
+        return ""
 
     def _ask(self, node: NodeStatus) -> bool:
         """Ask for the fence; tell whether the board took the request. Raises FenceFailed if it refuses."""

@@ -12,8 +12,6 @@ from heartwire.answers import NodeStatus
 from heartwire.errors import UsageProblem
 
 ON, OFF, UNKNOWN = "on", "off", "unknown"
-# What the board's fence says once the node counts as off.
-OFF_FENCES = ("proven", "assumed")
 
 
 def find(nodes: Sequence[NodeStatus], plug: str) -> NodeStatus:
@@ -39,8 +37,14 @@ def _choices(nodes: Sequence[NodeStatus]) -> str:
 
 def power_of(node: NodeStatus) -> tuple[str, str]:
     """Return (ON, OFF or UNKNOWN, why)."""
-    if node.fence in OFF_FENCES and node.power != "on":
-        return OFF, "its relay is open and it is proven off" if node.fence == "proven" else "its off time is over"
+    if node.fence == "proven" and node.power != "on":
+        return OFF, "it is proven off"
+    if node.fence == "assumed" and node.relay and node.power != "on":
+        return OFF, "its relay is open and its off time is over; its power is not measured"
+    if node.fence == "proven":
+        return UNKNOWN, "it was proven stopped by a reset, and has power"
+    if node.fence == "assumed":
+        return UNKNOWN, "its lease is over, but nothing keeps it off"
     if node.fence != "idle" or node.relay:
         return UNKNOWN, f"a fence is under way or has failed ({node.fence}), power sense {node.power}"
     if node.power == "on":
@@ -49,6 +53,11 @@ def power_of(node: NodeStatus) -> tuple[str, str]:
         # The mains or a fuse, not the board: it may come back at any moment.
         return UNKNOWN, "its power sense reads off, but its relay is closed: nothing keeps it off"
     return UNKNOWN, "its relay is closed and its power is not measured"
+
+
+def is_fenced(node: NodeStatus, *, may_run: bool) -> bool:
+    """Tell whether the node is off; or, where it `may_run` again afterwards, proven to have been reset."""
+    return power_of(node)[0] == OFF or (may_run and node.fence == "proven")
 
 
 def rows(nodes: Sequence[NodeStatus], separator: str, *, with_power: bool) -> str:

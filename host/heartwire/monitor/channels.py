@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -41,6 +42,16 @@ _PHRASES = (
 
 class Undelivered(Exception):
     """The message did not go out this time; the words are safe to show."""
+
+
+def get_ready(kind: str) -> None:
+    """Import now what sending by `kind` will need."""
+    if kind == "apprise":
+        import apprise  # noqa: PLC0415 - slow, and only this needs it
+
+        with _silent():
+            # The first URL of all makes Apprise load its plugins.
+            apprise.Apprise().add("json://localhost")
 
 
 def send(channel: dict[str, Any], message: dict[str, Any], *, keep_open: tuple[int, ...] = ()) -> None:
@@ -146,22 +157,26 @@ def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[
     }
     try:
         # The command holds the receipt's lock as long as it lives, whatever happens to us.
-        ended = subprocess.run(
+        running = subprocess.Popen(
             channel["command"],
-            input=json.dumps(message).encode(),
-            env=environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=channel["limit_s"],
+            env=environment,
             pass_fds=keep_open,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise Undelivered(f"the command did not end within {channel['limit_s']:g} s") from None
     except OSError as error:
         raise Undelivered(f"the command could not be started: {error.strerror}") from None
-    if ended.returncode:
-        raise Undelivered(f"the command ended with {ended.returncode}")
+    try:
+        running.communicate(json.dumps(message).encode(), timeout=channel["limit_s"])
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(OSError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        raise Undelivered(f"the command did not end within {channel['limit_s']:g} s") from None
+    if running.returncode:
+        raise Undelivered(f"the command ended with {running.returncode}")
 
 
 def _syslog(channel: dict[str, Any], message: dict[str, Any]) -> None:

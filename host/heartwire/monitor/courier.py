@@ -6,10 +6,13 @@ knows no store and no retry; it never reads a secret. Called by dispatch, and by
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +20,12 @@ from typing import Any, Protocol
 from heartwire.errors import StorageProblem
 from heartwire.monitor import receipts
 from heartwire.monitor.settings import ChannelSettings
+
+# No sender starts so late after it was ordered.
+OLD_S = 3600.0
+# The sender keeps to the channel's limit by itself, except where a plugin hangs.
+SLACK_S = 2.0
+BURNED = {"sent": False, "trouble": "the monitor was killed before it was sent", "burned": True}
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,24 @@ class Courier(Protocol):
     def forget(self, uid: str, attempt: int) -> None:
         """Remove the receipt of an attempt whose outcome is stored."""
 
+    def warm(self, channel: ChannelSettings) -> None:
+        """Get ready for the next message of `channel`."""
+
+    def close(self) -> None:
+        """End what only waits."""
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove old receipts, but those of the messages `keep` (by uid)."""
+
 
 class ProcessCourier:
     """Sends by sender processes."""
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
+        # A sender by channel that has imported what it needs and waits for its order: Apprise alone takes half a
+        # second to import, which people who wait for a message would have to wait as well.
+        self._ready: dict[str, subprocess.Popen[bytes]] = {}
 
     def prepare(self) -> None:
         """Make the folder of the receipts. Raises StorageProblem."""
@@ -76,23 +97,36 @@ class ProcessCourier:
             "message": vars(letter),
         }
         try:
-            sender = subprocess.Popen(
-                [sys.executable, "-m", "heartwire.monitor.deliver"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            sender = self._ready.pop(channel.name, None)
+            if sender is None or sender.poll() is not None:
+                sender = _start(channel)
         except OSError as error:
             return Outcome(False, f"no sender process could be started: {error.strerror}")
         try:
-            sender.communicate(json.dumps(order).encode(), timeout=channel.limit_s)
+            sender.communicate(json.dumps(order).encode(), timeout=channel.limit_s + SLACK_S)
         except subprocess.TimeoutExpired:
             sender.kill()
             sender.wait()
-            outcome = self._read(letter.uid, attempt)
-            return Outcome(outcome.sent, outcome.trouble or f"no end within {channel.limit_s:g} s", outcome.unsure)
         return self._read(letter.uid, attempt)
+
+    def warm(self, channel: ChannelSettings) -> None:
+        """Have a sender ready for the next message of `channel`, if starting one takes time. One thread a channel."""
+        found = self._ready.get(channel.name)
+        if channel.kind == "apprise" and (found is None or found.poll() is not None):
+            with contextlib.suppress(OSError):
+                self._ready[channel.name] = _start(channel)
+
+    def close(self) -> None:
+        """End the senders that wait for an order; one at work goes on."""
+        for sender in self._ready.values():
+            if sender.stdin is not None:
+                sender.stdin.close()
+            try:
+                sender.wait(SLACK_S)
+            except subprocess.TimeoutExpired:
+                sender.kill()
+                sender.wait()
+        self._ready.clear()
 
     def recall(self, uid: str, attempt: int) -> Outcome:
         path = receipts.path_of(self._spool, uid, attempt)
@@ -101,12 +135,22 @@ class ProcessCourier:
         except OSError as error:
             return Outcome(False, f"{self._spool}: {error.strerror}", busy=True)
         if descriptor is not None:
-            receipts.conclude(descriptor, {"sent": False, "trouble": "the monitor was killed before it was sent"})
+            receipts.conclude(descriptor, BURNED)
             os.close(descriptor)
         return self._read(uid, attempt)
 
     def forget(self, uid: str, attempt: int) -> None:
-        receipts.remove(receipts.path_of(self._spool, uid, attempt))
+        path = receipts.path_of(self._spool, uid, attempt)
+        # One that was claimed in place of a sender must stay: that sender may still be on its way.
+        if not receipts.look(path)[1].get("burned"):
+            receipts.remove(path)
+
+    def sweep(self, keep: Collection[str], *, older_than_s: float = OLD_S) -> None:
+        with contextlib.suppress(OSError):
+            for path in self._spool.iterdir():
+                old = time.time() - path.stat().st_mtime > older_than_s
+                if old and path.name.lstrip(".").partition(".")[0] not in keep:
+                    receipts.remove(path)
 
     def _read(self, uid: str, attempt: int) -> Outcome:
         state, result = receipts.look(receipts.path_of(self._spool, uid, attempt))
@@ -117,6 +161,16 @@ class ProcessCourier:
         if state == "torn":
             return Outcome(False, "the sender ended half-way: a copy may have gone out", unsure=True)
         return Outcome(False, "the sender did not start")
+
+
+def _start(channel: ChannelSettings) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "heartwire.monitor.deliver", channel.kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def order_of(channel: ChannelSettings) -> dict[str, Any]:

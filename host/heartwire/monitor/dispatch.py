@@ -1,10 +1,10 @@
 """The postman of one channel: groups what waits into messages, sends them, and tries again what failed.
 
 In quiet times each event goes out at once (after gather_ms, so that what belongs together stays together); when the
-channel's burst is used up, one message in refill_s carries everything that came meanwhile. While an attempt fails,
-nothing new is bundled until its next try, so a channel that was down for a day gets few messages, not thousands. It
-asks the partner (peer) whether the other monitor has told it. All times here are monotonic: a clock that jumps delays
-nothing. One thread per channel calls `step`; the outbox keeps everything that must outlive it.
+channel's burst is used up, one message in refill_s carries everything that came meanwhile. What certainly failed is
+bundled anew with what came since, so a channel that was down for a day gets a few messages, not thousands. It asks the
+partner (peer) whether the other monitor has told it. All times here are monotonic: a clock that jumps delays nothing.
+One thread per channel calls `step`; the outbox keeps everything that must outlive it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from heartwire.monitor.settings import ChannelSettings
 
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 300.0
+# Something new is tried after this, however long the channel has failed.
+PROMPT_S = 30.0
 # An attempt that a killed monitor left running is looked at so often.
 RECALL_S = 0.2
 IDLE_S = 60.0
@@ -86,26 +88,29 @@ class Postman:
         self._partner = partner or Alone()
         self._clock = clock
         self._first_seen: dict[int, float] = {}
+        self._failures = 0  # attempts that failed since one succeeded
+        self._next_try = clock()
+        self._last_try = clock()
         self._was_there: set[int] | None = None  # mentions of before this monitor began
-        self._due: dict[int, float] = {}  # message to the monotonic time of its next try
-        self._failures: dict[int, int] = {}
         self._tokens = float(channel.burst)
         self._filled = clock()
 
     def step(self) -> float:
         """Do what is due; return seconds until the next step, at most IDLE_S. Raises StorageProblem."""
         now_s = self._clock()
+        self._courier.warm(self.channel)
         unsent = self._outbox.unsent(self.channel.name)
         for message in unsent:
             if message.state == "sending" and not self._recall(message):
                 return RECALL_S
         wait_s = self._bundle(now_s, unsent)
-        for message in self._outbox.unsent(self.channel.name):
-            due = self._due.get(message.id, now_s)
-            if due <= self._clock():
-                self._try(message)
-                return 0.0
-            wait_s = min(wait_s, due - self._clock())
+        pending = self._outbox.unsent(self.channel.name)
+        if pending and self._next_try <= self._clock():
+            # The one that was tried least: a message that is refused for ever does not keep the others.
+            self._try(min(pending, key=lambda message: message.attempts))
+            return 0.0
+        if pending:
+            wait_s = min(wait_s, self._next_try - self._clock())
         return max(SHORTEST_S, wait_s)
 
     def _bundle(self, now_s: float, unsent: Sequence[Message]) -> float:
@@ -113,28 +118,35 @@ class Postman:
         waiting = self._aged(now_s)
         if not waiting:
             return IDLE_S
-        held = [self._due.get(message.id, now_s) - now_s for message in unsent if self._failures.get(message.id)]
-        if held and min(held) > 0:
-            return min(held)
         ours, judge_s = self._partner.judge(self.channel.name, waiting)
         if not ours:
             return judge_s
         oldest_s = max(aged.age_s for aged in ours)
         if oldest_s < self._gather_s and not any(aged.old for aged in ours):
             return min(judge_s, self._gather_s - oldest_s)
-        short_s = self._lacking(now_s)
+        short_s = max(self._lacking(now_s), self._prompt(now_s))
         if short_s > 0:
             return min(judge_s, short_s)
-        chosen = [aged.mention for aged in ours]
-        groups = self._groups(chosen)
-        for group in groups:
+        # What certainly has not gone out is told in the same message, so that a channel that was down gets one.
+        failed = [message.id for message in unsent if message.trouble and not message.unsure]
+        chosen = [*self._outbox.bundled(failed), *[aged.mention for aged in ours]]
+        for at, group in enumerate(self._groups(chosen)):
             words = self._composer.compose(group)
             ids = [mention.id for mention in group]
-            if self._outbox.bundle(self.channel.name, ids, words.severity, words.title, words.body) is None:
-                continue  # the other monitor has just claimed one of them: judge anew
-            self._tokens -= 1
+            absorbed = failed if at == 0 else []
+            if self._outbox.bundle(self.channel.name, ids, absorbed, words.severity, words.title, words.body):
+                self._tokens -= 1
+                self._next_try = now_s
+            else:
+                break  # the other monitor has just claimed one of them: judge anew
         self._first_seen = {aged.mention.id: self._first_seen[aged.mention.id] for aged in waiting}
         return judge_s
+
+    def _prompt(self, now_s: float) -> float:
+        """Return seconds until something new may be tried although the last attempt failed."""
+        return (
+            max(0.0, self._last_try + min(PROMPT_S, self._next_try - self._last_try) - now_s) if self._failures else 0.0
+        )
 
     def _groups(self, chosen: Sequence[Mention]) -> list[list[Mention]]:
         """Return one group for each board while there are tokens for that, else one for all."""
@@ -183,15 +195,15 @@ class Postman:
         self._courier.forget(message.uid, attempt)
         fields = {"channel": self.channel.name, "id": message.uid, "attempt": attempt}
         if outcome.sent:
-            self._due.pop(message.id, None)
-            self._failures.pop(message.id, None)
+            self._failures = 0
             self.tally.sent += 1
             self.tally.trouble = ""
             self._log.info("told", **fields, severity=message.severity, title=message.title)
             return
-        count = self._failures[message.id] = self._failures.get(message.id, 0) + 1
-        wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** (count - 1)) * random.uniform(0.9, 1.1)  # noqa: S311
-        self._due[message.id] = self._clock() + wait_s
+        wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2**self._failures) * random.uniform(0.9, 1.1)  # noqa: S311
+        self._failures = min(self._failures + 1, 60)
+        self._last_try = self._clock()
+        self._next_try = self._last_try + wait_s
         self.tally.failed += 1
         self.tally.trouble = outcome.trouble
         self._log.warning("not_told", **fields, words=outcome.trouble, again_s=round(wait_s, 1), unsure=outcome.unsure)

@@ -16,13 +16,15 @@ from typing import TextIO
 
 from heartwire import capture
 from heartwire import timeline as pictures
-from heartwire.chain import ALTERED, DAMAGED, ChainChecker
+from heartwire.chain import ALTERED, DAMAGED, RESTARTED, ChainChecker
 from heartwire.errors import BadConfig, StorageProblem, UsageProblem
 from heartwire.monitor.query import BoardRow, Filter, Found, Reader, number_of
 from heartwire.times import parse_since
 
 # How far back a picture looks for the roles before its story.
 HISTORY = 3000
+# What a stored journal must not show; gaps may be, see `verify`.
+TAMPERED = (ALTERED, DAMAGED, RESTARTED)
 
 
 def filter_of(
@@ -139,6 +141,6 @@ def verify(reader: Reader, board_id: str) -> Iterator[Found | str]:
             checker = ChainChecker(found.entry.sequence - 1)
         _, findings = checker.take(found.entry.raw)
         for finding in findings:
-            if finding.kind in (ALTERED, DAMAGED):
+            if finding.kind in TAMPERED:
                 yield finding.words
         yield found

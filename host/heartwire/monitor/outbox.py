@@ -46,6 +46,7 @@ class Message:
     state: str
     attempts: int
     trouble: str
+    unsure: bool
     made_ms: int
 
 
@@ -65,16 +66,7 @@ class Outbox:
         )
         with self.store.read() as connection:
             return [
-                Mention(
-                    row.id,
-                    row.subject,
-                    row.board_id,
-                    row.event_id,
-                    row.observation_id,
-                    row.clears,
-                    row.state,
-                    row.at_ms,
-                )
+                _mention(row)
                 for row in connection.execute(wanted)
                 if row.event_id is not None or row.observation_id is not None
             ]
@@ -89,8 +81,19 @@ class Outbox:
         with self.store.read() as connection:
             return [_message(row) for row in connection.execute(wanted)]
 
-    def bundle(self, channel: str, chosen: Sequence[int], severity: str, title: str, body: str) -> int | None:
-        """Make one message of the mentions `chosen`; None if one of them is no longer ours to tell."""
+    def bundled(self, numbers: Sequence[int]) -> list[Mention]:
+        """Return the mentions of the messages `numbers`."""
+        wanted = select(schema.mention).where(mentions.message_id.in_(numbers)).order_by(mentions.id)
+        with self.store.read() as connection:
+            return [_mention(row) for row in connection.execute(wanted)] if numbers else []
+
+    def bundle(
+        self, channel: str, chosen: Sequence[int], absorbed: Sequence[int], severity: str, title: str, body: str
+    ) -> int | None:
+        """Make one message of the mentions `chosen`, which wait or are in the pending messages `absorbed`.
+
+        The absorbed messages are gone afterwards. Returns None, with nothing done, if something is no longer ours.
+        """
         row = {
             "uid": uuid.uuid4().hex,
             "channel": channel,
@@ -101,6 +104,18 @@ class Outbox:
             "made_ms": now_ms(),
         }
         with self.store.write() as connection:
+            if absorbed:
+                connection.execute(
+                    update(schema.mention)
+                    .where(mentions.message_id.in_(absorbed), mentions.state == "bundled")
+                    .values(state="waiting", message_id=None)
+                )
+                gone = connection.execute(
+                    delete(schema.message).where(messages.id.in_(absorbed), messages.state == "pending")
+                ).rowcount
+                if gone != len(absorbed):
+                    connection.rollback()
+                    return None
             made = connection.execute(insert(schema.message).values(row))
             number = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
             taken = 0
@@ -174,6 +189,11 @@ class Outbox:
             )
             return {**before, **dict.fromkeys(free, "ceded")}
 
+    def in_hand(self) -> set[str]:
+        """Return the uids of all messages that are not sent."""
+        with self.store.read() as connection:
+            return set(connection.scalars(select(messages.uid).where(messages.state != "sent")))
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of messages by channel and state, and of waiting mentions as state `waiting`."""
         found: dict[str, dict[str, int]] = {}
@@ -197,6 +217,10 @@ class Outbox:
             wanted = wanted.where(messages.state != "sent")
         with self.store.read() as connection:
             return [dict(row._mapping) for row in connection.execute(wanted)]
+
+
+def _mention(row: object) -> Mention:
+    return Mention(**{name: getattr(row, name) for name in Mention.__dataclass_fields__})
 
 
 def _message(row: object) -> Message:

@@ -164,8 +164,8 @@ class Other:
         if state == "sent":
             return False
         if aged.mention.state == "ceded":
-            # The other one took it: only if it knows nothing of it any more.
-            return state == "none" and self._overdue(aged)
+            # The other one took it: only if it cannot tell it either, or has lost it.
+            return state != "sending" and self._overdue(aged)
         if state == "ceded":
             return True  # it has left it to us before
         if state in ("sending", "pending"):

@@ -148,6 +148,7 @@ class Monitor:
         if courier is None:
             courier = ProcessCourier(settings.spool_path)
             courier.prepare()
+        self._courier = courier
         self.store = open_store(settings)
         self._closing.callback(self.store.close)
         self.store.claim()
@@ -221,6 +222,7 @@ class Monitor:
             self.log.warning("ended_late", waiting_for=", ".join(late))
         for collector in self.collectors:
             collector.close()
+        self._courier.close()
         self._closing.close()
         self.log.info("ended")
 
@@ -286,6 +288,7 @@ class Monitor:
     def _sweep(self) -> float:
         keep = self.settings.retention
         gone = self._archive.sweep(keep.days, keep.events)
+        self._courier.sweep(self.outbox.in_hand())
         if gone:
             self.log.info("removed_old_events", count=gone)
         return 0.5 if gone else SWEEP_S

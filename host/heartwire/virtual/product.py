@@ -108,6 +108,8 @@ class ProductRack:
             "--hook-drain", service.format("stop"),
             "--check", service.format("check"),
             "--check-interval-s", "0.3",
+            # Without a kernel watchdog of its own, `stop` is refused inside a virtual machine; the rack fences it.
+            *(["--fenced-from-outside"] if self.on_board_loss == "stop" else []),
         ]  # fmt: skip
 
     def __enter__(self) -> Self:

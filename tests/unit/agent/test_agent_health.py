@@ -307,6 +307,7 @@ def test_the_control_socket_answers(served: Served) -> None:
 def test_nonsense_on_the_control_socket_is_refused(served: Served, data: bytes) -> None:
     directory = os.open(socket_path(served).parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
         client.connect(f"/proc/self/fd/{directory}/control")
         client.sendall(data)
         try:
@@ -326,6 +327,7 @@ def test_idle_clients_do_not_keep_others_out(served: Served) -> None:
         client.settimeout(20)
         client.connect(f"/proc/self/fd/{directory}/control")
     assert ask(socket_path(served).parent, {"do": "x"}) == {"ok": True}
+    assert len(served.control.descriptors()) <= 1 + control.CLIENTS_MAX
     for client in clients:
         client.close()
     os.close(directory)
@@ -349,6 +351,8 @@ def test_systemd_is_told_and_never_waited_for(tmp_path: Path) -> None:
             notifier.alive(ms(500 * at))
         for _ in range(5):
             assert systemd.recv(100) == b"WATCHDOG=1"
+        with pytest.raises(BlockingIOError):
+            systemd.recv(100, socket.MSG_DONTWAIT)
         for _ in range(5000):
             notifier.tell("STATUS=full")
 

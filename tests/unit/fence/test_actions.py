@@ -89,11 +89,18 @@ def test_a_busy_board_is_waited_for_without_asking(call: Call) -> None:
     assert call.board.commands == ["fence a"]
 
 
-def test_another_open_relay_is_a_failure_without_asking(call: Call) -> None:
-    call.board.change("b", fence="proven", power="off", relay=True)
-    with pytest.raises(FenceFailed, match=r"the relay of b \(beta\) is open"):
+def test_another_fence_that_is_not_over_is_a_failure_without_asking(call: Call) -> None:
+    call.board.change("b", fence="failed", power="on", relay=True)
+    with pytest.raises(FenceFailed, match=r"the fence of b \(beta\) is not over"):
         call.run("off", power_timeout_s=3)
     assert call.board.commands == []
+
+
+def test_lease_alone_is_never_off(call: Call) -> None:
+    call.board.change("a", fence="assumed", power="unknown", relay=False)
+    for action in ("off", "reboot"):
+        with pytest.raises(FenceFailed, match="nothing keeps it off"):
+            call.run(action, power_timeout_s=3)
 
 
 def test_an_unknown_outcome_is_looked_at(call: Call) -> None:
@@ -117,7 +124,7 @@ def test_a_request_that_is_dropped_is_a_failure(call: Call) -> None:
     call.board.fence = lambda node, *, last=False: {"ok": 1}  # type: ignore[method-assign]
     with pytest.raises(FenceFailed, match="could not be proven off"):
         call.run("off")
-    assert call.clock.seconds < 104
+    assert call.clock.seconds < 107
 
 
 def test_a_lost_connection_is_taken_up_again(call: Call) -> None:
@@ -206,7 +213,7 @@ def test_on_without_a_sense_ends_with_the_closed_relay(call: Call) -> None:
     ("fence", "power", "code"), [("idle", "on", 0), ("proven", "off", 2), ("assumed", "unknown", 2)]
 )
 def test_status(call: Call, fence: str, power: str, code: int) -> None:
-    call.board.change("a", fence=fence, power=power)
+    call.board.change("a", fence=fence, power=power, relay=fence != "idle")
     assert call.run("status") == code
     assert call.output == f"Status: {'OFF' if code else 'ON'}\n"
 
@@ -231,6 +238,13 @@ def test_monitor(call: Call) -> None:
         call.run("monitor", "")
 
 
+@pytest.mark.parametrize(("mode", "only_confirm"), [("fencer", True), ("observe", True), ("observe", False)])
+def test_monitor_notices_a_mode_in_which_nothing_would_come(call: Call, mode: str, only_confirm: bool) -> None:
+    call.board.board = replace(call.board.board, mode=mode)
+    with pytest.raises(FenceFailed, match=f"{mode} mode"):
+        call.run("monitor", "", only_confirm=only_confirm)
+
+
 @pytest.mark.parametrize("action", ["on", "off", "reboot", "status"])
 def test_an_unknown_node_is_never_touched(call: Call, action: str) -> None:
     with pytest.raises(UsageProblem, match="no such node"):
@@ -243,6 +257,18 @@ def test_only_confirm_waits_for_the_boards_own_fence(call: Call) -> None:
     assert call.run("off", only_confirm=True) == 0
     assert call.board.commands == []
     assert call.clock.seconds >= 104
+
+
+@pytest.mark.parametrize("waits_for", ["the board's own fence", "another fence"])
+def test_a_program_that_waits_leaves_the_port_to_others(call: Call, waits_for: str) -> None:
+    seen: list[bool] = []
+    for tenths in range(1, 30):
+        call.clock.after(tenths / 10, lambda: seen.append(call.board.open))
+    if waits_for == "another fence":
+        call.board.change("b", fence="failed", relay=True)
+    with pytest.raises(FenceFailed):
+        call.run("off", only_confirm=waits_for != "another fence", power_timeout_s=3)
+    assert seen.count(False) > len(seen) / 2
 
 
 def test_only_confirm_never_asks_for_a_fence(call: Call) -> None:

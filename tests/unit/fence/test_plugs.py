@@ -41,12 +41,25 @@ def test_a_server_named_like_the_other_nodes_letter_is_nobody() -> None:
         ("proven", "on", True, "unknown"),
         ("assumed", "unknown", True, "off"),
         ("assumed", "on", True, "unknown"),
+        ("assumed", "unknown", False, "unknown"),
+        ("assumed", "off", False, "unknown"),
+        ("proven", "off", False, "off"),
         ("failed", "off", True, "unknown"),
         ("failed", "on", True, "unknown"),
     ],
 )
 def test_power(fence: str, power: str, relay: bool, answer: str) -> None:
     assert plugs.power_of(NodeStatus(node="a", fence=fence, power=power, relay=relay))[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("fence", "power", "fenced", "rebooted"),
+    [("proven", "off", True, True), ("proven", "on", False, True), ("assumed", "on", False, False)],
+)
+def test_a_proven_reset_is_enough_for_a_reboot(fence: str, power: str, fenced: bool, rebooted: bool) -> None:
+    node = NodeStatus(node="a", fence=fence, power=power, relay=False)
+    assert plugs.is_fenced(node, may_run=False) == fenced
+    assert plugs.is_fenced(node, may_run=True) == rebooted
 
 
 def test_rows() -> None:

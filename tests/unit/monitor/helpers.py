@@ -1,9 +1,7 @@
-"""A world for the monitor without threads, sleeps or processes: a clock by hand, a board in memory, a courier on
-paper.
-"""
+"""A world for the monitor without threads, sleeps or processes: clock by hand, board in memory, courier on paper."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from heartwire.answers import LogPage, NodeStatus, Status
 from heartwire.errors import HeartwireError, Unplugged
@@ -92,6 +90,15 @@ class PaperCourier:
 
     def forget(self, uid: str, attempt: int) -> None:
         self.forgotten.append((uid, attempt))
+
+    def warm(self, channel: ChannelSettings) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def sweep(self, keep: Collection[str]) -> None:
+        pass
 
 
 class World:
