@@ -14,6 +14,8 @@ from heartwire_protocol.codes import NO_NODE
 
 # Number of the operation "fence", for the record of a refusal.
 REQUEST_FENCE = 12
+SURELY_OFF = (PROVEN, ASSUMED)
+NEED_OFF = (FENCING, PROMOTING, STARTING)
 
 
 class Fence(Seek):
@@ -54,7 +56,7 @@ class Fence(Seek):
             return fitness.has_stopped(facts, node) and facts.node_state[node] == codes.STATE_PLANNED_OFF
         if facts.beats[node] != state.asked_beats or facts.sign_ms[node] < state.phase_ms:
             return False
-        return facts.verdict[node] in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD)
+        return facts.verdict[node] in fitness.SILENT
 
     def approved(self) -> None:
         """Carry out the request under approval, if the guards still allow it now."""
@@ -234,9 +236,9 @@ class Fence(Seek):
             state.given_back[node] = 1
         if state.mode == codes.MODE_FENCER and not state.safe_mode:
             return  # who asked for off asks for on as well; hold_max_s ends it at last
-        if facts.fence[node] not in (PROVEN, ASSUMED) or facts.fence_ms[node] < self.settings.board.off_ms:
+        if facts.fence[node] not in SURELY_OFF or facts.fence_ms[node] < self.settings.board.off_ms:
             return
-        if state.target == node and state.phase in (FENCING, PROMOTING, STARTING):
+        if state.target == node and state.phase in NEED_OFF:
             return
         self.give_back(node, reasons.OFF_TIME_OVER)
 
@@ -271,5 +273,5 @@ class Fence(Seek):
         # Its lease ran out, or its services failed: starting them again is a new activation.
         if self.state.mode not in ARMED or not fitness.is_good(self.facts, node):
             return False
-        healthy = self.facts.node_state[node] in (codes.STATE_HEALTHY, codes.STATE_DEGRADED)
+        healthy = self.facts.node_state[node] in fitness.ABLE
         return healthy and fitness.has_stopped(self.facts, node)

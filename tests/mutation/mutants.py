@@ -144,7 +144,7 @@ MUTANTS = (
     ),
     guard(
         "one relay",
-        "if other != node and facts.fence[other] in (FIRED, FAILED):",
+        "if other != node and facts.fence[other] in OPEN:",
         "scenario second_fence_waits",
         "if False:",
     ),
@@ -319,7 +319,7 @@ MUTANTS = (
     Mutant(
         "power back while promoting",
         "policy_fence.py",
-        "if state.target == node and state.phase in (FENCING, PROMOTING, STARTING):\n            return",
+        "if state.target == node and state.phase in NEED_OFF:\n            return",
         "pass",
         "scenario cold_standby_boots_slowly",
     ),
