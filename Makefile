@@ -75,10 +75,12 @@ fmt: $(READY) ## format and mend what can be mended
 
 docs: $(READY) ## regenerate what comes from tables
 	$(BIN)/python tools/gen_protocol.py
+	$(BIN)/python tools/gen_tables.py
 	$(BIN)/python hw/gen/board_py.py
 
 generated: $(READY)
 	$(BIN)/python tools/gen_protocol.py --check
+	$(BIN)/python tools/gen_tables.py --check
 	$(BIN)/python hw/gen/board_py.py --check
 	$(BIN)/python hw/gen/verify.py
 
