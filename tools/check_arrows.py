@@ -51,12 +51,16 @@ ARROWS: dict[str, set[str]] = {
     "grants": {"policy_core", "policy_state"},
     "lights": {"policy_core", "policy_state"},
     "journal": set(),
+    "selftest": {"clock"},
     "hostlink": set(),
-    "hostlink_operations": {"hostlink", "lights", "policy_core", "policy_requests", "policy_state", "sequencer"},
+    "hostlink_operations": {
+        "board", "hostlink", "lights", "policy_core", "policy_requests", "policy_state", "selftest", "sequencer",
+    },
     "timeslots": {"clock"},
     "supervisor": {
-        "button", "clock", "config", "durable", "grants", "hostlink", "hostlink_operations", "intake", "journal",
-        "lights", "liveness", "policy", "policy_requests", "policy_state", "relays", "sequencer", "timeslots",
+        "button", "clock", "config", "durable", "grants", "guards", "hostlink", "hostlink_operations", "intake",
+        "journal", "lights", "liveness", "policy", "policy_requests", "policy_state", "relays", "selftest", "sequencer",
+        "timeslots",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

@@ -41,6 +41,7 @@ def table_hash() -> bytes:
         [row[:2] for row in messages.FLAGS + messages.ORDERS],
         codes.NODES, codes.ROLES, codes.STATES, codes.MODES, codes.RIGHTS, codes.POWERS, codes.VERDICTS,
         [row[:2] for row in codes.DROPS],
+        [row[:2] for row in codes.PROOFS], codes.CHECKS, codes.OUTCOMES,
         [row[:4] for row in events.EVENTS],
         [row[:2] for row in reasons.REASONS],
         [row[:2] for row in records.FIELDS],
@@ -85,10 +86,12 @@ def render_tables() -> str:
     for title, names in (
         ("nodes", codes.NODES), ("roles", codes.ROLES), ("states", codes.STATES), ("modes", codes.MODES),
         ("rights", codes.RIGHTS), ("power", codes.POWERS), ("verdicts", codes.VERDICTS),
-        ("fence results", messages.FENCE_RESULTS),
+        ("fence results", messages.FENCE_RESULTS), ("checks of a self-test", codes.CHECKS),
+        ("outcomes", codes.OUTCOMES),
     ):  # fmt: skip
         out.append(f"- **{title}**: " + ", ".join(f"{at} {name}" for at, name in enumerate(names)))
     out += ["", "## Drops", "", *table(("number", "name", "meaning"), list(codes.DROPS))]
+    out += ["## Results of a relay test", "", *table(("number", "name", "meaning"), list(codes.PROOFS))]
     out += ["## Operations of the host link", ""]
     rows = []
     for number, name, right, again, arguments, sentence in operations.OPERATIONS:

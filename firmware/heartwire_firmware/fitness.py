@@ -31,7 +31,7 @@ def is_fit(settings, state, facts, node: int) -> bool:
         return False
     if facts.node_state[node] not in (codes.STATE_HEALTHY, codes.STATE_DEGRADED):
         return False
-    if facts.fence[node] != IDLE or facts.power[node] == codes.POWER_OFF:
+    if facts.fence[node] != IDLE or facts.power[node] == codes.POWER_OFF or facts.proof == node:
         return False
     if state.locked[node] or state.maintenance_ms[node]:
         return False
@@ -73,7 +73,11 @@ def is_cold(settings, facts, node: int) -> bool:
     """Tell whether `node` is a cold standby that is measured off."""
     if not facts.enabled[node] or settings.nodes[node].standby != "cold" or facts.power[node] != codes.POWER_OFF:
         return False
-    return facts.fence[node] == IDLE and facts.verdict[node] in (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD)
+    return (
+        facts.fence[node] == IDLE
+        and facts.proof != node
+        and facts.verdict[node] in (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD)
+    )
 
 
 def cold_successor_of(settings, state, facts, node: int) -> int:

@@ -6,9 +6,9 @@ would fire, and nothing else in the firmware decides whether a server may be swi
 rules of firmware/DESIGN.md. Who is fit to be active stands in fitness.py.
 """
 
-from heartwire_firmware.fitness import cold_successor_of, is_alone, is_good, successor_of
+from heartwire_firmware.fitness import cold_successor_of, is_alone, is_good, is_running, successor_of
 from heartwire_firmware.policy_state import WATCHING
-from heartwire_firmware.sequencer import FAILED, FIRED
+from heartwire_firmware.sequencer import FAILED, FIRED, IDLE
 from heartwire_protocol import codes, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
@@ -130,7 +130,7 @@ def no_fence(settings, state, facts, node: int) -> bool:
 
 def unarmed(settings, state, facts, node: int) -> bool:
     """5.1: a lease can be waited out only where an armed kernel watchdog ends what the agent does not."""
-    return settings.nodes[node].fence == "lease" and not facts.flags[node] & messages.FLAG_WATCHDOG_ARMED
+    return settings.nodes[node].fence == "lease" and not state.watchdog_seen[node]
 
 
 def no_successor(settings, state, facts, node: int) -> bool:
@@ -182,6 +182,55 @@ def last_powered(settings, state, facts, node: int) -> bool:
     if state.active != NO_NODE and state.active != node and is_good(facts, state.active):
         return False
     return no_successor(settings, state, facts, node)
+
+
+def any_fence(settings, state, facts, node: int) -> bool:
+    """5.3, for a test: no fence of any node is under way, proven or failed."""
+    for other in range(NODE_COUNT):
+        if facts.fence[other] != IDLE:
+            return True
+    return False
+
+
+def any_long_lease(settings, state, facts, node: int) -> bool:
+    """5.12: while a long lease stands, nothing is tested."""
+    return state.long_ms > 0
+
+
+def entitled(settings, state, facts, node: int) -> bool:
+    """Outside observe mode, what is active, may still hold a lease or runs its services is not tested."""
+    if state.mode == codes.MODE_OBSERVE:
+        return False
+    return node in (state.active, state.holder) or is_running(facts, node)
+
+
+def not_in_maintenance(settings, state, facts, node: int) -> bool:
+    """5.5: outside observe mode, only maintenance keeps a silence that a test causes from leading to a fence; it must
+    outlast the server's start.
+    """
+    if state.mode == codes.MODE_OBSERVE:
+        return False
+    left_ms = max(state.maintenance_ms[node], state.maintenance_ms[NODE_COUNT])
+    return left_ms < settings.nodes[node].boot_grace_ms
+
+
+def active_not_good(settings, state, facts, node: int) -> bool:
+    """5.3: outside observe mode, whoever is active must be good while another node is tested; where the board knows no
+    active node, some other one must be good.
+    """
+    if state.mode == codes.MODE_OBSERVE or is_alone(settings, facts, node):
+        return False
+    if state.active != NO_NODE or state.mode != codes.MODE_FENCER:
+        return none_remains(settings, state, facts, node)
+    for other in range(NODE_COUNT):
+        if other != node and is_good(facts, other):
+            return False
+    return True
+
+
+def no_relay(settings, state, facts, node: int) -> bool:
+    """Only a power relay is cut for a test."""
+    return settings.nodes[node].fence != "power"
 
 
 # Why nothing automatic happens at all.
@@ -241,6 +290,17 @@ AFTER_DRAIN = _CANNOT + (
     (reasons.OTHER_OPERATION, other_relay),
     (reasons.NOT_DURABLE, not_durable),
 )
+# Before a test of a relay or of a front panel, and in each pass while it is under way.
+PRESS = (
+    (reasons.SAFE_MODE, safe_mode),
+    (reasons.OTHER_OPERATION, other_operation),
+    (reasons.OTHER_OPERATION, any_fence),
+    (reasons.LONG_LEASE, any_long_lease),
+    (reasons.ALREADY_ACTIVE, entitled),
+    (reasons.MAINTENANCE, not_in_maintenance),
+    (reasons.ACTIVE_NOT_GOOD, active_not_good),
+)
+PROOF = PRESS + ((reasons.NO_FENCE, no_relay),)
 TABLES = (
     ("automatic fence", AUTOMATIC),
     ('observe mode\'s "would have"', WOULD),
@@ -248,6 +308,8 @@ TABLES = (
     ("requested fence, when asked", REQUESTED),
     ("requested fence, when it fires", AT_FIRE),
     ("fence after a drain that timed out", AFTER_DRAIN),
+    ("test of a power relay", PROOF),
+    ("test of a front panel", PRESS),
 )
 
 

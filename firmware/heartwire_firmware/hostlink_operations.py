@@ -1,14 +1,16 @@
 """What each operation of the host link does: one method per row of the table of operations.
 
-Reads the stages' states and hands requests to the policy; never touches a relay. Called by hostlink only, in a quiet
+Reads the stages' states and hands requests to the policy and to the self-test; a relay it moves only for a test that
+guards.py allows. Called by hostlink only, in a quiet
 slot.
 """
 
-from heartwire_firmware import lights, policy_requests, sequencer
+from heartwire_firmware import board as pin_list
+from heartwire_firmware import lights, policy_requests, selftest, sequencer
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
-from heartwire_protocol import codes, reasons
+from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TEXT_PIECE = 300
@@ -203,6 +205,103 @@ class Operations:
             "led": lights.PATTERNS[lights.pattern_of(state, facts)][0],
             "transfer": node_name(self._board.transfer.at) if self._board.config.current.board.transfer else None,
         }
+
+    def do_inputs(self, _request, _node: int):
+        pins = self._board.pins
+        inputs = {}
+        outputs = {}
+        for row in pin_list.PINS:
+            if row[2] == "IN":
+                inputs[row[0]] = pins.get(row[0])
+            elif row[2] == "OUT" and row[0] != "ARM":
+                outputs[row[0]] = pins.get(row[0])
+        return {"inputs": inputs, "outputs": outputs}
+
+    def do_tests(self, _request, _node: int):
+        test = self._board.selftest
+        return {
+            "phase": selftest.PHASES[test.phase],
+            "node": node_name(test.last_node),
+            "number": test.number,
+            "cut_ms": test.cut_ms,
+            "left_ms": test.left_ms,
+            "result": codes.PROOFS[test.result][1],
+            "off_ms": test.off_ms or None,
+            "on_ms": test.on_ms or None,
+        }
+
+    def _may_move(self, node: int):
+        """Return the answer that refuses a test which moves a contact of `node`, or None."""
+        if node == NO_NODE:
+            return problem("bad_argument", "node: name one of %s" % ", ".join(codes.NODES))
+        if self._right < codes.RIGHT_CONFIGURE and not self._board.key.asserted:
+            return problem("not_allowed", "sign with the configure key or turn the key switch", reason="not_armed")
+        return None
+
+    def do_proof(self, request, node: int):
+        refusal = self._may_move(node)
+        seconds = request["seconds"]
+        if refusal is None and not 1 <= seconds <= selftest.MAX_S:
+            refusal = problem("bad_argument", "seconds: 1 to %d" % selftest.MAX_S)
+        if refusal is not None:
+            return refusal
+        answer = self._ask(policy_requests.PROOF, node, seconds)
+        if "error" in answer:
+            return self._explain(answer)
+        reason = self._board.selftest.begin(node, seconds)
+        if reason != reasons.NONE:
+            row = reasons.REASONS[reason]
+            self._board.journal.append(events.REFUSED, node, reason, policy_requests.PROOF, seconds)
+            return problem("refused", "see heartwire status", reason=row[1], because=row[2])
+        return {"ok": 1, "number": self._board.selftest.number}
+
+    def do_press(self, _request, node: int):
+        refusal = self._may_move(node)
+        if refusal is not None:
+            return refusal
+        answer = self._ask(policy_requests.PRESS, node, 0)
+        if "error" in answer:
+            return self._explain(answer)
+        ms = self._board.config.current.board.press_ms
+        self._board.journal.append(events.FRONT_PRESSED, node, reasons.OPERATOR, ms)
+        self._board.relays.press(node, ms)
+        return {"ok": 1, "ms": ms}
+
+    def _explain(self, answer):
+        if answer.get("reason") == "maintenance":
+            answer["next"] = "heartwire maintenance NODE first, for longer than its boot_grace_ms, or observe mode"
+            answer["because"] = "the node is not in maintenance, or not for long enough"
+        return answer
+
+    def do_transfer(self, _request, node: int):
+        answer = self._ask_node(policy_requests.TRANSFER, node, 0)
+        if "error" not in answer and self._board.transfer.at != node:
+            self._board.selftest.transfer = node
+        return answer
+
+    def do_lamps(self, request, _node: int):
+        lights_ = self._board.lights
+        if not lights_.may_test:
+            return problem("refused", "observe mode, or maintenance of the whole board", reason="other_operation")
+        if request["lit"] > 7 or request["seconds"] > lights.TEST_MAX_S:
+            return problem("bad_argument", "lit: 0 to 7; seconds: 0 to %d" % lights.TEST_MAX_S)
+        lights_.test(request["lit"], request["seconds"] * 1000)
+        return {"ok": 1}
+
+    def do_test_end(self, _request, _node: int):
+        board = self._board
+        board.selftest.end(reasons.CANCELLED)
+        board.selftest.transfer = NO_NODE
+        board.lights.test(0, 0)
+        return {"ok": 1}
+
+    def do_test_note(self, request, node: int):
+        check = request["check"]
+        outcome = request["outcome"]
+        if check >= len(codes.CHECKS) or outcome >= len(codes.OUTCOMES):
+            return problem("bad_argument", "check and outcome: see the tables of the contract")
+        self._board.journal.append(events.TESTED, node, reasons.OPERATOR, check, outcome)
+        return {"ok": 1}
 
     def do_update(self, request, _node: int):
         return self._ask(policy_requests.UPDATE, NO_NODE, request["seconds"])

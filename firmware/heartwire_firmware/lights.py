@@ -11,6 +11,7 @@ from heartwire_protocol import codes
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 _PERIOD_MS = 1000
+TEST_MAX_S = 30
 # (name, lit tenths as bits, meaning), the most urgent first. firmware/DESIGN.md is generated from this table.
 PATTERNS = (
     ("safe mode", 0b0000000101, "double blink: safe mode after bad boots; nothing automatic, `heartwire status`"),
@@ -76,6 +77,18 @@ class Lights:
         self._facts = facts
         self._ms = 0
         self._shown = -1
+        self._test_ms = 0
+        self._test = 0
+
+    @property
+    def may_test(self) -> bool:
+        """Tell whether LEDs and alarm contact may show something else for a test."""
+        return self._state.mode == codes.MODE_OBSERVE or self._state.maintenance_ms[NODE_COUNT] > 0
+
+    def test(self, lit: int, ms: int) -> None:
+        """Show `lit` (1 LED_BOARD, 2 LED_STATUS, 4 GUARDING) for `ms`, at most TEST_MAX_S; 0 ends it."""
+        self._test = lit & 7
+        self._test_ms = min(ms, TEST_MAX_S * 1000)
 
     def step(self, elapsed_ms: int) -> None:
         """Let time pass and set the outputs that changed."""
@@ -85,6 +98,10 @@ class Lights:
         status = PATTERNS[pattern_of(state, self._facts)][1] >> tenth & 1
         guarding = 1 if state.mode in ARMED and not is_alarm(state, self._facts) else 0
         shown = (1 if tenth == 0 else 0) | status << 1 | guarding << 2
+        if self._test_ms:
+            self._test_ms = max(0, self._test_ms - elapsed_ms) if self.may_test else 0
+            if self._test_ms:
+                shown = self._test
         if shown != self._shown:
             self._shown = shown
             self._pins.put("LED_BOARD", shown & 1)

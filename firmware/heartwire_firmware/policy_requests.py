@@ -25,6 +25,13 @@ DECLARE = 22
 SCHEDULE = 23
 CANCEL = 24
 UPDATE = 25
+PROOF = 33
+PRESS = 34
+TRANSFER = 35
+# While a relay is tested, only a fence, which ends the test, and what moves nothing may be asked.
+NOT_IN_A_TEST = (
+    MODE, SWITCHOVER, RELEASE, CLEAR, READOPT, MAINTENANCE, DECLARE, UPDATE, PROOF, PRESS, TRANSFER,
+)  # fmt: skip
 SCHEDULE_MAX_S = 604800
 
 
@@ -34,6 +41,8 @@ def request(policy, operation: int, node: int, argument: int = 0, why: int = rea
     """
     if node != NO_NODE and not policy.facts.enabled[node]:
         reason = reasons.UNKNOWN_NODE
+    elif policy.facts.proof != NO_NODE and operation in NOT_IN_A_TEST:
+        reason = reasons.OTHER_OPERATION
     else:
         at = len(policy.out.records)
         reason = REQUESTS[operation](policy, node, argument)
@@ -246,6 +255,23 @@ def _deny(policy, _node: int, number: int) -> int:
     return reasons.NONE
 
 
+def _proof(policy, node: int, _seconds: int) -> int:
+    return guards.first_reason(guards.PROOF, policy.settings, policy.state, policy.facts, node)
+
+
+def _press(policy, node: int, _argument: int) -> int:
+    if policy.settings.nodes[node].front == "none":
+        return reasons.NO_FENCE
+    return guards.first_reason(guards.PRESS, policy.settings, policy.state, policy.facts, node)
+
+
+def _transfer(policy, node: int, _argument: int) -> int:
+    """The transfer relay follows the active node in the armed modes; it is moved by hand in observe mode only."""
+    if not policy.settings.board.transfer or node >= codes.NODE_SPARE:
+        return reasons.POSITION
+    return reasons.NONE if policy.state.mode == codes.MODE_OBSERVE else reasons.OTHER_OPERATION
+
+
 REQUESTS = {
     MODE: _mode,
     SWITCHOVER: _switchover,
@@ -260,4 +286,7 @@ REQUESTS = {
     SCHEDULE: _schedule,
     CANCEL: _cancel,
     UPDATE: _update,
+    PROOF: _proof,
+    PRESS: _press,
+    TRANSFER: _transfer,
 }

@@ -57,6 +57,7 @@ class Facts:
         self.durable_mode = MODE_OBSERVE
         self.durable_long = False  # the long lease may be given out
         self.line_error_ms = [COUNT_MAX] * NODE_COUNT  # since the line last showed a break, a bad frame or a bad CRC
+        self.proof = NO_NODE  # whose power relay is being tested
         self.schedule_s = COUNT_MAX  # until a scheduled switchover is due; COUNT_MAX while the wall time is unknown
 
 
@@ -100,6 +101,7 @@ class State:
         self.quarantined = [0] * NODE_COUNT
         self.locked = [0] * NODE_COUNT
         self.sense_seen = [0] * NODE_COUNT
+        self.watchdog_seen = [0] * NODE_COUNT  # its last good heartbeat said that its kernel watchdog is armed
         self.actions = [0] * NODE_COUNT
         self.window_ms = [0] * NODE_COUNT
         self.maintenance_ms = [0] * (NODE_COUNT + 1)  # the last one is the board's

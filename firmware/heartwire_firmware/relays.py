@@ -156,22 +156,22 @@ class Transfer:
         """Move it to `wanted` (0 or 1; anything else leaves it); return MOVED or FAULT once when that is certain."""
         for contact in self._contacts:
             contact.step(elapsed_ms)
-        if wanted > 1:
-            return 0
-        if wanted != self._asked:
-            self._asked = wanted
-            self._tries = 0
-            self._left_ms = 0
-            self.fault = False
-            if self.at == wanted:
-                self._tries = TRIES + 1
         if self._left_ms:
+            # A pulse that has begun is ended, whatever is wanted by now.
             before = self._left_ms
             self._left_ms = max(0, before - elapsed_ms)
             if before > SETTLE_MS >= self._left_ms:
                 self._pins.put("TRANSFER_SET_A", 0)
                 self._pins.put("TRANSFER_SET_B", 0)
             return 0
+        if wanted > 1:
+            return 0
+        if wanted != self._asked:
+            self._asked = wanted
+            self._tries = 0
+            self.fault = False
+            if self.at == wanted:
+                self._tries = TRIES + 1
         if self._tries > TRIES:
             # It arrived; if somebody moves it by hand, it is told, not fought.
             if self.at != wanted and not self.fault:

@@ -5,7 +5,7 @@ only where no deadline falls due; the watchdog is fed in one place, after every 
 the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
 
-from heartwire_firmware import policy_requests, policy_state
+from heartwire_firmware import guards, policy_requests, policy_state
 from heartwire_firmware.button import Button
 from heartwire_firmware.clock import Clock, add_capped
 from heartwire_firmware.config import Config
@@ -19,6 +19,7 @@ from heartwire_firmware.lights import Lights
 from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
+from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import TimeSlots
 from heartwire_protocol import codes, events, framing, messages, reasons, records, version
@@ -60,7 +61,9 @@ class Supervisor:
         self.key = Input(hardware.pins, "KEY")
         self.button = Button(Input(hardware.pins, "BUTTON"))
         self.transfer = Transfer(hardware.pins)
+        self.pins = hardware.pins
         self.sequencer = Sequencer(self.relays, self.senses, self.chip)
+        self.selftest = SelfTest(self.relays, self.senses, self.facts, self.journal)
         lines = hardware.lines
         random_into = self.chip.random_into
         self.intakes = tuple([Intake(node, lines[node], random_into) for node in range(NODE_COUNT)])
@@ -126,6 +129,7 @@ class Supervisor:
         self.policy.settings = current
         self.sequencer.configure(current.board, current.nodes)
         self.senses.configure(current.nodes)
+        self.selftest.configure(current.board)
         self.grants.configure(current.board)
         self.hostlink.configure(current.board)
         self._slots.configure(current.board)
@@ -161,7 +165,11 @@ class Supervisor:
             return
         armed = state.mode >= codes.MODE_APPROVE
         wanted = state.active if armed and state.active < codes.NODE_SPARE else NO_NODE
+        if state.mode == codes.MODE_OBSERVE:
+            wanted = self.selftest.transfer
         found = self.transfer.step(elapsed, wanted)
+        if found or state.mode != codes.MODE_OBSERVE:
+            self.selftest.transfer = NO_NODE
         if found == MOVED:
             self.journal.append(events.TRANSFERRED, NO_NODE, 0, wanted)
         elif found == FAULT:
@@ -197,6 +205,7 @@ class Supervisor:
 
     def stop(self, how: int) -> None:
         """Leave the loop after the answers have left: RESTART or REPL."""
+        self.selftest.end(reasons.REQUESTED_RESET)
         self.stopping = how
 
     # The loop.
@@ -221,6 +230,7 @@ class Supervisor:
         if self.button.step(elapsed) and self.state.phase == policy_state.APPROVAL:
             self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
         self.sequencer.step(elapsed)
+        self._step_selftest(elapsed)
         self._judge(elapsed)
         self._reply_to_lines(elapsed)
         if self.config.step(elapsed):
@@ -237,6 +247,15 @@ class Supervisor:
             self._young = False
             self.chip.put_scratch(BOOT_REGISTER, 0)
         self.chip.feed()
+
+    def _step_selftest(self, elapsed: int) -> None:
+        """Go on with a test of a relay for as long as the guards allow it."""
+        test = self.selftest
+        if test.phase == WAITING or test.phase == CUT:
+            reason = guards.first_reason(guards.PROOF, self.config.current, self.state, self.facts, test.node)
+            if reason != reasons.NONE:
+                test.end(reason)
+        test.step(elapsed)
 
     def _take_lines(self, elapsed: int) -> None:
         for node in range(NODE_COUNT):
@@ -352,6 +371,7 @@ class Supervisor:
         facts.durable_holder = self.durable.holder
         facts.durable_mode = self.durable.mode
         facts.durable_long = self.durable.long
+        facts.proof = self.selftest.node
         facts.schedule_s = self._schedule_s()
 
     def _tell_changes(self, node: int, intake) -> None:
@@ -377,6 +397,7 @@ class Supervisor:
         out = self._out
         for kind, node in out.actions:
             if kind == policy_state.FENCE:
+                self.selftest.end(reasons.FENCE_FIRED)
                 self.sequencer.fire(node, bool(self.state.sense_seen[node]))
             elif kind == policy_state.PROVE:
                 self.sequencer.prove(node)

@@ -74,6 +74,8 @@ class TimeSlots:
         patience = URGENT_PATIENCE_MS if urgent else WRITE_PATIENCE_MS
         if self._deadline_ms <= FLASH_STALL_MS:
             return False
+        if self._board.selftest.is_moving and not urgent:
+            return False  # ARM must toggle, and times are measured
         return self._arrival_ms > USUAL_WRITE_MS or self._waiting_ms >= patience
 
     def may_collect(self) -> bool:

@@ -71,6 +71,34 @@ RUNG_RESET = 2
 RUNG_CYCLE = 3
 RUNGS = ("notify", "ask", "reset", "cycle")
 
+# What a test of a power relay found, as journaled.
+PROOF_NONE = 0
+PROOF_PASSED = 1
+PROOF_RELAY_IDLE = 2
+PROOF_SENSE_DEAD = 3
+PROOF_UNCLEAR = 4
+PROOF_SLOW = 5
+PROOF_NO_RETURN = 6
+PROOF_NO_SENSE = 7
+PROOF_ENDED = 8
+PROOFS = (
+    (0, "none", "there is no result yet"),
+    (1, "passed", "its sense went off and came back"),
+    (2, "relay_idle", "its sense stayed on and it went on beating: the relay did not act, or the load is on a bypass"),
+    (3, "sense_dead", "it fell silent, but its sense stayed on: the relay acted and the sense never moved"),
+    (4, "unclear", "its sense stayed on, and without its heartbeats nobody can tell relay from sense"),
+    (5, "slow", "its sense went off later than off_timeout_ms: a fence would not have been proven"),
+    (6, "no_return", "its sense did not come back on after the relay was released"),
+    (7, "no_sense", "the relay was cut and released, but no sense is wired"),
+    (8, "ended", "the test was ended early"),
+)
+# What a self-test checks, and what came out.
+CHECKS = (
+    "line", "sense", "button", "key switch", "lamps", "alarm contact", "front panel", "power relay", "whole path",
+    "transfer relay",
+)  # fmt: skip
+OUTCOMES = ("passed", "failed", "not tested")
+
 # Why bytes, frames or heartbeats did not count: (number, name, sentence).
 DROP_COBS = 0
 DROP_CRC = 1

@@ -75,6 +75,12 @@ TRANSFER_FAULT = 68
 LONG_LEASE = 69
 LONG_LEASE_ENDED = 70
 DISAGREE = 71
+PROOF_BEGAN = 90
+PROOF_PASSED = 91
+PROOF_FAILED = 92
+PROOF_ENDED = 93
+TESTED = 94
+FRONT_PRESSED = 95
 
 EVENTS = (
     (1, "boot", NOTICE, DECISION, "the board started ({reason}); {a} bad boots in a row"),
@@ -168,6 +174,18 @@ EVENTS = (
     ),
     (70, "long_lease_ended", NOTICE, DECISION, "the long lease is over: {reason}"),
     (71, "disagree", ALARM, DECISION, "{node}: commanded {a:power}, observed {b:power}"),
+    (90, "proof_began", WARNING, DECISION, "relay test of {node}: its power is cut for {a} ms, at most"),
+    (
+        91,
+        "proof_passed",
+        NOTICE,
+        DECISION,
+        "relay test of {node} passed: off {a} ms after the command, on again {b} ms after the release",
+    ),
+    (92, "proof_failed", ALARM, DECISION, "relay test of {node} failed: {a:proof}"),
+    (93, "proof_ended", WARNING, DECISION, "relay test of {node} ended after {a} ms of cut power: {reason}"),
+    (94, "tested", NOTICE, DECISION, "self-test of {node}, {a:check}: {b:outcome}"),
+    (95, "front_pressed", WARNING, DECISION, "front panel of {node} pressed for {a} ms as a test"),
 )
 
 

@@ -72,6 +72,35 @@ OPERATIONS = (
     (25, "update", CONFIGURE, False, (("seconds", "int", "1 to update_max_s"),), "long leases, then maintenance"),
     (26, "plans", VIEW, True, (), "scheduled switchover, long lease, what the status LED shows, the transfer relay"),
     (30, "drops", VIEW, True, (_NODE,), "what was thrown away on a node's line, or on the host link, by kind"),
+    (31, "inputs", VIEW, True, (), "the level of each input and output by signal: 1 is asserted"),
+    (32, "tests", VIEW, True, (), "the relay test under way, and what the last one found"),
+    (
+        33,
+        "proof",
+        OPERATE,
+        False,
+        (_NODE, ("seconds", "int", "1 to 10")),
+        "cut a node's power relay for a test; needs the configure key or the key switch",
+    ),
+    (34, "press", OPERATE, False, (_NODE,), "press a node's front panel for a test; needs what proof needs"),
+    (35, "transfer", OPERATE, True, (_NODE,), "send the transfer relay to a or b for a test, in observe mode"),
+    (
+        36,
+        "lamps",
+        OPERATE,
+        True,
+        (("lit", "int", "1 LED_BOARD, 2 LED_STATUS, 4 GUARDING"), ("seconds", "int", "0 to 30")),
+        "show a pattern on the LEDs and the alarm contact",
+    ),
+    (37, "test_end", OPERATE, True, (), "end a test under way: relay released, LEDs as they were"),
+    (
+        38,
+        "test_note",
+        OPERATE,
+        False,
+        (("node", "node", "none for the board"), ("check", "int", "table of checks"), ("outcome", "int", "")),
+        "journal what a person saw in a self-test",
+    ),
 )
 
 # Codes of a response's "error".

@@ -162,6 +162,33 @@ class NodeStatus(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Levels(Answer):
+    """Every input and output of the board by signal; 1 is asserted."""
+
+    inputs: dict[str, int] = field(default_factory=dict, metadata={"doc": "level of each input"})
+    outputs: dict[str, int] = field(default_factory=dict, metadata={"doc": "level of each output"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayTest(Answer):
+    """The relay test under way, or what the last one found."""
+
+    phase: str = doc("rest, waiting, cut, back or settling", "rest")
+    node: str | None = doc("node whose relay was tested last", None)
+    number: int = doc("number of that test since the board started", 0)
+    cut_ms: int = doc("how long its power was to be cut", 0)
+    left_ms: int = doc("ms until the relay is released", 0)
+    result: str = doc("name from the table of results of a relay test; none while it is under way", "none")
+    off_ms: int | None = doc("ms from the command to its sense going off", None)
+    on_ms: int | None = doc("ms from the release to its sense coming back", None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no test is under way."""
+        return self.phase == "rest"
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogPage(Answer):
     """The end of one answer to `log`: how far the journal reaches."""
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from heartwire import keys as key_files
 from heartwire import settings_transfer, transport
-from heartwire.answers import EPOCH_DAY, LogPage, NodeStatus, Status
+from heartwire.answers import EPOCH_DAY, Levels, LogPage, NodeStatus, RelayTest, Status
 from heartwire.chain import RESTARTED, ChainChecker, Finding
 from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Refused, Unplugged
 from heartwire.journal import Entry
@@ -154,6 +154,49 @@ class Board:
     def restart(self) -> dict[str, Any]:
         """Restart the firmware; relays of a fence under way stay as they are. Raises Refused."""
         return self.link.request("restart").body
+
+    def inputs(self) -> Levels:
+        """Return the level of every input and output of the board."""
+        return Levels.of(self.link.request("inputs").body)
+
+    def relay_test(self) -> RelayTest:
+        """Return the relay test under way, or what the last one found."""
+        return RelayTest.of(self.link.request("tests").body)
+
+    def transfer_at(self) -> str | None:
+        """Return the node that the transfer relay is at; None if its contacts say both or none, or there is none."""
+        at = self.link.request("plans").body.get("transfer")
+        return str(at) if at else None
+
+    def proof(self, node: str, seconds: int) -> int:
+        """Cut the power relay of `node` for `seconds` (1 to 10) as a test; return the test's number. Raises Refused.
+
+        Needs the configure key or the key switch, and observe mode or maintenance of the node.
+        """
+        body = self.link.request("proof", sign_with=codes.RIGHT_CONFIGURE, node=node, seconds=seconds).body
+        return int(body.get("number", 0))
+
+    def press(self, node: str) -> int:
+        """Press the front panel of `node` as a test; return for how many ms. Raises Refused."""
+        return int(self.link.request("press", sign_with=codes.RIGHT_CONFIGURE, node=node).body.get("ms", 0))
+
+    def transfer(self, node: str) -> dict[str, Any]:
+        """Send the transfer relay to `node` (a or b) as a test, in observe mode. Raises Refused."""
+        return self.link.request("transfer", node=node).body
+
+    def lamps(self, lit: int, seconds: int) -> dict[str, Any]:
+        """Light LED_BOARD (1), LED_STATUS (2), GUARDING and alarm contact (4) for up to 30 s. Raises Refused."""
+        return self.link.request("lamps", lit=lit, seconds=seconds).body
+
+    def end_tests(self) -> dict[str, Any]:
+        """End tests under way: the relay is released at once, LEDs show the truth again."""
+        return self.link.request("test_end").body
+
+    def note_test(self, node: str | None, check: str, outcome: str) -> dict[str, Any]:
+        """Journal the outcome (codes.OUTCOMES) of a check (codes.CHECKS) that a person or this host made."""
+        return self.link.request(
+            "test_note", node=node, check=codes.CHECKS.index(check), outcome=codes.OUTCOMES.index(outcome)
+        ).body
 
     def set_time(self, now: datetime | None = None) -> bool:
         """Set the board's wall time (default: this host's); return False without asking if this host has no time."""

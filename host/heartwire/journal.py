@@ -156,6 +156,10 @@ def _table(table: tuple[Any, ...]) -> Callable[[int], str]:
     return lambda value: str(codes.name_of(table, value)).replace("_", " ")
 
 
+def _sentence_of(table: tuple[Any, ...]) -> Callable[[int], str]:
+    return lambda value: str(table[value][2]) if 0 <= value < len(table) else f"#{value}"
+
+
 # How an argument is rendered, by the word after the colon in a sentence of the events table.
 FORMATS: Mapping[str, Callable[[int], str]] = {
     "mode": _table(codes.MODES),
@@ -166,6 +170,9 @@ FORMATS: Mapping[str, Callable[[int], str]] = {
     "drop": _table(codes.DROPS),
     "rung": _table(codes.RUNGS),
     "method": _table(codes.METHODS),
+    "proof": _sentence_of(codes.PROOFS),
+    "check": _table(codes.CHECKS),
+    "outcome": _table(codes.OUTCOMES),
     "flags": _flags,
     "evidence": _evidence,
     "operation": _operation,

@@ -54,10 +54,16 @@ class FakeBoard:
         self.version = messages.PROTOCOL_VERSION
         self.tables = TABLE_HASH
         self.boot = 3
+        self.board_id = BOARD_ID
         self.keys: dict[int, str] = {}
         self.script: dict[str, Answer] = {"status": self._status}
         self.status = status_body()
         self.node_bodies = {node: node_body(node) for node in codes.NODES}
+        self.levels = {
+            **dict.fromkeys(("SENSE_A1", "SENSE_A2", "SENSE_B1", "SENSE_B2", "SENSE_SPARE"), 1),
+            "BUTTON": 0, "KEY": 0, "TRANSFER_AT_A": 1, "TRANSFER_AT_B": 0,
+        }  # fmt: skip
+        self.relay_test: dict[str, Any] = {"phase": "rest", "node": None, "number": 0, "result": "none"}
         self.asked: list[dict[str, Any]] = []
         self.rights: list[int] = []
         self.settings = settings.Settings()
@@ -125,7 +131,7 @@ class FakeBoard:
             self._session = self._sessions.to_bytes(8, "little")
             self._number = 0
             welcome = self._layouts[messages.WELCOME].pack(
-                version=self.version, tables=self.tables, session=self._session, board_id=BOARD_ID, boot=self.boot
+                version=self.version, tables=self.tables, session=self._session, board_id=self.board_id, boot=self.boot
             )
             return self.noise_before + bytes(framing.encode(messages.WELCOME, welcome))
         if kind != messages.REQUEST:
@@ -192,6 +198,28 @@ class FakeBoard:
 
     def _op_drops(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"drops": self.node_bodies[body["node"]].get("drops", {})}
+
+    def _op_inputs(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"inputs": self.levels, "outputs": {}}
+
+    def _op_proof(self, body: dict[str, Any]) -> dict[str, Any]:
+        number = self.relay_test["number"] + 1
+        self.relay_test = {
+            "phase": "rest", "node": body["node"], "number": number, "result": "passed", "off_ms": 231, "on_ms": 27,
+        }  # fmt: skip
+        return {"ok": 1, "number": number}
+
+    def _op_tests(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self.relay_test
+
+    def _op_plans(self, _: dict[str, Any]) -> dict[str, Any]:
+        at = [node for node in "ab" if self.levels[f"TRANSFER_AT_{node.upper()}"]]
+        return {"transfer": at[0] if len(at) == 1 else None}
+
+    def _op_transfer(self, body: dict[str, Any]) -> dict[str, Any]:
+        for node in "ab":
+            self.levels[f"TRANSFER_AT_{node.upper()}"] = int(node == body["node"])
+        return {"ok": 1}
 
     def _op_mode(self, body: dict[str, Any]) -> dict[str, Any]:
         self.status["mode"] = body["mode"]

@@ -159,9 +159,12 @@ class Rules:
             demand("5.3", world.relays.cut_count < world.count or world.tainted == 2, "every relay is cut")
         node = state.active
         quiet = state.phase in (policy_state.WATCHING, policy_state.APPROVAL, policy_state.PREPARING)
-        if node != NO_NODE and quiet and state.mode in ARMED and world.bodies[node].up:
-            if world.bodies[node].line == BEATS and world.livenesses[node].verdict == codes.VERDICT_GOOD:
-                demand("6", world.grants.is_entitled(node), "the holder's lease is not renewed")
+        if node != NO_NODE and quiet and state.mode in ARMED:
+            beats = world.bodies[node].up and world.bodies[node].line == BEATS
+            renewed = (
+                not beats or world.livenesses[node].verdict != codes.VERDICT_GOOD or world.grants.is_entitled(node)
+            )
+            demand("6", renewed, "the holder's lease is not renewed")
         if state.mode not in ARMED:
             for node in range(world.count):
                 demand("6", world.grants._orders(node) & messages.ORDER_ADVISORY, "a binding grant without being armed")

@@ -47,16 +47,25 @@ LINE_WORDS = ("well", "mute", "wrong", "deaf")
 BOOT_TICKS = 2
 CAP_MS = 13000
 # Fields of State that only fill records or wrap around.
-IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number", "boot_ms")
+IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number")
 STATE_NAMES = [name for name in sorted(policy_state.State().__dict__) if name not in IGNORED]
-CAPS = {"phase_ms": CAP_MS, "start_ms": 5000, "seek_ms": 7000, "good_ms": 11000, "stable_ms": 4000}
+CAPS = {
+    "phase_ms": CAP_MS,
+    "start_ms": 5000,
+    "seek_ms": 7000,
+    "good_ms": 11000,
+    "stable_ms": 4000,
+    "boot_ms": CAP_MS + 1000,
+}
 EPOCH_BASE = 8
 
 
 _STORED: dict[bytes, Any] = {}
 _FLASH: dict[Any, bytes] = {}
-KEPT = ("holder", "mode", "quarantined", "locked", "sense_seen", "actions", "window_ms", "maintenance_ms", "long_ms",
-        "long_node")  # fmt: skip
+KEPT = (
+    "holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms",
+    "long_ms", "long_node",
+)  # fmt: skip
 
 
 def stored_in(flash: bytes) -> Any:
@@ -95,7 +104,7 @@ class Body:
     """What a server really is and does, whatever the board believes."""
 
     __slots__ = ("boot", "drained", "epoch", "incarnation", "lease", "line", "powered", "running", "stopped", "stuck",
-                 "up")  # fmt: skip
+                 "unfed", "up")  # fmt: skip
 
     def __init__(self) -> None:
         self.powered = 1
@@ -107,6 +116,7 @@ class Body:
         self.drained = 0
         self.epoch = 0
         self.lease = 0
+        self.unfed = 0  # seconds its kernel watchdog has gone without food
         self.incarnation = 1
         self.stuck = -1  # what its sense shows whatever is true; -1: the truth
 
@@ -262,7 +272,8 @@ class World:
             live = self.livenesses[node]
             nodes.append((
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained,
-                max(0, body.epoch - base), body.lease, int(body.incarnation == self.heard_incarnation[node]), body.stuck,
+                max(0, body.epoch - base), body.lease,
+                int(body.incarnation == self.heard_incarnation[node]), body.stuck, body.unfed,
                 live.verdict, min(live.age_ms, CAP_MS), min(live.sign_ms, CAP_MS), live.streak,
                 self.facts.node_state[node], self.facts.flags[node], max(0, self.facts.node_epoch[node] - base),
                 min(self.facts.beats[node], 2), int(bool(self.heard_incarnation[node])), self.intent[node],
@@ -298,13 +309,13 @@ class World:
             live = self.livenesses[node]
             (
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained, body.epoch,
-                body.lease, same, body.stuck, live.verdict, live.age_ms, live.sign_ms, live.streak,
+                body.lease, same, body.stuck, body.unfed, live.verdict, live.age_ms, live.sign_ms, live.streak,
                 facts.node_state[node], facts.flags[node], facts.node_epoch[node], facts.beats[node], heard,
                 self.intent[node],
             ) = row  # fmt: skip
             self.heard_incarnation[node] = 5 if heard else 0
             body.incarnation = 5 if same else 6
-            state.boot_ms[node] = state.slowest_s[node] = 0
+            state.slowest_s[node] = 0
             state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
         if state.active != NO_NODE:
             state.active_incarnation = self.heard_incarnation[state.active] if state.active_incarnation else 4
@@ -396,8 +407,17 @@ class World:
             body.lease = max(0, body.lease - TICK_MS)
             if self.settings.nodes[node].on_board_loss == "stop" and body.running and not body.lease:
                 # Its agent stops it, or its kernel watchdog does in time.
+                body.unfed += 1
                 if body.line in (BEATS, HALF, ALTERED):
                     body.running, body.stopped = 0, 1
+                elif body.unfed * TICK_MS >= self.settings.nodes[node].self_fence_ms:
+                    self._reboot(body)
+            else:
+                body.unfed = 0
+
+    def _reboot(self, body: Body) -> None:
+        body.up = body.running = body.lease = body.unfed = 0
+        body.boot = BOOT_TICKS
 
     def _hear(self, node: int) -> bool:
         body = self.bodies[node]
@@ -457,6 +477,13 @@ class World:
                 self.sequencer.release(node)
             elif kind == policy_state.PROVE:
                 self.sequencer.prove(node)
+            elif kind == policy_state.PULSE:
+                self.sequencer.pulse(node)
+        for node, body in enumerate(self.bodies):
+            if self.relays.press_ms[node]:
+                self.relays.press_ms[node] = 0
+                if body.powered and self.settings.nodes[node].front == "reset":
+                    self._reboot(body)
         for row in out.records:
             event, node = row[0], row[1]
             self.journal.append(row)

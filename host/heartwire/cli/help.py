@@ -56,7 +56,7 @@ def _exit_codes() -> str:
 
 
 def _json() -> str:
-    from heartwire import journal
+    from heartwire import journal, selftest
     from heartwire.answers import NodeStatus, Status
     from heartwire.ports import Port
 
@@ -78,6 +78,15 @@ def _json() -> str:
             ],
         ),
         ("config diff --json: each of a list", [("path", "setting"), ("running", "now"), ("file", "then")]),
+        (
+            "selftest --json: an object",
+            [
+                ("passed, failed, not_tested", "how many checks"),
+                ("by_hand", "what no command can test"),
+                ("checks", "list of the checks, see below"),
+            ],
+        ),
+        ("selftest --json: each of checks", list(selftest.JSON_DOC)),
         (
             "config check --json",
             [

@@ -40,6 +40,7 @@ COMMANDS = (
     Entry("approve", "heartwire.cli.approval", ACT, "Let the action happen that the board asks for."),
     Entry("deny", "heartwire.cli.approval", ACT, "Do not let it happen."),
     Entry("config", "heartwire.cli.config", SET_UP, "Write, check, compare and apply settings."),
+    Entry("selftest", "heartwire.cli.selftest", SET_UP, "Commission a board, or prove its relays."),
     Entry("time", "heartwire.cli.system", SET_UP, "Show or set the board's wall time."),
     Entry("restart", "heartwire.cli.system", SET_UP, "Restart the board's firmware."),
     Entry("completion", "heartwire.cli.completion", SET_UP, "Print shell completion for bash, zsh or fish."),

@@ -35,6 +35,7 @@ def test_every_event_of_the_contract_has_its_advice() -> None:
     assert opened == closed
     for name, row in advice.ADVICE.items():
         assert row.do.endswith("."), name
+        assert not row.why.endswith("."), name
         if events.ALARM in {found[2] for found in events.EVENTS if found[1] == name}:
             assert row.do != "Nothing.", f"{name} is an alarm: say what to do"
 
