@@ -46,7 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "policy_fence": {"fitness", "guards", "policy_core", "policy_seek", "policy_state", "sequencer"},
     "policy_switch": {"clock", "fitness", "guards", "policy_core", "policy_fence", "policy_state"},
     "policy_recover": {"fitness", "guards", "policy_core", "policy_state", "policy_switch", "sequencer"},
-    "policy": {"policy_core", "policy_recover", "policy_state"},
+    "policy": {"policy_core", "policy_recover", "policy_state", "sequencer"},
     "policy_requests": {"fitness", "guards", "policy_core", "policy_state", "sequencer"},
     "grants": {"policy_core", "policy_state"},
     "lights": {"policy_core", "policy_state"},

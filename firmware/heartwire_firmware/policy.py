@@ -9,6 +9,7 @@ A new behaviour is a row in PHASE_STEPS and a function of the part that it belon
 from heartwire_firmware.policy_core import HEARD
 from heartwire_firmware.policy_recover import Recover
 from heartwire_firmware.policy_state import FENCING, WATCHING
+from heartwire_firmware.sequencer import IDLE
 from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
@@ -80,8 +81,14 @@ class Policy(Recover):
         unheard = verdict == codes.VERDICT_UNHEARD and facts.age_ms[node] >= self.settings.board.dead_ms
         if verdict == codes.VERDICT_DEAD or unheard:
             self.fail_over(node, reasons.DEAD)
-        elif state.held and state.held_node == node and verdict == codes.VERDICT_GOOD:
+        elif state.held and verdict == codes.VERDICT_GOOD and self._is_over(state.held_node):
             state.held = reasons.NONE
+
+    def _is_over(self, node: int) -> bool:
+        """Tell whether what was held on `node` is over: it is good again, and no contact of it is open."""
+        if node == NO_NODE:
+            return not self.state.two_running
+        return self.facts.verdict[node] == codes.VERDICT_GOOD and self.facts.fence[node] == IDLE
 
 
 # Indexed by phase.

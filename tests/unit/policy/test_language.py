@@ -1,0 +1,58 @@
+"""The scenario language and its runner: what makes no sense is refused, what fails is told with its timeline."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from heartwire.cli.main import main
+from heartwire.simulate import language, run, tiers
+
+GOOD = "# A title.\nnodes a b\nstart auto with a\n0s a crashes\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("0s a explodes", "a cannot explodes"),
+        ("expect by 5s nonsense a", "no such event"),
+        ("expect by 5s late a because nonsense", "no such reason"),
+        ("expect at 5s a mood good", "expect at TIME"),
+        ("soon a crashes", "no such statement"),
+        ("never late a before tomorrow", "is no time"),
+        ("set board.late_ms 1", "must be"),
+        ("0s operator switchover", "operator cannot switchover"),
+        ("nodes b a", "nodes are"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(line: str, words: str) -> None:
+    with pytest.raises(language.ScenarioError, match=words):
+        language.parse(GOOD + line + "\n")
+
+
+def test_a_failing_expectation_shows_the_timeline_around_it() -> None:
+    scenario = language.parse(GOOD + "expect by 5s granted b\nnever late a\nexpect at 5s epoch 9\n")
+    verdict = run.run(scenario, tiers.open_stage("policy", scenario))
+    assert not verdict.held
+    assert len(verdict.failures) == 3
+    assert any("late a" in text and "it happened at 3.0" in text for text in verdict.failures)
+    assert any("it is 1" in text for text in verdict.failures)
+
+
+def test_a_law_of_physics_needs_no_expectation() -> None:
+    scenario = language.parse("# Two.\nnodes a b\nstart auto with a\n0s b disobeys\n1s b serves\nend 2s\n")
+    verdict = run.run(scenario, tiers.open_stage("policy", scenario))
+    assert ["a and b serve at once" in text for text in verdict.failures] == [True]
+
+
+def test_the_command_says_so_by_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text(GOOD + "expect by 5s late a\n")
+    assert main(["simulate", str(path)]) == 0
+    assert "ok     one.txt: A title." in capsys.readouterr().out
+    path.write_text(GOOD + "expect by 5s dead a\n")
+    assert main(["simulate", "--json", str(path)]) == 15
+    assert not json.loads(capsys.readouterr().out)["held"]
+    assert main(["simulate", "--tier", "nothing", str(path)]) == 2
+    path.write_text("what?\n")
+    assert main(["simulate", str(path)]) == 11
