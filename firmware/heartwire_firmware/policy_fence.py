@@ -25,6 +25,7 @@ class Fence(Seek):
         self.enter(WATCHING, NO_NODE, NO_NODE, reasons.NONE)
 
     def _await_approval(self) -> None:
+        """Wait for a person's word on the request, as long as what it was asked for still stands."""
         state = self.state
         node = state.target
         if not self._still_asked(node):
@@ -95,6 +96,7 @@ class Fence(Seek):
         self.begin_fence(node, state.cause, False)
 
     def _fence_step(self) -> None:
+        """Wait for the proof that the target is off; without one, nobody is granted."""
         state = self.state
         facts = self.facts
         node = state.target
@@ -172,6 +174,7 @@ class Fence(Seek):
             self.hold(node, reasons.NO_SUCCESSOR)
 
     def _promote_step(self) -> None:
+        """Wait until epoch and holder are durable, then grant."""
         state = self.state
         facts = self.facts
         node = state.successor

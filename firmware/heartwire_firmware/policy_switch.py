@@ -45,6 +45,7 @@ class Switch(Fence):
             self.promote(node, reasons.CANCELLED)
 
     def _drain_step(self) -> None:
+        """Wait until the active node says that its services are stopped; fence it if it does not in time."""
         state = self.state
         facts = self.facts
         node = state.target

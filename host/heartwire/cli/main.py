@@ -29,6 +29,7 @@ COMMANDS = (
     Entry("boards", "heartwire.cli.boards", LOOK, "List the boards that are plugged in."),
     Entry("status", "heartwire.cli.status", LOOK, "Show the board and its nodes."),
     Entry("log", "heartwire.cli.log", LOOK, "Show what happened, and why."),
+    Entry("why", "heartwire.cli.why", LOOK, "Explain a decision: rule, evidence, what else was considered."),
     Entry("mode", "heartwire.cli.operate", ACT, "Show or change the mode."),
     Entry("switchover", "heartwire.cli.operate", ACT, "Make another node active, in order."),
     Entry("fence", "heartwire.cli.operate", ACT, "Cut a node's power now, and prove that it is off."),

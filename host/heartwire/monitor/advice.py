@@ -64,7 +64,7 @@ ADVICE: dict[str, Row] = {
     "good_again": Row(
         20,
         "Nothing; look at the server's log for why it was silent.",
-        closes=("silent", "altered", "half_line", "all_silent"),
+        closes=("silent", "altered", "half_line", "all_silent", "start_failed"),
         anywhere=True,
         why="a good heartbeat came",
     ),
@@ -92,7 +92,7 @@ ADVICE: dict[str, Row] = {
     "fence_prepared": Row(15, "Nothing; the board waits for the deadline."),
     "fence_cancelled": Row(15, "Nothing.", closes=("unproven",)),
     "fence_fired": Row(70, REPAIR, opens="fenced"),
-    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running")),
+    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running", "disagree")),
     "off_assumed": Row(
         65,
         "Make sure with your own eyes that the server is off: nothing measures its power.",
@@ -104,7 +104,7 @@ ADVICE: dict[str, Row] = {
         "The server may still run: cut its power by hand. Then let the other one take over: `heartwire declare`.",
         opens="unproven",
     ),
-    "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven",)),
+    "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven", "disagree")),
     "fence_resumed": Row(65, "Check the board's supply: it was reset in the middle of a fence."),
     "would_fence": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
     "would_grant": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
@@ -137,7 +137,7 @@ ADVICE: dict[str, Row] = {
         opens="locked_out",
         why="too many automatic actions within window_s",
     ),
-    "cleared": Row(15, "Nothing.", closes=("fenced", "locked_out", "unproven")),
+    "cleared": Row(15, "Nothing.", closes=("fenced", "locked_out", "unproven", "disagree", "start_failed")),
     "approval_asked": Row(
         82,
         "Decide now: `heartwire approve` or `heartwire deny`. Without an answer nothing is done.",
@@ -156,7 +156,29 @@ ADVICE: dict[str, Row] = {
     "switchover_began": Row(20, "Nothing."),
     "switchover_done": Row(30, "Check that the services answer.", closes=("switchover",), anywhere=True),
     "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
+    "scheduled": Row(10, "Nothing, if you scheduled it."),
+    "schedule_ended": Row(50, "Schedule it again, or do it now: `heartwire switchover`."),
     "stalled": Row(10, "Nothing; if it happens often, the board's flash may be worn."),
+    "recovery_step": Row(42, "Nothing yet; the board goes on step by step, and then locks out."),
+    "start_asked": Row(58, "Watch that the standby comes up: nobody else can take over now."),
+    "start_failed": Row(76, "Look at the server that does not come up: console, power, agent.", opens="start_failed"),
+    "line_fault": Row(36, CABLE, why="framing errors, breaks and bad CRCs were counted"),
+    "boot_time": Row(0, "Nothing."),
+    "boot_slow": Row(22, "Raise boot_grace_ms of this node, or a slow boot looks like a fault.", why="it was measured"),
+    "transferred": Row(30, "Nothing.", closes=("transfer",), anywhere=True),
+    "transfer_fault": Row(
+        77, "Look at the transfer relay and its position contacts; switch it by hand if you must.", opens="transfer"
+    ),
+    "long_lease": Row(
+        38, "Nothing; no failover before it is over.", opens="long_lease", why="the firmware is to be updated"
+    ),
+    "long_lease_ended": Row(12, "Nothing.", closes=("long_lease",), anywhere=True),
+    "disagree": Row(
+        88,
+        "The relay or its sense lies: look at both, and make sure with your own eyes whether the server is off.",
+        opens="disagree",
+        why="the sense inputs do not show what the relay was told",
+    ),
 }
 NOTICED = "the monitor noticed it itself; no record says it"
 UNKNOWN = Row(30, "This heartwire does not know that event: install the version that fits the board.")
