@@ -1,4 +1,4 @@
-"""What stands around the policy in the walk's world: server bodies, senses, pins, the scratch register, a lost supply."""
+"""What stands around the policy in the walk: server bodies, senses, pins, the scratch register, a lost supply."""
 
 from __future__ import annotations
 
