@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from heartwire_firmware import policy_state, sequencer
 from heartwire_protocol import codes, events, messages, reasons
-from tests.walk.world import BEATS, NO_NODE, World
+from tests.walk.bodies import BEATS
+from tests.walk.world import NO_NODE, World
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 BY_WORD = (reasons.OPERATOR, reasons.DRAIN_TIMEOUT)

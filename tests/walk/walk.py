@@ -12,8 +12,9 @@ from typing import Any
 
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
+from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE
 from tests.walk.rules import Broken, Rules, is_due
-from tests.walk.world import ALTERED, BEATS, HALF, LINE_WORDS, MUTE, NO_NODE, SETTINGS, World
+from tests.walk.world import LINE_WORDS, NO_NODE, SETTINGS, World
 
 Step = tuple[str, Any]  # kind, argument
 QUIET: Step = ("tick", None)

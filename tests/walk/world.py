@@ -15,6 +15,7 @@ from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import Relays
 from heartwire_protocol import codes, events, messages, settings, settings_rules
+from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE, Body, FakeChip, FakePins, FakeSenses, PowerCut
 
 TICK_MS = 1000
 ROUNDS_MS = (980, 10, 10)
@@ -42,7 +43,6 @@ node.b.boot_grace_ms=6000
 node.spare.boot_grace_ms=6000
 """
 # What a node's line does: beats; is silent while its services go on; sends wrong answers; hears nothing.
-BEATS, MUTE, ALTERED, HALF = range(4)
 LINE_WORDS = ("well", "mute", "wrong", "deaf")
 BOOT_TICKS = 2
 CAP_MS = 13000
@@ -94,61 +94,6 @@ def flash_of(kept: Any) -> bytes:
             setattr(stored, name, list(value) if isinstance(value, tuple) else value)
         flash = _FLASH[kept] = durable.pack(stored)
     return flash
-
-
-class PowerCut(BaseException):
-    """The board lost its power at a durable write."""
-
-
-class Body:
-    """What a server really is and does, whatever the board believes."""
-
-    __slots__ = ("boot", "drained", "epoch", "incarnation", "lease", "line", "powered", "running", "stopped", "stuck",
-                 "unfed", "up")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.powered = 1
-        self.up = 1
-        self.boot = 0
-        self.line = BEATS
-        self.running = 0
-        self.stopped = 1
-        self.drained = 0
-        self.epoch = 0
-        self.lease = 0
-        self.unfed = 0  # seconds its kernel watchdog has gone without food
-        self.incarnation = 1
-        self.stuck = -1  # what its sense shows whatever is true; -1: the truth
-
-
-class FakeSenses:
-    """Senses without debouncing."""
-
-    def __init__(self) -> None:
-        self.power = [codes.POWER_UNKNOWN] * 3
-
-
-class FakePins:
-    """Pins nobody looks at."""
-
-    def put(self, _signal: str, _asserted: int) -> None:
-        pass
-
-    def get(self, _signal: str) -> int:
-        return 0
-
-
-class FakeChip:
-    """The scratch register with the mark of a fence."""
-
-    def __init__(self) -> None:
-        self.mark = sequencer.MARK_MAGIC
-
-    def scratch(self, _index: int) -> int:
-        return self.mark
-
-    def put_scratch(self, _index: int, value: int) -> None:
-        self.mark = value
 
 
 class World:
