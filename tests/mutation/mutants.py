@@ -158,9 +158,9 @@ MUTANTS = (
     guard("approval", "return state.mode == codes.MODE_APPROVE", "scenario approve", "return False"),
     guard(
         "last powered",
-        "return no_successor(settings, state, facts, node)\n\n\n# Why",
+        "return no_successor(settings, state, facts, node)\n\n\ndef any_fence",
         "scenario operator_fence_last",
-        "return False\n\n\n# Why",
+        "return False\n\n\ndef any_fence",
     ),
     Mutant(
         "fit while quarantined",
@@ -171,7 +171,11 @@ MUTANTS = (
     ),
     Mutant("fit while degraded first", "fitness.py", "rank = 4 if", "rank = 1 if", "scenario failover_degraded_last"),
     Mutant(
-        "fit without power", "fitness.py", " or facts.power[node] == codes.POWER_OFF:", ":", "scenario sense_broken_off"
+        "fit without power",
+        "fitness.py",
+        " or facts.power[node] == codes.POWER_OFF or",
+        " or",
+        "scenario sense_broken_off",
     ),
     Mutant(
         "fit in maintenance",
