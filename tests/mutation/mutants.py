@@ -25,8 +25,20 @@ def guard(name: str, returns: str, catcher: str, words: str) -> Mutant:
 
 
 MUTANTS = (
-    guard("observe mode", "return state.mode == codes.MODE_OBSERVE", "walk observe", "return False"),
-    guard("fencer mode", "return state.mode == codes.MODE_FENCER", "scenario fencer", "return False"),
+    Mutant(
+        "fence in observe mode",
+        "policy_requests.py",
+        "if state.mode == codes.MODE_OBSERVE:\n        return reasons.OBSERVE_MODE\n    reason = guards",
+        "reason = guards",
+        "scenario observe_ships_so",
+    ),
+    Mutant(
+        "fencer mode grants",
+        "policy_fence.py",
+        " or state.mode not in ARMED:\n            # A standby",
+        ":\n            # A standby",
+        "walk fencer",
+    ),
     guard("safe mode", "return bool(state.safe_mode)", "scenario safe_mode", "return False"),
     guard(
         "maintenance",
@@ -40,13 +52,18 @@ MUTANTS = (
         "scenario maintenance_board",
         "return state.maintenance_ms[node] > 0",
     ),
-    guard("long lease", "return state.long_ms > 0 and node == state.long_node", "walk assumed", "return False"),
-    guard("lock-out", "return bool(state.locked[node])", "scenario lock_out_holds", "return False"),
     guard(
-        "never heard",
-        "return state.holder != node or state.start_ms < settings.board.cold_start_ms",
-        "scenario holder_missing_never_seen",
+        "long lease",
+        "return state.long_ms > 0 and node == state.long_node",
+        "scenario update_holder_dies",
         "return False",
+    ),
+    guard("lock-out", "return bool(state.locked[node])", "scenario lock_out_over_restart", "return False"),
+    guard(
+        "heard since the start",
+        "if facts.verdict[node] != codes.VERDICT_UNHEARD or facts.beats[node]:",
+        "scenario maintenance_survives_restart",
+        "if facts.verdict[node] != codes.VERDICT_UNHEARD:",
     ),
     guard("boot grace", "return state.grace_ms[node] > 0", "scenario boot_grace", "return False"),
     guard("half line", "return facts.sign_ms[node] < settings.board.late_ms", "walk auto", "return False"),
@@ -74,7 +91,7 @@ MUTANTS = (
     guard(
         "common cause",
         "return not heard_clearly_later(settings, facts, node)",
-        "scenario common_cause_both_silent",
+        "scenario not_clearly_later",
         "return False",
     ),
     guard(
@@ -127,12 +144,17 @@ MUTANTS = (
     ),
     guard(
         "one relay",
-        "if other != node and facts.fence[other] in (FIRED, FAILED):",
+        "if other != node and facts.fence[other] in OPEN:",
         "scenario second_fence_waits",
         "if False:",
     ),
-    guard("durable intent", "return not facts.intent_durable[node]", "walk auto", "return False"),
-    guard("denied", "return bool(state.denied[node])", "scenario approve_denied_in_auto", "return False"),
+    Mutant(
+        "denied is asked again",
+        "policy_core.py",
+        "elif reason == reasons.NEEDS_APPROVAL and not state.denied[node]:",
+        "elif reason == reasons.NEEDS_APPROVAL:",
+        "scenario approve_denied_in_auto",
+    ),
     guard("approval", "return state.mode == codes.MODE_APPROVE", "scenario approve", "return False"),
     guard(
         "last powered",
@@ -159,10 +181,10 @@ MUTANTS = (
         "scenario maintenance_is_not_fit",
     ),
     Mutant(
-        "unknown counts as off",
+        "sense never seen on is trusted",
         "sequencer.py",
-        "if self._senses.power[node] == POWER_OFF:\n                self._off_ms",
-        "if self._senses.power[node] != POWER_ON:\n                self._off_ms",
+        "self._start(node, sense_seen and self._senses.power[node] == POWER_ON)",
+        "self._start(node, self._senses.power[node] == POWER_ON)",
         "scenario sense_unknown",
     ),
     Mutant(
@@ -209,12 +231,13 @@ MUTANTS = (
         "walk auto",
     ),
     Mutant(
-        "lease before durable",
+        "an old store revokes",
         "grants.py",
-        "return state.mode not in ARMED or (facts.durable_epoch == state.epoch and facts.durable_holder == node)",
+        "return facts.beats[node] > 0 and facts.node_epoch[node] <= state.epoch",
         "return True",
-        "walk auto",
+        "scenario store_restored",
     ),
+    Mutant("observe mode binds", "grants.py", "orders |= messages.ORDER_ADVISORY", "pass", "walk observe"),
     Mutant(
         "fired node keeps its lease",
         "policy_core.py",
@@ -296,7 +319,7 @@ MUTANTS = (
     Mutant(
         "power back while promoting",
         "policy_fence.py",
-        "if state.target == node and state.phase in (FENCING, PROMOTING, STARTING):\n            return",
+        "if state.target == node and state.phase in NEED_OFF:\n            return",
         "pass",
         "scenario cold_standby_boots_slowly",
     ),
@@ -319,7 +342,7 @@ MUTANTS = (
         "policy_switch.py",
         "if facts.verdict[node] == codes.VERDICT_GOOD and answered and fitness.has_stopped(facts, node):",
         "if facts.verdict[node] == codes.VERDICT_GOOD:",
-        "walk auto",
+        "scenario switchover_fences_who_does_not_stop",
     ),
     Mutant(
         "failback fences",
@@ -347,7 +370,7 @@ MUTANTS = (
         "policy_fence.py",
         "elif state.awaiting_running or state.phase or not self._stopped_by_itself(node):",
         "else:",
-        "walk assumed",
+        "walk assumed_faults",
     ),
     Mutant(
         "schedule without time",

@@ -173,7 +173,7 @@ class Rules:
 def is_due(world: World) -> str:
     """Return why somebody should be active by now, or ""; asked where nothing more happens by itself."""
     state = world.state
-    if state.mode != codes.MODE_AUTO or state.safe_mode or world.tainted or state.store_empty:
+    if state.mode != codes.MODE_AUTO or state.safe_mode or world.tainted or world.full or state.store_empty:
         return ""
     if state.active != NO_NODE and world.livenesses[state.active].age_ms < 3000:
         return ""

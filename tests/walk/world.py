@@ -188,6 +188,7 @@ class World:
         self.intent = [0] * 3  # 0 none, 1 waits to be written, 2 durable
         self.persist = False
         self.writes = 0
+        self.full = 0  # flash cannot be written
         self.cut_at = -1
         self.cut_after = False
         self.tainted = 0  # something happened that excuses the board from replacing a dead holder
@@ -287,13 +288,15 @@ class World:
         epoch, kept = stored_in(self.flash)[1:]
         kept = (max(0, epoch - base), *kept)
         return (
-            tuple(values), tuple(nodes), sequence, kept, self.chip.mark, self.persist, self.tainted,
+            tuple(values), tuple(nodes), sequence, kept, self.chip.mark, self.persist, self.full, self.tainted,
             max(0, self.last_started - base), max(0, self.leased_epoch - base), self.leased_node,
         )  # fmt: skip
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take everything from a frozen world."""
-        values, nodes, sequence, kept, mark, self.persist, self.tainted, started, leased, leased_node = frozen
+        values, nodes, sequence, kept, mark, self.persist, self.full, self.tainted, started, leased, leased_node = (
+            frozen
+        )
         state = self.state
         for name, value in zip(STATE_NAMES, values, strict=True):
             if isinstance(value, tuple):
@@ -541,6 +544,8 @@ class World:
     def _flash_write(self, write: Any) -> None:
         index = self.writes
         self.writes += 1
+        if self.full:
+            return
         if index == self.cut_at and not self.cut_after:
             raise PowerCut
         write()

@@ -28,8 +28,10 @@ SETTLE_S = 40.0
 NODE_VERBS = ("crashes", "freezes", "thaws", "reboots", "shuts-down", "loses-mains", "gets-mains", "line", "relay",
               "sense", "feed", "beats")  # fmt: skip
 BOARD_VERBS = ("loses-power", "gets-power", "resets")
-OPERATIONS = ("mode", "switchover", "emergency", "cancel", "fence", "fence-last", "release", "clear", "readopt",
-              "declare", "maintenance", "approve", "deny", "schedule", "update", "restart", "time")  # fmt: skip
+OPERATIONS = (
+    "mode", "switchover", "emergency", "cancel", "fence", "fence-last", "release", "clear", "readopt", "declare",
+    "maintenance", "approve", "deny", "schedule", "update", "restart", "time",
+)  # fmt: skip
 
 
 class ScenarioRack(ProductRack):

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from heartwire_firmware import policy_requests, policy_state
-from heartwire_protocol import codes, events, reasons
+from heartwire_firmware import guards, policy_requests, policy_state
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol import settings as settings_table
 from tests.fakes.bench import Bench
 
 
@@ -68,6 +69,34 @@ def refused(bench: Bench, node: str = "b", seconds: int = 5) -> str:
     bench.run(12000)
     assert pulses(bench, f"POWER_{node.upper()}") == []
     return str(answer.get("reason", answer["error"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("", reasons.NONE),
+        ("state.safe_mode = 1", reasons.SAFE_MODE),
+        ("state.phase = policy_state.DRAINING", reasons.OTHER_OPERATION),
+        ("facts.fence[0] = 3", reasons.OTHER_OPERATION),
+        ("state.long_ms = 1000", reasons.LONG_LEASE),
+        ("state.active = 1", reasons.ALREADY_ACTIVE),
+        ("state.holder = 1", reasons.ALREADY_ACTIVE),
+        ("facts.flags[1] = messages.FLAG_RUNNING", reasons.ALREADY_ACTIVE),
+        ("state.maintenance_ms[1] = 0", reasons.MAINTENANCE),
+        ("state.maintenance_ms[1] = settings.nodes[1].boot_grace_ms - 1", reasons.MAINTENANCE),
+        ("facts.verdict[0] = codes.VERDICT_LATE", reasons.ACTIVE_NOT_GOOD),
+        ("state.active = codes.NO_NODE", reasons.ACTIVE_NOT_GOOD),
+        ("settings.nodes[1].fence = 'reset'", reasons.NO_FENCE),
+    ],
+)
+def test_each_guard_of_a_relay_test(change: str, expected: int) -> None:
+    settings, state, facts = settings_table.Settings(), policy_state.State(), policy_state.Facts()
+    state.mode, state.active, state.holder, state.maintenance_ms[1] = codes.MODE_AUTO, 0, 0, 10**6
+    facts.enabled = [True, True, False]
+    facts.verdict = [codes.VERDICT_GOOD] * 3
+    names = {"settings": settings, "state": state, "facts": facts, "policy_state": policy_state, "codes": codes}
+    exec(change, {**names, "messages": messages})
+    assert guards.first_reason(guards.PROOF, settings, state, facts, 1) == expected
 
 
 def test_passes_and_measures_both_ways(bench: Bench) -> None:
