@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 READY := $(VENV)/.ready
 PORT ?=
-# Processes that run the whole suite side by side.
+# Processes that run the tests in virtual time side by side; what runs in real time runs alone, after them.
 WORKERS ?= 2
+REAL_TIME := tests/virtual tests/virtual_shim tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-contract test-unit test-scenario test-walk test-powercut test-virtual test-emulated \
@@ -25,7 +26,8 @@ demo: $(READY) ## watch a failover on a virtual rack: no hardware needed
 	@$(BIN)/heartwire demo
 
 test: $(READY) ## run every test that can run here; a skip prints its reason
-	$(PYTEST) -q -n $(WORKERS) --dist worksteal
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(REAL_TIME))
+	$(PYTEST) -q $(REAL_TIME)
 
 test-contract: $(READY) ## the wire and the tables, on CPython and on the MicroPython VM
 	$(PYTEST) -q tests/contract
@@ -73,10 +75,12 @@ fmt: $(READY) ## format and mend what can be mended
 
 docs: $(READY) ## regenerate what comes from tables
 	$(BIN)/python tools/gen_protocol.py
+	$(BIN)/python tools/gen_tables.py
 	$(BIN)/python hw/gen/board_py.py
 
 generated: $(READY)
 	$(BIN)/python tools/gen_protocol.py --check
+	$(BIN)/python tools/gen_tables.py --check
 	$(BIN)/python hw/gen/board_py.py --check
 	$(BIN)/python hw/gen/verify.py
 

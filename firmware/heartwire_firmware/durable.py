@@ -27,6 +27,7 @@ FIELDS = (
     ("long_ms", 4, 1),
     ("long_node", 1, 1),
     ("slowest_s", 2, NODE_COUNT),
+    ("watchdog_seen", 1, NODE_COUNT),
 )
 LENGTH = sum([row[1] * row[2] for row in FIELDS])
 

@@ -7,6 +7,9 @@ from heartwire_firmware.sequencer import IDLE
 from heartwire_protocol import codes, messages
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
+# Tuples of names are built anew each time they are met, so what each step looks into stands here once.
+ABLE = (codes.STATE_HEALTHY, codes.STATE_DEGRADED)
+SILENT = (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD)
 STOPPED = messages.FLAG_RUNNING | messages.FLAG_VERIFIED_STOPPED
 
 
@@ -29,7 +32,7 @@ def is_fit(settings, state, facts, node: int) -> bool:
     """Tell whether `node` may become active: good, idle, powered, in no quarantine, lock-out, maintenance or fence."""
     if not is_good(facts, node) or facts.half_line[node] or facts.altered[node]:
         return False
-    if facts.node_state[node] not in (codes.STATE_HEALTHY, codes.STATE_DEGRADED):
+    if facts.node_state[node] not in ABLE:
         return False
     if facts.fence[node] != IDLE or facts.power[node] == codes.POWER_OFF or facts.proof == node:
         return False
@@ -73,11 +76,7 @@ def is_cold(settings, facts, node: int) -> bool:
     """Tell whether `node` is a cold standby that is measured off."""
     if not facts.enabled[node] or settings.nodes[node].standby != "cold" or facts.power[node] != codes.POWER_OFF:
         return False
-    return (
-        facts.fence[node] == IDLE
-        and facts.proof != node
-        and facts.verdict[node] in (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD)
-    )
+    return facts.fence[node] == IDLE and facts.proof != node and facts.verdict[node] in SILENT
 
 
 def cold_successor_of(settings, state, facts, node: int) -> int:

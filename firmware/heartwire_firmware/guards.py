@@ -12,6 +12,9 @@ from heartwire_firmware.sequencer import FAILED, FIRED, IDLE
 from heartwire_protocol import codes, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
+BUSY_STATES = (codes.STATE_BUSY, codes.STATE_CRASH_DUMP)
+OPEN = (FIRED, FAILED)
+
 
 def observe_mode(settings, state, facts, node: int) -> bool:
     """5.5: in observe mode nothing moves."""
@@ -71,7 +74,7 @@ def line_fault(settings, state, facts, node: int) -> bool:
 
 def busy(settings, state, facts, node: int) -> bool:
     """A node that announced to be busy or dumping is given that time, up to its cap."""
-    if facts.node_state[node] not in (codes.STATE_BUSY, codes.STATE_CRASH_DUMP):
+    if facts.node_state[node] not in BUSY_STATES:
         return False
     seconds = min(facts.busy_s[node], settings.nodes[node].busy_max_s)
     return facts.age_ms[node] < settings.board.dead_ms + seconds * 1000
@@ -130,7 +133,7 @@ def no_fence(settings, state, facts, node: int) -> bool:
 
 def unarmed(settings, state, facts, node: int) -> bool:
     """5.1: a lease can be waited out only where an armed kernel watchdog ends what the agent does not."""
-    return settings.nodes[node].fence == "lease" and not facts.flags[node] & messages.FLAG_WATCHDOG_ARMED
+    return settings.nodes[node].fence == "lease" and not state.watchdog_seen[node]
 
 
 def no_successor(settings, state, facts, node: int) -> bool:
@@ -150,7 +153,7 @@ def none_remains(settings, state, facts, node: int) -> bool:
 def other_relay(settings, state, facts, node: int) -> bool:
     """5.3: no second fence while one is under way or has proven nothing."""
     for other in range(NODE_COUNT):
-        if other != node and facts.fence[other] in (FIRED, FAILED):
+        if other != node and facts.fence[other] in OPEN:
             return True
     return False
 
@@ -201,7 +204,7 @@ def entitled(settings, state, facts, node: int) -> bool:
     """Outside observe mode, what is active, may still hold a lease or runs its services is not tested."""
     if state.mode == codes.MODE_OBSERVE:
         return False
-    return node in (state.active, state.holder) or is_running(facts, node)
+    return node == state.active or node == state.holder or is_running(facts, node)
 
 
 def not_in_maintenance(settings, state, facts, node: int) -> bool:

@@ -23,6 +23,8 @@ PATTERNS = (
     ("armed", 0, "dark: armed and ready"),
 )
 
+ACTING = (FENCING, FAILED, DRAINING, PROMOTING, PREPARING, STARTING)
+
 
 def is_alarm(state, facts) -> bool:
     """Tell whether something is wrong that a person should look at."""
@@ -31,7 +33,8 @@ def is_alarm(state, facts) -> bool:
         or state.two_running
         or state.store_empty
         or state.all_silent
-        or state.phase in (FAILED, APPROVAL)
+        or state.phase == FAILED
+        or state.phase == APPROVAL
         or state.held
     ):
         return True
@@ -58,7 +61,7 @@ def pattern_of(state, facts) -> int:
         return 0
     if state.phase == APPROVAL:
         return 1
-    if state.phase in (FENCING, FAILED, DRAINING, PROMOTING, PREPARING, STARTING):
+    if state.phase in ACTING:
         return 2
     for node in range(NODE_COUNT):
         if facts.enabled[node] and state.locked[node]:

@@ -64,6 +64,7 @@ class Policy(Recover):
             self._give_back(node)
 
     def _watch(self) -> None:
+        """Watch the active node; while nobody is active, look for who was and who may be."""
         state = self.state
         node = state.active
         if node == NO_NODE:

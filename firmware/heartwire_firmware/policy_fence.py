@@ -14,6 +14,8 @@ from heartwire_protocol.codes import NO_NODE
 
 # Number of the operation "fence", for the record of a refusal.
 REQUEST_FENCE = 12
+SURELY_OFF = (PROVEN, ASSUMED)
+NEED_OFF = (FENCING, PROMOTING, STARTING)
 
 
 class Fence(Seek):
@@ -25,6 +27,7 @@ class Fence(Seek):
         self.enter(WATCHING, NO_NODE, NO_NODE, reasons.NONE)
 
     def _await_approval(self) -> None:
+        """Wait for a person's word on the request, as long as what it was asked for still stands."""
         state = self.state
         node = state.target
         if not self._still_asked(node):
@@ -53,7 +56,7 @@ class Fence(Seek):
             return fitness.has_stopped(facts, node) and facts.node_state[node] == codes.STATE_PLANNED_OFF
         if facts.beats[node] != state.asked_beats or facts.sign_ms[node] < state.phase_ms:
             return False
-        return facts.verdict[node] in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD)
+        return facts.verdict[node] in fitness.SILENT
 
     def approved(self) -> None:
         """Carry out the request under approval, if the guards still allow it now."""
@@ -95,6 +98,7 @@ class Fence(Seek):
         self.begin_fence(node, state.cause, False)
 
     def _fence_step(self) -> None:
+        """Wait for the proof that the target is off; without one, nobody is granted."""
         state = self.state
         facts = self.facts
         node = state.target
@@ -172,6 +176,7 @@ class Fence(Seek):
             self.hold(node, reasons.NO_SUCCESSOR)
 
     def _promote_step(self) -> None:
+        """Wait until epoch and holder are durable, then grant."""
         state = self.state
         facts = self.facts
         node = state.successor
@@ -231,9 +236,9 @@ class Fence(Seek):
             state.given_back[node] = 1
         if state.mode == codes.MODE_FENCER and not state.safe_mode:
             return  # who asked for off asks for on as well; hold_max_s ends it at last
-        if facts.fence[node] not in (PROVEN, ASSUMED) or facts.fence_ms[node] < self.settings.board.off_ms:
+        if facts.fence[node] not in SURELY_OFF or facts.fence_ms[node] < self.settings.board.off_ms:
             return
-        if state.target == node and state.phase in (FENCING, PROMOTING, STARTING):
+        if state.target == node and state.phase in NEED_OFF:
             return
         self.give_back(node, reasons.OFF_TIME_OVER)
 
@@ -268,5 +273,5 @@ class Fence(Seek):
         # Its lease ran out, or its services failed: starting them again is a new activation.
         if self.state.mode not in ARMED or not fitness.is_good(self.facts, node):
             return False
-        healthy = self.facts.node_state[node] in (codes.STATE_HEALTHY, codes.STATE_DEGRADED)
+        healthy = self.facts.node_state[node] in fitness.ABLE
         return healthy and fitness.has_stopped(self.facts, node)

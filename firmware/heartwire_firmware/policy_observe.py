@@ -77,17 +77,21 @@ class Observe(Core):
         if facts.power[node] != state.last_power[node]:
             self.out.say(events.SENSE_CHANGED, node, 0, facts.power[node])
             if facts.power[node] == codes.POWER_ON and state.last_power[node] == codes.POWER_OFF:
-                if verdict != codes.VERDICT_GOOD:
-                    state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
+                state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
                 if facts.proof != node:  # its load may be on a bypass: then nothing boots
                     state.boot_ms[node] = 1
             state.last_power[node] = facts.power[node]
         if facts.proof == node:
             state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
         if verdict == codes.VERDICT_GOOD:
-            state.grace_ms[node] = 0
+            if not state.boot_ms[node] or facts.age_ms[node] < state.boot_ms[node]:
+                state.grace_ms[node] = 0  # it has beaten since it got power
             state.denied[node] = 0
             state.failed[node] = 0
+            armed = 1 if facts.flags[node] & messages.FLAG_WATCHDOG_ARMED else 0
+            if armed != state.watchdog_seen[node]:
+                state.watchdog_seen[node] = armed
+                self.out.persist = True
             if facts.power_full[node] and not state.sense_seen[node] and facts.fence[node] == IDLE:
                 state.sense_seen[node] = 1
                 self.out.persist = True

@@ -54,6 +54,7 @@ def request(policy, operation: int, node: int, argument: int = 0, why: int = rea
 
 
 def _mode(policy, node: int, mode: int) -> int:
+    """Change the mode; arming is refused while two nodes run, and takes over what runs."""
     state = policy.state
     if mode == state.mode:
         return reasons.NONE
@@ -89,6 +90,7 @@ def _adopt_running(policy) -> None:
 
 
 def _switchover(policy, node: int, force: int) -> int:
+    """Move the active role: drain first, or fence at once if forced."""
     state = policy.state
     active = state.active
     reason = _may_switch(policy, node)
@@ -125,6 +127,7 @@ def _may_switch(policy, node: int) -> int:
 
 
 def _schedule(policy, node: int, seconds: int) -> int:
+    """Switch over later; needs the wall time."""
     state = policy.state
     if state.mode not in ARMED:
         return reasons.OBSERVE_MODE if state.mode == codes.MODE_OBSERVE else reasons.FENCER_MODE
@@ -142,6 +145,7 @@ def _schedule(policy, node: int, seconds: int) -> int:
 
 
 def _cancel(policy, _node: int, _argument: int) -> int:
+    """End a drain or a schedule."""
     state = policy.state
     if state.phase == DRAINING:
         policy.end_drain(reasons.CANCELLED)
@@ -168,6 +172,7 @@ def _update(policy, _node: int, seconds: int) -> int:
 
 
 def _fence(policy, node: int, last: int) -> int:
+    """Fence a node; refused where no fit node would remain, unless the operator says so."""
     state = policy.state
     if state.mode == codes.MODE_OBSERVE:
         return reasons.OBSERVE_MODE
@@ -183,6 +188,7 @@ def _fence(policy, node: int, last: int) -> int:
 
 
 def _release(policy, node: int, _argument: int) -> int:
+    """Give a fenced node its power back."""
     state = policy.state
     if policy.facts.fence[node] == IDLE:
         return reasons.WRONG_PHASE
@@ -193,6 +199,7 @@ def _release(policy, node: int, _argument: int) -> int:
 
 
 def _clear(policy, node: int, _argument: int) -> int:
+    """End a node's quarantine and lock-out."""
     state = policy.state
     if not state.quarantined[node] and not state.locked[node]:
         return reasons.NOT_QUARANTINED
@@ -206,6 +213,7 @@ def _clear(policy, node: int, _argument: int) -> int:
 
 
 def _readopt(policy, node: int, _argument: int) -> int:
+    """Say who may be active: the running node again, or a successor where the board cannot know."""
     state = policy.state
     if state.phase != WATCHING or policy.facts.fence[node] != IDLE:
         return reasons.OTHER_OPERATION
@@ -224,6 +232,7 @@ def _readopt(policy, node: int, _argument: int) -> int:
 
 
 def _maintenance(policy, node: int, seconds: int) -> int:
+    """Leave a node or the board alone for a while, at most maintenance_max_s."""
     state = policy.state
     index = node if node != NO_NODE else NODE_COUNT
     seconds = min(seconds, policy.settings.board.maintenance_max_s)
@@ -237,6 +246,7 @@ def _maintenance(policy, node: int, seconds: int) -> int:
 
 
 def _approve(policy, _node: int, number: int) -> int:
+    """Let the action happen that is asked for, if the guards still allow it."""
     state = policy.state
     if state.phase != APPROVAL or number != state.request_number:
         return reasons.WRONG_PHASE
@@ -246,6 +256,7 @@ def _approve(policy, _node: int, number: int) -> int:
 
 
 def _deny(policy, _node: int, number: int) -> int:
+    """Do not let it happen; not asked again before the node was good once more."""
     state = policy.state
     if state.phase != APPROVAL or number != state.request_number:
         return reasons.WRONG_PHASE

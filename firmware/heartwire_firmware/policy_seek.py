@@ -101,7 +101,7 @@ class Seek(Observe):
             return
         if state.declared != NO_NODE:
             # An operator may not make a second one active while another runs.
-            if candidate not in (NO_NODE, state.declared):
+            if candidate != NO_NODE and candidate != state.declared:
                 self.hold(candidate, reasons.TWO_RUNNING)
                 return
             candidate = state.declared if fitness.is_good(facts, state.declared) else NO_NODE
@@ -113,7 +113,7 @@ class Seek(Observe):
     def _seek_holder(self, node: int) -> None:
         state = self.state
         facts = self.facts
-        if state.declared not in (NO_NODE, node):
+        if state.declared != NO_NODE and state.declared != node:
             self._replace_by_word(node)
             return
         if state.declared == node and self._declared_is_good():
@@ -127,7 +127,7 @@ class Seek(Observe):
         if self.state.holder != node or self.state.active != NO_NODE or self.state.phase:
             return
         if state.start_ms >= self.settings.board.cold_start_ms and not state.failed[node]:
-            if facts.verdict[node] in (codes.VERDICT_UNHEARD, codes.VERDICT_DEAD) and not heard:
+            if facts.verdict[node] in fitness.SILENT and not heard:
                 self.fail_over(node, reasons.HOLDER_MISSING)
 
     def _replace_by_word(self, node: int) -> None:

@@ -101,6 +101,7 @@ class State:
         self.quarantined = [0] * NODE_COUNT
         self.locked = [0] * NODE_COUNT
         self.sense_seen = [0] * NODE_COUNT
+        self.watchdog_seen = [0] * NODE_COUNT  # its last good heartbeat said that its kernel watchdog is armed
         self.actions = [0] * NODE_COUNT
         self.window_ms = [0] * NODE_COUNT
         self.maintenance_ms = [0] * (NODE_COUNT + 1)  # the last one is the board's

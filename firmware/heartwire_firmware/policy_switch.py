@@ -13,6 +13,7 @@ from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 # A schedule that fell due while the board was off is kept only this much later.
 MISSED_S = 60
+GOING = (codes.STATE_DRAINING, codes.STATE_PLANNED_OFF)
 
 
 class Switch(Fence):
@@ -45,6 +46,7 @@ class Switch(Fence):
             self.promote(node, reasons.CANCELLED)
 
     def _drain_step(self) -> None:
+        """Wait until the active node says that its services are stopped; fence it if it does not in time."""
         state = self.state
         facts = self.facts
         node = state.target
@@ -55,10 +57,7 @@ class Switch(Fence):
         if not fitness.is_fit(self.settings, state, facts, state.successor):
             self.end_drain(reasons.NO_SUCCESSOR)
             return
-        answered = facts.beats[node] != state.asked_beats and facts.node_state[node] in (
-            codes.STATE_DRAINING,
-            codes.STATE_PLANNED_OFF,
-        )
+        answered = facts.beats[node] != state.asked_beats and facts.node_state[node] in GOING
         if facts.verdict[node] == codes.VERDICT_GOOD and answered and fitness.has_stopped(facts, node):
             self.out.say(events.DRAINED, node, 0, state.phase_ms)
             state.last_age_ms = facts.age_ms[node]

@@ -159,7 +159,7 @@ class Sequencer:
             elif status == PROVEN and self._senses.power[node] == POWER_ON and self._measures(node):
                 # Power came back behind the open contact: a second feed, a bypass. What was proven is void.
                 self._fail(node, since, reasons.STILL_ON)
-            if since >= self._board.hold_max_s * 1000 and (self._measures(node) or self.status[node] != FIRED):
+            if since >= self._board.hold_max_s * 1000 and (self._measures(node) or self.status[node] == FAILED):
                 self.release(node)
 
     def _measures(self, node: int) -> bool:

@@ -119,6 +119,18 @@ class Board:
         """Make `node` active; `force` fences the active node at once instead of draining it. Raises Refused."""
         return self.link.request("switchover", node=node, force=int(force)).body
 
+    def schedule(self, node: str, seconds: int) -> dict[str, Any]:
+        """Switch over to `node` in `seconds`; the board keeps it over a restart. Raises Refused."""
+        return self.link.request("schedule", node=node, seconds=seconds).body
+
+    def cancel(self) -> dict[str, Any]:
+        """Cancel a switchover that waits for a drain, or a scheduled one. Raises Refused."""
+        return self.link.request("cancel").body
+
+    def plans(self) -> dict[str, Any]:
+        """Return what is planned: scheduled switchover, long lease, what the status LED shows."""
+        return self.link.request("plans").body
+
     def fence(self, node: str, *, last: bool = False) -> dict[str, Any]:
         """Cut the power of `node` now; `last` even if no fit node remains. Raises Refused."""
         return self.link.request("fence", node=node, last=int(last)).body

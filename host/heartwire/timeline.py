@@ -40,6 +40,7 @@ BEGINNINGS = (
     "drain_asked",
     "held",
     "fence_prepared",
+    "start_asked",
 )
 SHORT = {
     "late": "late",
@@ -76,6 +77,12 @@ SHORT = {
     "safe_mode": "safe mode",
     "mode_changed": "mode changed",
     "first_heard": "first heard",
+    "start_asked": "started by button",
+    "start_failed": "did not come up",
+    "transferred": "transfer relay moved",
+    "transfer_fault": "transfer relay fault",
+    "disagree": "power disagrees",
+    "recovery_step": "recovery step",
 }
 STORY_MS = 10 * 60_000
 AFTER_GRANT_MS = 60_000

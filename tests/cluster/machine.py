@@ -40,7 +40,8 @@ class Machine:
     @property
     def command(self) -> list[str]:
         """What starts the machine; killing its first process kills all of it."""
-        network = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        # A network of its own in any case: the sockets of Pacemaker's programs are names in it, one owner each.
+        network = ["ip", "netns", "exec", self.namespace] if self.namespace else ["unshare", "-n"]
         spaces = ["unshare", "-m", "-u", "-p", "-f", "--kill-child=KILL", "--mount-proc"]
         return [*network, *spaces, "/bin/bash", str(INSIDE), self.role, self.name, str(self.directory)]
 

@@ -31,7 +31,9 @@ mount --bind "$directory/state" /var/lib/pacemaker
 mount --bind "$directory/log" /var/log/pacemaker
 
 if [ "$role" = fenced ]; then
-    exec /usr/lib/pacemaker/pacemaker-fenced -s -l "$directory/log/fenced.log"
+    daemons=/usr/lib/pacemaker
+    [ -d "$daemons" ] || daemons=/usr/libexec/pacemaker
+    exec "$daemons/pacemaker-fenced" -s -l "$directory/log/fenced.log"
 fi
 mkdir -p /var/lib/corosync "$directory/corosync"
 mount -t tmpfs none /var/lib/corosync

@@ -15,6 +15,15 @@ SCHEMAS = Path("/usr/share/cluster/relaxng")
 
 
 @pytest.fixture
+def schemas(need: Need) -> Path:
+    """Return the folder of ClusterLabs' schemas and style sheets."""
+    need("xmllint", "xsltproc")
+    if not (SCHEMAS / "metadata.rng").exists():
+        pytest.skip("not installed: fence-agents (fence-agents-common where it is split), which has metadata.rng")
+    return SCHEMAS
+
+
+@pytest.fixture
 def metadata(tmp_path: Path) -> Path:
     """Return a file with the agent's metadata."""
     path = tmp_path / "metadata.xml"
@@ -28,22 +37,19 @@ def run(*command: object, text: str | None = None) -> subprocess.CompletedProces
     return subprocess.run(words, input=text, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_metadata_fits_the_schema(need: Need, metadata: Path) -> None:
-    need("xmllint", "fence_dummy")
-    done = run("xmllint", "--noout", "--relaxng", SCHEMAS / "metadata.rng", metadata)
+def test_metadata_fits_the_schema(schemas: Path, metadata: Path) -> None:
+    done = run("xmllint", "--noout", "--relaxng", schemas / "metadata.rng", metadata)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_schema_would_notice(need: Need, metadata: Path) -> None:
-    need("xmllint", "fence_dummy")
+def test_the_schema_would_notice(schemas: Path, metadata: Path) -> None:
     metadata.write_text(metadata.read_text().replace(' required="1"', ""))
-    assert run("xmllint", "--noout", "--relaxng", SCHEMAS / "metadata.rng", metadata).returncode != 0
+    assert run("xmllint", "--noout", "--relaxng", schemas / "metadata.rng", metadata).returncode != 0
 
 
 @pytest.mark.parametrize("sheet", ["fence2rng.xsl", "fence2man.xsl"])
-def test_style_sheets_take_it(need: Need, metadata: Path, sheet: str) -> None:
-    need("xmllint", "xsltproc", "fence_dummy")
-    done = run("xsltproc", SCHEMAS / sheet, metadata)
+def test_style_sheets_take_it(schemas: Path, metadata: Path, sheet: str) -> None:
+    done = run("xsltproc", schemas / sheet, metadata)
     assert done.returncode == 0, done.stderr
     assert "plug" in done.stdout
     if sheet == "fence2rng.xsl":

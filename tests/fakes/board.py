@@ -54,6 +54,7 @@ class FakeBoard:
         self.version = messages.PROTOCOL_VERSION
         self.tables = TABLE_HASH
         self.boot = 3
+        self.board_id = BOARD_ID
         self.keys: dict[int, str] = {}
         self.script: dict[str, Answer] = {"status": self._status}
         self.status = status_body()
@@ -130,7 +131,7 @@ class FakeBoard:
             self._session = self._sessions.to_bytes(8, "little")
             self._number = 0
             welcome = self._layouts[messages.WELCOME].pack(
-                version=self.version, tables=self.tables, session=self._session, board_id=BOARD_ID, boot=self.boot
+                version=self.version, tables=self.tables, session=self._session, board_id=self.board_id, boot=self.boot
             )
             return self.noise_before + bytes(framing.encode(messages.WELCOME, welcome))
         if kind != messages.REQUEST:

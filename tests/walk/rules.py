@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from heartwire_firmware import policy_state, sequencer
 from heartwire_protocol import codes, events, messages, reasons
-from tests.walk.world import BEATS, NO_NODE, World
+from tests.walk.bodies import BEATS
+from tests.walk.world import NO_NODE, World
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 BY_WORD = (reasons.OPERATOR, reasons.DRAIN_TIMEOUT)
@@ -159,9 +160,12 @@ class Rules:
             demand("5.3", world.relays.cut_count < world.count or world.tainted == 2, "every relay is cut")
         node = state.active
         quiet = state.phase in (policy_state.WATCHING, policy_state.APPROVAL, policy_state.PREPARING)
-        if node != NO_NODE and quiet and state.mode in ARMED and world.bodies[node].up:
-            if world.bodies[node].line == BEATS and world.livenesses[node].verdict == codes.VERDICT_GOOD:
-                demand("6", world.grants.is_entitled(node), "the holder's lease is not renewed")
+        if node != NO_NODE and quiet and state.mode in ARMED:
+            beats = world.bodies[node].up and world.bodies[node].line == BEATS
+            renewed = (
+                not beats or world.livenesses[node].verdict != codes.VERDICT_GOOD or world.grants.is_entitled(node)
+            )
+            demand("6", renewed, "the holder's lease is not renewed")
         if state.mode not in ARMED:
             for node in range(world.count):
                 demand("6", world.grants._orders(node) & messages.ORDER_ADVISORY, "a binding grant without being armed")
@@ -170,7 +174,7 @@ class Rules:
 def is_due(world: World) -> str:
     """Return why somebody should be active by now, or ""; asked where nothing more happens by itself."""
     state = world.state
-    if state.mode != codes.MODE_AUTO or state.safe_mode or world.tainted or state.store_empty:
+    if state.mode != codes.MODE_AUTO or state.safe_mode or world.tainted or world.full or state.store_empty:
         return ""
     if state.active != NO_NODE and world.livenesses[state.active].age_ms < 3000:
         return ""

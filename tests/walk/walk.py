@@ -12,8 +12,9 @@ from typing import Any
 
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
+from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE
 from tests.walk.rules import Broken, Rules, is_due
-from tests.walk.world import ALTERED, BEATS, HALF, LINE_WORDS, MUTE, NO_NODE, SETTINGS, World
+from tests.walk.world import LINE_WORDS, NO_NODE, SETTINGS, World
 
 Step = tuple[str, Any]  # kind, argument
 QUIET: Step = ("tick", None)
@@ -35,7 +36,7 @@ def steps(world: World, kinds: Iterable[str]) -> list[Step]:
         elif kind == "sense":
             found += [("sense", (n, v)) for n in nodes for v in (-1, codes.POWER_OFF, codes.POWER_ON, 0)]
         elif kind == "board":
-            found += [("reset", None), ("power", None)]
+            found += [("reset", None), ("power", None), ("full", 0), ("full", 1)]
             found += [("cut", (at, after)) for at in range(4) for after in (False, True)]
         elif kind == "operator":
             found += [("ask", (asks.SWITCHOVER, n, force)) for n in nodes for force in (0, 1)]
@@ -76,6 +77,11 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
             return False
         world.bodies[node].stuck = value
         world.tainted = 1
+        world.tick()
+    elif kind == "full":
+        if world.full == argument:
+            return False
+        world.full = argument
         world.tick()
     elif kind == "reset":
         world.boot()

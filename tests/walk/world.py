@@ -15,6 +15,7 @@ from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import Relays
 from heartwire_protocol import codes, events, messages, settings, settings_rules
+from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE, Body, FakeChip, FakePins, FakeSenses, PowerCut
 
 TICK_MS = 1000
 ROUNDS_MS = (980, 10, 10)
@@ -42,21 +43,29 @@ node.b.boot_grace_ms=6000
 node.spare.boot_grace_ms=6000
 """
 # What a node's line does: beats; is silent while its services go on; sends wrong answers; hears nothing.
-BEATS, MUTE, ALTERED, HALF = range(4)
 LINE_WORDS = ("well", "mute", "wrong", "deaf")
 BOOT_TICKS = 2
 CAP_MS = 13000
 # Fields of State that only fill records or wrap around.
-IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number", "boot_ms")
+IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number")
 STATE_NAMES = [name for name in sorted(policy_state.State().__dict__) if name not in IGNORED]
-CAPS = {"phase_ms": CAP_MS, "start_ms": 5000, "seek_ms": 7000, "good_ms": 11000, "stable_ms": 4000}
+CAPS = {
+    "phase_ms": CAP_MS,
+    "start_ms": 5000,
+    "seek_ms": 7000,
+    "good_ms": 11000,
+    "stable_ms": 4000,
+    "boot_ms": CAP_MS + 1000,
+}
 EPOCH_BASE = 8
 
 
 _STORED: dict[bytes, Any] = {}
 _FLASH: dict[Any, bytes] = {}
-KEPT = ("holder", "mode", "quarantined", "locked", "sense_seen", "actions", "window_ms", "maintenance_ms", "long_ms",
-        "long_node")  # fmt: skip
+KEPT = (
+    "holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms",
+    "long_ms", "long_node",
+)  # fmt: skip
 
 
 def stored_in(flash: bytes) -> Any:
@@ -85,60 +94,6 @@ def flash_of(kept: Any) -> bytes:
             setattr(stored, name, list(value) if isinstance(value, tuple) else value)
         flash = _FLASH[kept] = durable.pack(stored)
     return flash
-
-
-class PowerCut(BaseException):
-    """The board lost its power at a durable write."""
-
-
-class Body:
-    """What a server really is and does, whatever the board believes."""
-
-    __slots__ = ("boot", "drained", "epoch", "incarnation", "lease", "line", "powered", "running", "stopped", "stuck",
-                 "up")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.powered = 1
-        self.up = 1
-        self.boot = 0
-        self.line = BEATS
-        self.running = 0
-        self.stopped = 1
-        self.drained = 0
-        self.epoch = 0
-        self.lease = 0
-        self.incarnation = 1
-        self.stuck = -1  # what its sense shows whatever is true; -1: the truth
-
-
-class FakeSenses:
-    """Senses without debouncing."""
-
-    def __init__(self) -> None:
-        self.power = [codes.POWER_UNKNOWN] * 3
-
-
-class FakePins:
-    """Pins nobody looks at."""
-
-    def put(self, _signal: str, _asserted: int) -> None:
-        pass
-
-    def get(self, _signal: str) -> int:
-        return 0
-
-
-class FakeChip:
-    """The scratch register with the mark of a fence."""
-
-    def __init__(self) -> None:
-        self.mark = sequencer.MARK_MAGIC
-
-    def scratch(self, _index: int) -> int:
-        return self.mark
-
-    def put_scratch(self, _index: int, value: int) -> None:
-        self.mark = value
 
 
 class World:
@@ -178,6 +133,7 @@ class World:
         self.intent = [0] * 3  # 0 none, 1 waits to be written, 2 durable
         self.persist = False
         self.writes = 0
+        self.full = 0  # flash cannot be written
         self.cut_at = -1
         self.cut_after = False
         self.tainted = 0  # something happened that excuses the board from replacing a dead holder
@@ -262,7 +218,8 @@ class World:
             live = self.livenesses[node]
             nodes.append((
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained,
-                max(0, body.epoch - base), body.lease, int(body.incarnation == self.heard_incarnation[node]), body.stuck,
+                max(0, body.epoch - base), body.lease,
+                int(body.incarnation == self.heard_incarnation[node]), body.stuck, body.unfed,
                 live.verdict, min(live.age_ms, CAP_MS), min(live.sign_ms, CAP_MS), live.streak,
                 self.facts.node_state[node], self.facts.flags[node], max(0, self.facts.node_epoch[node] - base),
                 min(self.facts.beats[node], 2), int(bool(self.heard_incarnation[node])), self.intent[node],
@@ -276,13 +233,15 @@ class World:
         epoch, kept = stored_in(self.flash)[1:]
         kept = (max(0, epoch - base), *kept)
         return (
-            tuple(values), tuple(nodes), sequence, kept, self.chip.mark, self.persist, self.tainted,
+            tuple(values), tuple(nodes), sequence, kept, self.chip.mark, self.persist, self.full, self.tainted,
             max(0, self.last_started - base), max(0, self.leased_epoch - base), self.leased_node,
         )  # fmt: skip
 
     def thaw(self, frozen: tuple[Any, ...]) -> None:
         """Take everything from a frozen world."""
-        values, nodes, sequence, kept, mark, self.persist, self.tainted, started, leased, leased_node = frozen
+        values, nodes, sequence, kept, mark, self.persist, self.full, self.tainted, started, leased, leased_node = (
+            frozen
+        )
         state = self.state
         for name, value in zip(STATE_NAMES, values, strict=True):
             if isinstance(value, tuple):
@@ -298,13 +257,13 @@ class World:
             live = self.livenesses[node]
             (
                 body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained, body.epoch,
-                body.lease, same, body.stuck, live.verdict, live.age_ms, live.sign_ms, live.streak,
+                body.lease, same, body.stuck, body.unfed, live.verdict, live.age_ms, live.sign_ms, live.streak,
                 facts.node_state[node], facts.flags[node], facts.node_epoch[node], facts.beats[node], heard,
                 self.intent[node],
             ) = row  # fmt: skip
             self.heard_incarnation[node] = 5 if heard else 0
             body.incarnation = 5 if same else 6
-            state.boot_ms[node] = state.slowest_s[node] = 0
+            state.slowest_s[node] = 0
             state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
         if state.active != NO_NODE:
             state.active_incarnation = self.heard_incarnation[state.active] if state.active_incarnation else 4
@@ -396,8 +355,17 @@ class World:
             body.lease = max(0, body.lease - TICK_MS)
             if self.settings.nodes[node].on_board_loss == "stop" and body.running and not body.lease:
                 # Its agent stops it, or its kernel watchdog does in time.
+                body.unfed += 1
                 if body.line in (BEATS, HALF, ALTERED):
                     body.running, body.stopped = 0, 1
+                elif body.unfed * TICK_MS >= self.settings.nodes[node].self_fence_ms:
+                    self._reboot(body)
+            else:
+                body.unfed = 0
+
+    def _reboot(self, body: Body) -> None:
+        body.up = body.running = body.lease = body.unfed = 0
+        body.boot = BOOT_TICKS
 
     def _hear(self, node: int) -> bool:
         body = self.bodies[node]
@@ -457,6 +425,13 @@ class World:
                 self.sequencer.release(node)
             elif kind == policy_state.PROVE:
                 self.sequencer.prove(node)
+            elif kind == policy_state.PULSE:
+                self.sequencer.pulse(node)
+        for node, body in enumerate(self.bodies):
+            if self.relays.press_ms[node]:
+                self.relays.press_ms[node] = 0
+                if body.powered and self.settings.nodes[node].front == "reset":
+                    self._reboot(body)
         for row in out.records:
             event, node = row[0], row[1]
             self.journal.append(row)
@@ -514,6 +489,8 @@ class World:
     def _flash_write(self, write: Any) -> None:
         index = self.writes
         self.writes += 1
+        if self.full:
+            return
         if index == self.cut_at and not self.cut_after:
             raise PowerCut
         write()

@@ -29,8 +29,12 @@ COMMANDS = (
     Entry("boards", "heartwire.cli.boards", LOOK, "List the boards that are plugged in."),
     Entry("status", "heartwire.cli.status", LOOK, "Show the board and its nodes."),
     Entry("log", "heartwire.cli.log", LOOK, "Show what happened, and why."),
+    Entry(
+        "why", "heartwire.cli.why", LOOK, "Explain a decision: which rule, which evidence, what else was considered."
+    ),
     Entry("mode", "heartwire.cli.operate", ACT, "Show or change the mode."),
     Entry("switchover", "heartwire.cli.operate", ACT, "Make another node active, in order."),
+    Entry("cancel", "heartwire.cli.operate", ACT, "Cancel a switchover that waits for its drain, or a scheduled one."),
     Entry("fence", "heartwire.cli.operate", ACT, "Cut a node's power now, and prove that it is off."),
     Entry("release", "heartwire.cli.recover", ACT, "Give a fenced node its power back."),
     Entry("clear", "heartwire.cli.recover", ACT, "End a node's quarantine or lock-out."),

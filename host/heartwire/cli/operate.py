@@ -6,6 +6,7 @@ servers safe are the board's; nothing here overrides a refusal.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,7 @@ from heartwire_protocol import codes
 if TYPE_CHECKING:
     from heartwire.answers import NodeStatus
 
+SCHEDULE_MAX_S = 604800  # the board keeps a schedule for a week at most
 MODE_WORDS = {
     "observe": "it decides and logs, but moves nothing",
     "fencer": "it acts on explicit requests only",
@@ -81,11 +83,12 @@ def mode(session: Session, mode: str | None, yes: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("node", type=NODE)
 @click.option("--force", is_flag=True, help="Fence the active node at once instead of asking it to stop its services.")
+@click.option("--at", "when", metavar="WHEN", help="Later: a span (30m, 2h) or a time (2030-01-31T02:00).")
 @wait_option
 @yes_option
 @connection_options
 @click.pass_obj
-def switchover(session: Session, node: str, force: bool, wait: bool, yes: bool) -> None:
+def switchover(session: Session, node: str, force: bool, when: str | None, wait: bool, yes: bool) -> None:
     """Make another node active, in order.
 
     The active node is asked to stop its services and to say so; only then NODE becomes active. With --force it is
@@ -95,7 +98,13 @@ def switchover(session: Session, node: str, force: bool, wait: bool, yes: bool) 
     Example:
       heartwire switchover b
       heartwire switchover b --yes --wait
+      heartwire switchover b --at 2h
     """
+    if when is not None:
+        if force or wait:
+            raise UsageProblem("--at goes with neither --force nor --wait", "`heartwire cancel` ends a schedule")
+        _schedule(session, node, when, yes)
+        return
     with session.board() as board:
         found, nodes = read(board)
         names = labels(nodes)
@@ -107,6 +116,45 @@ def switchover(session: Session, node: str, force: bool, wait: bool, yes: bool) 
         board.switchover(node, force=force)
         emit(f"switchover to {target} has begun")
         wait_until_done(board, found.newest, wait, names)
+
+
+def _schedule(session: Session, node: str, when: str, yes: bool) -> None:
+    seconds = seconds_until(when)
+    with session.board() as board:
+        keep_time(board, board.status())
+        ask(f"Switch over to {node} in {span_words(seconds)}?", yes)
+        board.schedule(node, seconds)
+        emit(f"switchover to {node} in {span_words(seconds)}; `heartwire cancel` ends it")
+
+
+def seconds_until(when: str) -> int:
+    """Return the seconds until a span from now or a local time. Raises UsageProblem."""
+    try:
+        seconds = round(parse_span(when).total_seconds())
+    except UsageProblem:
+        try:
+            moment = datetime.fromisoformat(when).astimezone()
+        except ValueError:
+            raise UsageProblem(f"--at {when}: neither a span such as 2h nor a time such as 2030-01-31T02:00") from None
+        seconds = round((moment - datetime.now(UTC)).total_seconds())
+    if not 0 < seconds <= SCHEDULE_MAX_S:
+        raise UsageProblem(f"--at {when}: must lie within the next week")
+    return seconds
+
+
+@click.command()
+@connection_options
+@click.pass_obj
+def cancel(session: Session) -> None:
+    """Cancel a switchover that waits for its drain, or a scheduled one.
+
+    \b
+    Example:
+      heartwire cancel
+    """
+    with session.board() as board:
+        board.cancel()
+        emit("cancelled")
 
 
 @click.command()

@@ -73,6 +73,11 @@ class Actions:
             raise FenceFailed(
                 f"{status.name}: the board is in observe mode, it would refuse every fence", "`heartwire mode fencer`"
             )
+        if self.options.only_confirm and status.mode == "fencer":
+            raise FenceFailed(
+                f"{status.name}: the board is in fencer mode, only_confirm would wait in vain",
+                "`heartwire mode auto`, or leave only_confirm out",
+            )
         self.say(f"{status.name}: {status.mode} mode, {status.phase}")
         return 0
 
@@ -101,7 +106,10 @@ class Actions:
             if self.watch.left_s <= 0:
                 why = f": {obstacle or plugs.power_of(node)[1]}"
                 raise FenceFailed(f"{node.label} was not proven off within {self.options.power_timeout_s:g} s{why}")
-            self.watch.pause()
+            if obstacle or (self.options.only_confirm and node.fence == "idle"):
+                self.watch.step_aside()
+            else:
+                self.watch.pause()
             node = self.watch.node(node.node)
         self.say(f"{node.label}: {plugs.power_of(node)[1]}")
 

@@ -19,6 +19,8 @@ from heartwire.keys import Keys
 Answer = TypeVar("Answer")
 PASSING = (BoardNotFound, PortBusy, NoAnswer, Unplugged)
 PAUSE_S = 0.1
+# How long the port is left to others while this program only waits for what somebody else does.
+ASIDE_S = 0.5
 # How long one answer may take; the board's longest flash write is half a second.
 ANSWER_S = 2.0
 
@@ -56,6 +58,7 @@ class Watcher:
         self.clock = clock
         self.deadline = deadline
         self.say = say
+        self._aside = False
 
     @property
     def left_s(self) -> float:
@@ -78,12 +81,19 @@ class Watcher:
         """Wait a moment before the next question."""
         self.clock.sleep(PAUSE_S)
 
+    def step_aside(self) -> None:
+        """Give the port back for a while: a person who wants to act must not be kept out by a program that waits."""
+        self.board.close()
+        self._aside = True
+        self.clock.sleep(ASIDE_S * random.uniform(0.5, 1.5))  # noqa: S311
+
     def _ask(self, question: Callable[[], Answer]) -> Answer:
         lost: HeartwireError | None = None
         while True:
             try:
-                if lost is not None:
+                if lost is not None or self._aside:
                     self.board.reopen()
+                    self._aside = False
                 return question()
             except PASSING as error:
                 if self.left_s <= 0:

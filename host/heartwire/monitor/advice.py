@@ -19,6 +19,8 @@ class Row:
     closes: tuple[str, ...] = ()
     # A problem of the whole board is closed whatever node the closing event is about.
     anywhere: bool = False
+    # Why it is so, for an event whose record carries no reason.
+    why: str = ""
 
 
 LOOK = "Look at `heartwire status` and `heartwire log`."
@@ -35,23 +37,49 @@ ADVICE: dict[str, Row] = {
     "mode_changed": Row(30, "Nothing, if you changed it; in observe mode the board moves no relay."),
     "time_set": Row(0, "Nothing."),
     "safe_mode": Row(
-        80, "The board acts on nothing: find out why it failed to boot, then flash or replace it.", opens="safe_mode"
+        80,
+        "The board acts on nothing: find out why it failed to boot, then flash or replace it.",
+        opens="safe_mode",
+        why="the firmware did not stay up",
     ),
-    "journal_lost": Row(50, "The board's flash may be worn out or full: see `heartwire status`."),
+    "journal_lost": Row(
+        50,
+        "The board's flash may be worn out or full: see `heartwire status`.",
+        why="the board could not write its flash",
+    ),
     "store_empty": Row(
-        60, "Say who may be active with `heartwire declare`, once you know which server runs.", opens="store_empty"
+        60,
+        "Say who may be active with `heartwire declare`, once you know which server runs.",
+        opens="store_empty",
+        why="the board's store is new, replaced or damaged",
     ),
     "first_heard": Row(5, "Nothing.", closes=("silent", "half_line")),
-    "late": Row(20, "Nothing yet; if it happens often, look at the server's load and its cable.", opens="silent"),
+    "late": Row(
+        20,
+        "Nothing yet; if it happens often, look at the server's load and its cable.",
+        opens="silent",
+        why="no good heartbeat came within late_ms",
+    ),
     "dead": Row(60, f"Look at the server itself: console, power, agent. {CABLE}", opens="silent"),
     "good_again": Row(
         20,
         "Nothing; look at the server's log for why it was silent.",
-        closes=("silent", "altered", "half_line", "all_silent"),
+        closes=("silent", "altered", "half_line", "all_silent", "start_failed"),
         anywhere=True,
+        why="a good heartbeat came",
     ),
-    "altered": Row(35, f"Check that both ends have the same key, and only one agent runs. {CABLE}", opens="altered"),
-    "half_line": Row(35, f"The server hears nothing from the board. {CABLE}", opens="half_line"),
+    "altered": Row(
+        35,
+        f"Check that both ends have the same key, and only one agent runs. {CABLE}",
+        opens="altered",
+        why="its heartbeats arrive, but do not count",
+    ),
+    "half_line": Row(
+        35,
+        f"The server hears nothing from the board. {CABLE}",
+        opens="half_line",
+        why="its heartbeats answer no challenge",
+    ),
     "new_incarnation": Row(5, "Nothing, if the agent was restarted on purpose.", closes=("half_line",)),
     "state_reported": Row(0, "Nothing."),
     "sense_changed": Row(5, "Nothing."),
@@ -59,20 +87,24 @@ ADVICE: dict[str, Row] = {
         95,
         "Stop the services where they should not run NOW, then compare the data of both.",
         opens="two_running",
+        why="both say so in their heartbeats",
     ),
     "fence_prepared": Row(15, "Nothing; the board waits for the deadline."),
     "fence_cancelled": Row(15, "Nothing.", closes=("unproven",)),
     "fence_fired": Row(70, REPAIR, opens="fenced"),
-    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running")),
+    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running", "disagree")),
     "off_assumed": Row(
-        65, "Make sure with your own eyes that the server is off: nothing measures its power.", closes=("two_running",)
+        65,
+        "Make sure with your own eyes that the server is off: nothing measures its power.",
+        closes=("two_running",),
+        why="its power is not measured, and the time for it is over",
     ),
     "off_failed": Row(
         90,
         "The server may still run: cut its power by hand. Then let the other one take over: `heartwire declare`.",
         opens="unproven",
     ),
-    "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven",)),
+    "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven", "disagree")),
     "fence_resumed": Row(65, "Check the board's supply: it was reset in the middle of a fence."),
     "would_fence": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
     "would_grant": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
@@ -97,13 +129,20 @@ ADVICE: dict[str, Row] = {
         85,
         "Check what the lines share (the board's supply, the cable loom), then the servers.",
         opens="all_silent",
+        why="lines that fall silent together share a cause, more likely than servers",
     ),
     "locked_out": Row(
-        78, "The board will not act on it again: repair the server, then `heartwire clear` it.", opens="locked_out"
+        78,
+        "The board will not act on it again: repair the server, then `heartwire clear` it.",
+        opens="locked_out",
+        why="too many automatic actions within window_s",
     ),
-    "cleared": Row(15, "Nothing.", closes=("fenced", "locked_out", "unproven")),
+    "cleared": Row(15, "Nothing.", closes=("fenced", "locked_out", "unproven", "disagree", "start_failed")),
     "approval_asked": Row(
-        82, "Decide now: `heartwire approve` or `heartwire deny`. Without an answer nothing is done.", opens="approval"
+        82,
+        "Decide now: `heartwire approve` or `heartwire deny`. Without an answer nothing is done.",
+        opens="approval",
+        why="in approve mode a person decides",
     ),
     "approved": Row(15, "Nothing.", closes=("approval", "held"), anywhere=True),
     "denied": Row(15, "Look after the failed server by hand.", closes=("approval",), anywhere=True),
@@ -117,8 +156,31 @@ ADVICE: dict[str, Row] = {
     "switchover_began": Row(20, "Nothing."),
     "switchover_done": Row(30, "Check that the services answer.", closes=("switchover",), anywhere=True),
     "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
+    "scheduled": Row(10, "Nothing, if you scheduled it."),
+    "schedule_ended": Row(50, "Schedule it again, or do it now: `heartwire switchover`."),
     "stalled": Row(10, "Nothing; if it happens often, the board's flash may be worn."),
+    "recovery_step": Row(42, "Nothing yet; the board goes on step by step, and then locks out."),
+    "start_asked": Row(58, "Watch that the standby comes up: nobody else can take over now."),
+    "start_failed": Row(76, "Look at the server that does not come up: console, power, agent.", opens="start_failed"),
+    "line_fault": Row(36, CABLE, why="framing errors, breaks and bad CRCs were counted"),
+    "boot_time": Row(0, "Nothing."),
+    "boot_slow": Row(22, "Raise boot_grace_ms of this node, or a slow boot looks like a fault.", why="it was measured"),
+    "transferred": Row(30, "Nothing.", closes=("transfer",), anywhere=True),
+    "transfer_fault": Row(
+        77, "Look at the transfer relay and its position contacts; switch it by hand if you must.", opens="transfer"
+    ),
+    "long_lease": Row(
+        38, "Nothing; no failover before it is over.", opens="long_lease", why="the firmware is to be updated"
+    ),
+    "long_lease_ended": Row(12, "Nothing.", closes=("long_lease",), anywhere=True),
+    "disagree": Row(
+        88,
+        "The relay or its sense lies: look at both, and make sure with your own eyes whether the server is off.",
+        opens="disagree",
+        why="the sense inputs do not show what the relay was told",
+    ),
 }
+NOTICED = "the monitor noticed it itself; no record says it"
 UNKNOWN = Row(30, "This heartwire does not know that event: install the version that fits the board.")
 
 # Observations of the monitor: (severity, what a person should do, problem opened, problem closed).

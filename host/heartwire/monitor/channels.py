@@ -44,6 +44,16 @@ class Undelivered(Exception):
     """The message did not go out this time; the words are safe to show."""
 
 
+def get_ready(kind: str) -> None:
+    """Import now what sending by `kind` will need."""
+    if kind == "apprise":
+        import apprise  # noqa: PLC0415 - slow, and only this needs it
+
+        with _silent():
+            # The first URL of all makes Apprise load its plugins.
+            apprise.Apprise().add("json://localhost")
+
+
 def send(channel: dict[str, Any], message: dict[str, Any], *, keep_open: tuple[int, ...] = ()) -> None:
     """Send `message` by `channel` (see courier for the keys). Raises Undelivered."""
     ways: dict[str, Callable[[], None]] = {

@@ -86,8 +86,7 @@ class Composer:
         parts = [f"What happened: {_moment(lead.at_ms)} {lead.board}: {lead.sentence}"]
         causes = [item.why for item in items if item.why and item.rank >= CAUSE_RANK and item is not lead]
         why = "; then: ".join(dict.fromkeys([*causes, lead.why] if lead.why else causes))
-        if why:
-            parts.append(f"Why: {why}")
+        parts.append(f"Why: {why or 'the record gives no reason'}")
         parts.append(self._story(lead, items))
         if len(boards) > 1:
             parts.append(_list(items, lead))
@@ -125,7 +124,7 @@ class Composer:
                             row.id in cleared_observations,
                             row.at_ms,
                             row.words,
-                            "",
+                            advice.NOTICED,
                             do,
                             row.first,
                             row.journal,
@@ -168,7 +167,7 @@ class Composer:
 
 def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clears: bool) -> Item:
     known = advice.row_of(entry.event)
-    why = journal.reason_words(entry.reason) if entry.reason != "none" else ""
+    why = journal.reason_words(entry.reason) if entry.reason != "none" else known.why
     return Item(
         getattr(row, "board_id", ""),
         name,

@@ -61,6 +61,12 @@ class Courier(Protocol):
     def forget(self, uid: str, attempt: int) -> None:
         """Remove the receipt of an attempt whose outcome is stored."""
 
+    def warm(self, channel: ChannelSettings) -> None:
+        """Get ready for the next message of `channel`."""
+
+    def close(self) -> None:
+        """End what only waits."""
+
     def sweep(self, keep: Collection[str]) -> None:
         """Remove old receipts, but those of the messages `keep` (by uid)."""
 
@@ -70,6 +76,9 @@ class ProcessCourier:
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
+        # A sender by channel that has imported what it needs and waits for its order: Apprise alone takes half a
+        # second to import, which people who wait for a message would have to wait as well.
+        self._ready: dict[str, subprocess.Popen[bytes]] = {}
 
     def prepare(self) -> None:
         """Make the folder of the receipts. Raises StorageProblem."""
@@ -88,13 +97,9 @@ class ProcessCourier:
             "message": vars(letter),
         }
         try:
-            sender = subprocess.Popen(
-                [sys.executable, "-m", "heartwire.monitor.deliver"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            sender = self._ready.pop(channel.name, None)
+            if sender is None or sender.poll() is not None:
+                sender = _start(channel)
         except OSError as error:
             return Outcome(False, f"no sender process could be started: {error.strerror}")
         try:
@@ -103,6 +108,25 @@ class ProcessCourier:
             sender.kill()
             sender.wait()
         return self._read(letter.uid, attempt)
+
+    def warm(self, channel: ChannelSettings) -> None:
+        """Have a sender ready for the next message of `channel`, if starting one takes time. One thread a channel."""
+        found = self._ready.get(channel.name)
+        if channel.kind == "apprise" and (found is None or found.poll() is not None):
+            with contextlib.suppress(OSError):
+                self._ready[channel.name] = _start(channel)
+
+    def close(self) -> None:
+        """End the senders that wait for an order; one at work goes on."""
+        for sender in self._ready.values():
+            if sender.stdin is not None:
+                sender.stdin.close()
+            try:
+                sender.wait(SLACK_S)
+            except subprocess.TimeoutExpired:
+                sender.kill()
+                sender.wait()
+        self._ready.clear()
 
     def recall(self, uid: str, attempt: int) -> Outcome:
         path = receipts.path_of(self._spool, uid, attempt)
@@ -137,6 +161,16 @@ class ProcessCourier:
         if state == "torn":
             return Outcome(False, "the sender ended half-way: a copy may have gone out", unsure=True)
         return Outcome(False, "the sender did not start")
+
+
+def _start(channel: ChannelSettings) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "heartwire.monitor.deliver", channel.kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def order_of(channel: ChannelSettings) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The sender process: one message, one channel, one attempt, one receipt; then it ends.
 
-Started by courier as `python -m heartwire.monitor.deliver` in a session of its own, so neither Ctrl-C nor the death of
-the monitor stops it half-way. The order comes on stdin, because arguments show in `ps`; a secret is read here, from its
-file, and goes nowhere else. It sends only after it claimed the attempt, and writes what became of it before it ends.
+Started by courier as `python -m heartwire.monitor.deliver KIND` in a session of its own, so neither Ctrl-C nor the
+death of the monitor stops it half-way. The order comes on stdin, because arguments show in `ps`; a secret is read here,
+from its file, and goes nowhere else. It sends only after it claimed the attempt, and writes what became of it before it
+ends.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ OVERTIME_S = 5
 
 def main() -> int:
     """Carry out the order on stdin; return 0 if there is a receipt, 1 if the attempt was not ours or not begun."""
-    order: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    channels.get_ready(sys.argv[1] if len(sys.argv) > 1 else "")
+    text = sys.stdin.buffer.read()
+    if not text:
+        return 1  # the monitor has ended without an order for us
+    order: dict[str, Any] = json.loads(text)
     signal.alarm(int(order["channel"]["limit_s"]) + OVERTIME_S)
     path = receipts.path_of(Path(order["spool"]), order["message"]["uid"], order["attempt"])
     try:

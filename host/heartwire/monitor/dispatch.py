@@ -98,6 +98,7 @@ class Postman:
     def step(self) -> float:
         """Do what is due; return seconds until the next step, at most IDLE_S. Raises StorageProblem."""
         now_s = self._clock()
+        self._courier.warm(self.channel)
         unsent = self._outbox.unsent(self.channel.name)
         for message in unsent:
             if message.state == "sending" and not self._recall(message):

@@ -222,6 +222,7 @@ class Monitor:
             self.log.warning("ended_late", waiting_for=", ".join(late))
         for collector in self.collectors:
             collector.close()
+        self._courier.close()
         self._closing.close()
         self.log.info("ended")
 

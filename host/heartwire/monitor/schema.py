@@ -62,6 +62,7 @@ event = Table(
     Column("at_ms", BigInteger, nullable=False),  # wall time of the record, else the best estimate
     Column("raw", LargeBinary(64), nullable=False),
     UniqueConstraint("board_id", "journal", "sequence", name="event_once"),
+    Index("event_board", "board_id", "id"),
     Index("event_at", "at_ms", "id"),
     Index("event_severity", "severity", "id"),
     Index("event_node", "node", "id"),

@@ -21,6 +21,8 @@ SETTLE_MS = 120000
 class PolicyStage:
     """A scenario's bench, settled; fulfils run.Stage."""
 
+    slack_ms = 0
+
     def __init__(self, scenario: Scenario) -> None:
         self._bench = Bench(scenario.settings_text, len(scenario.nodes), scenario.keyed, on=False)
         self._bench.allow_two = scenario.allow_two

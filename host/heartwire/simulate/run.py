@@ -38,6 +38,7 @@ class Stage(Protocol):
     """What a tier gives: time, things that happen, and what can be seen."""
 
     happened: list[Happened]
+    slack_ms: int  # how exact its times are
 
     def run_until(self, ms: int) -> None:
         """Let time pass up to `ms` of the scenario."""
@@ -128,7 +129,12 @@ def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
 
 def _judge(scenario: Scenario, stage: Stage, expect: Expect) -> list[str]:
     found = [one for one in stage.happened if _matches(one, expect)]
-    inside = [one for one in found if expect.after <= one.ms <= expect.by]
+    # Where servers are real programs, a moment more or less is no fault of the policy.
+    slack_ms = stage.slack_ms
+    if expect.never:
+        inside = [one for one in found if expect.after <= one.ms <= expect.by - slack_ms]
+    else:
+        inside = [one for one in found if expect.after - slack_ms <= one.ms <= expect.by + slack_ms]
     if expect.never:
         if not inside:
             return []

@@ -57,6 +57,7 @@ class FakeBoard:
         self.fails = ""
         self.never = False
         self.reopened = 0
+        self.open = True
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +70,7 @@ class FakeBoard:
         self.table[node] = replace(self.table[node], **values)
 
     def _answer(self) -> None:
+        assert self.open, "asked on a port that was given back"
         if self.errors:
             raise self.errors.pop(0)
 
@@ -87,9 +89,14 @@ class FakeBoard:
         self._answer()
         return list(self.table.values())
 
+    def close(self) -> None:
+        """Give the port back."""
+        self.open = False
+
     def reopen(self) -> bool:
         """Count a reopening."""
         self.reopened += 1
+        self.open = True
         return False
 
     def events(self, after: int = 0) -> Iterator[object]:

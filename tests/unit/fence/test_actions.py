@@ -238,6 +238,13 @@ def test_monitor(call: Call) -> None:
         call.run("monitor", "")
 
 
+@pytest.mark.parametrize(("mode", "only_confirm"), [("fencer", True), ("observe", True), ("observe", False)])
+def test_monitor_notices_a_mode_in_which_nothing_would_come(call: Call, mode: str, only_confirm: bool) -> None:
+    call.board.board = replace(call.board.board, mode=mode)
+    with pytest.raises(FenceFailed, match=f"{mode} mode"):
+        call.run("monitor", "", only_confirm=only_confirm)
+
+
 @pytest.mark.parametrize("action", ["on", "off", "reboot", "status"])
 def test_an_unknown_node_is_never_touched(call: Call, action: str) -> None:
     with pytest.raises(UsageProblem, match="no such node"):
@@ -250,6 +257,18 @@ def test_only_confirm_waits_for_the_boards_own_fence(call: Call) -> None:
     assert call.run("off", only_confirm=True) == 0
     assert call.board.commands == []
     assert call.clock.seconds >= 104
+
+
+@pytest.mark.parametrize("waits_for", ["the board's own fence", "another fence"])
+def test_a_program_that_waits_leaves_the_port_to_others(call: Call, waits_for: str) -> None:
+    seen: list[bool] = []
+    for tenths in range(1, 30):
+        call.clock.after(tenths / 10, lambda: seen.append(call.board.open))
+    if waits_for == "another fence":
+        call.board.change("b", fence="failed", relay=True)
+    with pytest.raises(FenceFailed):
+        call.run("off", only_confirm=waits_for != "another fence", power_timeout_s=3)
+    assert seen.count(False) > len(seen) / 2
 
 
 def test_only_confirm_never_asks_for_a_fence(call: Call) -> None:

@@ -91,6 +91,12 @@ class PaperCourier:
     def forget(self, uid: str, attempt: int) -> None:
         self.forgotten.append((uid, attempt))
 
+    def warm(self, channel: ChannelSettings) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def sweep(self, keep: Collection[str]) -> None:
         pass
 

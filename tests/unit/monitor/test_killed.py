@@ -1,16 +1,18 @@
 """The monitor killed with SIGKILL at every step of its outbox: nothing is lost and nothing is sent twice."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from heartwire.monitor import receipts
-from heartwire.monitor.courier import Letter, ProcessCourier
+from heartwire.monitor.courier import Letter, ProcessCourier, _start, order_of
 from heartwire.monitor.settings import ChannelSettings
 from heartwire.monitor.store import Store
 from heartwire_protocol import events
@@ -98,3 +100,30 @@ def test_a_sender_that_was_killed_itself_leaves_a_doubt(tmp_path: Path) -> None:
     os.close(descriptor)
     outcome = courier.recall("u", 1)
     assert (outcome.sent, outcome.unsure, outcome.busy) == (False, True, False)
+
+
+def test_a_command_that_outlives_its_killed_sender_is_waited_for(tmp_path: Path) -> None:
+    courier = ProcessCourier(tmp_path / "spool")
+    courier.prepare()
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    script = f"cat > /dev/null; touch {begun}; while ! test -e {go}; do sleep 0.02; done"
+    slow = ChannelSettings(name="x", kind="command", command=("/bin/sh", "-c", script))
+    sender = _start(slow)
+    assert sender.stdin is not None
+    order = {"spool": str(tmp_path / "spool"), "attempt": 1, "channel": order_of(slow)}
+    sender.stdin.write(json.dumps({**order, "message": vars(Letter("u", "alarm", "t", "b"))}).encode())
+    sender.stdin.close()
+    _wait(begun.exists)
+    sender.kill()
+    sender.wait()
+    assert courier.recall("u", 1).busy
+    go.touch()
+    _wait(lambda: not courier.recall("u", 1).busy)
+    assert courier.recall("u", 1).unsure
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -29,12 +29,15 @@ def spoken_of(letter: Letter) -> int:
 
 
 def test_every_event_of_the_contract_has_its_advice() -> None:
-    assert {row[1] for row in events.EVENTS} == set(advice.ADVICE)
+    missing = {row[1] for row in events.EVENTS} - set(advice.ADVICE)
+    assert not missing, "give each a row in heartwire.monitor.advice"
+    assert set(advice.ADVICE) <= {row[1] for row in events.EVENTS}
     opened = {row.opens for row in advice.ADVICE.values() if row.opens}
     closed = {kind for row in advice.ADVICE.values() for kind in row.closes}
     assert opened == closed
     for name, row in advice.ADVICE.items():
         assert row.do.endswith("."), name
+        assert not row.why.endswith("."), name
         if events.ALARM in {found[2] for found in events.EVENTS if found[1] == name}:
             assert row.do != "Nothing.", f"{name} is an alarm: say what to do"
 

@@ -1,0 +1,176 @@
+"""Why the board did what it did: one decision of the journal told in plain sentences, with its rule and its evidence.
+
+It reads entries and nothing else, so it works on a live board and on a saved journal. The rules are those of
+firmware/DESIGN.md, section 5; tests hold AUTOMATIC_ORDER equal to the firmware's guards. Called by `heartwire why`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heartwire.errors import UsageProblem
+from heartwire.journal import Entry, Names, reason_words
+
+# Events that decide something; without a number the newest of them is explained.
+DECISIONS = (
+    "fence_fired", "granted", "held", "would_fence", "adopted", "refused", "off_failed", "locked_out",
+    "switchover_failed", "approval_asked", "approval_expired", "fence_cancelled", "relay_released", "recovery_step",
+    "start_asked", "schedule_ended", "fence_resumed", "drain_timeout", "revoked",
+)  # fmt: skip
+# What every automatic fence had to pass, in this order: the reasons that would have forbidden it.
+AUTOMATIC_ORDER = (
+    "observe_mode", "fencer_mode", "safe_mode", "maintenance", "long_lease", "locked_out", "never_heard", "boot_grace",
+    "half_line", "line_fault", "busy", "starting", "common_cause", "peer_sees", "powered", "no_fence",
+    "watchdog_unarmed", "no_successor", "other_operation", "not_durable", "needs_approval",
+)  # fmt: skip
+RULES: Mapping[str, str] = {
+    "5.1": "at most one node is entitled: the other is proven off, says that it stopped, or its lease is waited out",
+    "5.2": "the epoch rises with every activation, and is durable together with its holder before a grant leaves",
+    "5.3": "after any fence a powered node fit to be active remains, and no two relays are off together",
+    "5.4": "lines that fall silent together are one fault of cable, supply or board",
+    "5.5": "nothing automatic before a node was heard, in boot grace, in observe mode, in maintenance, in safe mode, "
+    "after lock-out, or without approval in approve mode",
+    "5.6": "a second sign of life counts where the settings want it",
+    "5.7": "off is proven by a sense that was on before and stays off; unknown is never off, a timeout is a failure",
+    "5.8": "the board may die without harm",
+    "5.9": "what is going to be done is durable before the contact moves",
+    "5.10": "a fenced node comes back quarantined",
+    "5.12": "after bad boots, and while an update's long lease stands, nothing automatic happens",
+}
+_RULE_OF_EVENT = {
+    "granted": "5.1", "adopted": "5.8", "off_proven": "5.7", "off_assumed": "5.7", "off_failed": "5.7",
+    "fence_resumed": "5.9", "fence_fired": "5.6", "would_fence": "5.5",
+    "approval_asked": "5.5", "locked_out": "5.5",
+    "approval_expired": "5.5", "relay_released": "5.7", "store_empty": "5.2", "revoked": "5.1",
+    "fence_cancelled": "5.9", "recovery_step": "5.5", "start_asked": "5.3",
+}  # fmt: skip
+_RULE_OF_REASON = {
+    "common_cause": "5.4", "no_successor": "5.3", "last_powered": "5.3", "other_operation": "5.3", "peer_sees": "5.6",
+    "powered": "5.6", "line_fault": "5.6", "half_line": "5.6", "already_off": "5.7", "still_on": "5.7",
+    "sense_unseen": "5.7", "no_proof": "5.7", "not_durable": "5.9", "safe_mode": "5.12", "long_lease": "5.12",
+    "store_empty": "5.2", "two_running": "5.1", "watchdog_unarmed": "5.1", "active_not_good": "5.3",
+    **dict.fromkeys(
+        ("observe_mode", "fencer_mode", "maintenance", "locked_out", "never_heard", "boot_grace", "busy", "starting",
+         "needs_approval"), "5.5"
+    ),
+}  # fmt: skip
+_LEADS = (
+    "late", "dead", "altered", "half_line", "line_fault", "sense_changed", "all_silent", "two_running",
+    "fence_prepared", "requested", "approval_asked", "approved", "drain_asked", "drained", "drain_timeout",
+    "switchover_began", "off_proven", "off_assumed", "off_failed", "fence_fired", "store_empty", "boot",
+    "safe_mode", "scheduled", "start_asked",
+)  # fmt: skip
+_FOLLOWS = (
+    "off_proven", "off_assumed", "off_failed", "granted", "running", "relay_released", "switchover_done",
+    "locked_out", "approved", "denied", "fence_fired", "start_failed",
+)  # fmt: skip
+# How far back and ahead a decision is looked at.
+BEFORE_MS = 120_000
+AFTER_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Why:
+    """A decision and what belongs to it."""
+
+    decision: Entry
+    rule: str
+    evidence: tuple[Entry, ...]
+    led: tuple[Entry, ...]
+    followed: tuple[Entry, ...]
+    passed: tuple[str, ...]
+
+    def lines(self, names: Names | None = None) -> list[str]:
+        """Return it in plain sentences."""
+        decision = self.decision
+        found = [f"{decision.sequence}: {decision.sentence(names)}"]
+        if decision.reason != "none":
+            found.append(f"Because {reason_words(decision.reason)}.")
+        if self.rule:
+            found.append(f"Rule {self.rule}: {RULES[self.rule]}.")
+        found += _part("What led to it", [_timed(one, decision, names) for one in self.led])
+        found += _part("Evidence at that moment", [one.sentence(names) for one in self.evidence])
+        found += _part("What else was considered, and did not stand against it", [_not(one) for one in self.passed])
+        found += _part("What followed", [_timed(one, decision, names) for one in self.followed])
+        return found
+
+    def as_json(self, names: Names | None = None) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return {
+            "decision": self.decision.as_json(names),
+            "rule": self.rule or None,
+            "rule_words": RULES.get(self.rule),
+            "evidence": [one.as_json(names) for one in self.evidence],
+            "led": [one.as_json(names) for one in self.led],
+            "passed": list(self.passed),
+            "followed": [one.as_json(names) for one in self.followed],
+        }
+
+
+def explain(entries: Iterable[Entry], sequence: int | None = None) -> Why:
+    """Explain record `sequence`, or the newest decision. Raises UsageProblem where there is no such record."""
+    rows = list(entries)
+    at = _find(rows, sequence)
+    decision = rows[at]
+    evidence = []
+    for one in rows[at + 1 :]:
+        if one.event == "evidence" and one.boot == decision.boot:
+            evidence.append(one)
+        elif one.event not in ("role_changed", "would_grant") or one.uptime_ms - decision.uptime_ms > 50:
+            break
+    rule = _RULE_OF_REASON.get(decision.reason) if decision.event in ("held", "refused", "off_failed") else None
+    return Why(
+        decision,
+        rule or _RULE_OF_EVENT.get(decision.event, "") or _RULE_OF_REASON.get(decision.reason, ""),
+        tuple(evidence),
+        tuple(_around(rows[:at], decision, _LEADS)),
+        tuple(_around(rows[at + 1 :], decision, _FOLLOWS)),
+        _passed(decision),
+    )
+
+
+def _find(rows: Sequence[Entry], sequence: int | None) -> int:
+    for index in range(len(rows) - 1, -1, -1):
+        if rows[index].sequence == sequence or (sequence is None and rows[index].event in DECISIONS):
+            return index
+    what = "no decision is in the journal" if sequence is None else f"record {sequence} is not in the journal"
+    raise UsageProblem(what, "`heartwire log --limit 0` shows every record that the board still has")
+
+
+def _around(rows: Sequence[Entry], decision: Entry, events: tuple[str, ...]) -> list[Entry]:
+    """Return the rows of the same boot that belong to the decision, in order."""
+    found = []
+    for one in rows:
+        apart_ms = one.uptime_ms - decision.uptime_ms
+        if one.boot == decision.boot and -BEFORE_MS <= apart_ms <= AFTER_MS and one.event in events:
+            found.append(one)
+    return found[-12:] if rows and rows[-1].sequence < decision.sequence else found[:12]
+
+
+def _passed(decision: Entry) -> tuple[str, ...]:
+    """Return the reasons that were asked and did not forbid: all for an automatic fence, those before for a hold."""
+    automatic = decision.reason in ("dead", "holder_missing", "recovery")
+    if decision.event == "fence_fired" and automatic:
+        return AUTOMATIC_ORDER
+    if decision.event == "would_fence":
+        return AUTOMATIC_ORDER[2:-3]
+    if decision.event == "approval_asked":
+        return AUTOMATIC_ORDER[:-1]
+    if decision.event == "held" and decision.reason in AUTOMATIC_ORDER:
+        return AUTOMATIC_ORDER[: AUTOMATIC_ORDER.index(decision.reason)]
+    return ()
+
+
+def _not(reason: str) -> str:
+    return f"not so: {reason_words(reason)}"
+
+
+def _timed(one: Entry, decision: Entry, names: Names | None) -> str:
+    seconds = (one.uptime_ms - decision.uptime_ms) / 1000
+    return f"{seconds:+9.3f} s  {one.sentence(names)}"
+
+
+def _part(title: str, lines: list[str]) -> list[str]:
+    return [f"{title}:", *[f"  {line}" for line in lines]] if lines else []

@@ -1,0 +1,87 @@
+"""`heartwire why` on journals that the firmware itself wrote."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from heartwire import journal, why
+from heartwire.cli.main import main
+from heartwire.errors import UsageProblem
+from heartwire.simulate.bench import Bench
+from heartwire_firmware import guards
+from heartwire_protocol import reasons, records
+
+
+def entries(bench: Bench) -> list[journal.Entry]:
+    """Return the bench's durable journal."""
+    found = []
+    record = bytearray(records.LENGTH)
+    after = 0
+    while after := bench.board.journal.read(after, record):
+        found.append(journal.decode(bytes(record)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def failed_over() -> list[journal.Entry]:
+    bench = Bench()
+    bench.settle()
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.board.state.active == 1 and not bench.board.state.awaiting_running)
+    bench.run(2000)
+    return entries(bench)
+
+
+def test_a_fence_names_its_rule_its_evidence_and_what_was_considered(failed_over: list[journal.Entry]) -> None:
+    fired = next(one for one in failed_over if one.event == "fence_fired")
+    found = why.explain(failed_over, fired.sequence)
+    text = "\n".join(found.lines())
+    assert "no good heartbeat for dead_ms" in text
+    assert "Rule 5.6" in text
+    assert len(found.evidence) == 2
+    assert [one.event for one in found.led if one.node == "a"][-3:] == ["late", "fence_prepared", "dead"]
+    assert [one.event for one in found.followed][:2] == ["off_proven", "granted"]
+    assert "not so: all lines went silent together" in text
+
+
+def test_without_a_number_the_newest_decision_is_explained(failed_over: list[journal.Entry]) -> None:
+    assert why.explain(failed_over).decision.event in why.DECISIONS
+    with pytest.raises(UsageProblem, match="record 9999"):
+        why.explain(failed_over, 9999)
+
+
+def test_a_hold_names_only_what_was_asked_before_it() -> None:
+    bench = Bench()
+    bench.settle()
+    for node in bench.nodes:
+        node.crash()
+    bench.run(12000)
+    held = [one for one in entries(bench) if one.event == "held"][-1]
+    found = why.explain(entries(bench), held.sequence)
+    assert held.reason == "common_cause"
+    assert found.rule == "5.4"
+    assert found.passed[-1] == "starting"
+
+
+def test_the_order_is_the_firmwares() -> None:
+    names = [reasons.REASONS[reason][1] for reason, _ in guards.AUTOMATIC]
+    assert tuple(dict.fromkeys(names)) == why.AUTOMATIC_ORDER
+    known = {row[1] for row in reasons.REASONS}
+    assert set(why.AUTOMATIC_ORDER) <= known
+    assert set(why._RULE_OF_REASON) <= known
+    assert set(why._RULE_OF_REASON.values()) | set(why._RULE_OF_EVENT.values()) <= set(why.RULES)
+
+
+def test_the_command_reads_a_saved_journal(
+    failed_over: list[journal.Entry], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("".join(json.dumps(one.as_json()) + "\n" for one in failed_over))
+    granted = next(one for one in failed_over if one.event == "granted" and one.node == "b")
+    assert main(["why", "--file", str(path), str(granted.sequence)]) == 0
+    out = capsys.readouterr().out
+    assert "b is active with epoch 2" in out
+    assert "Rule 5.1" in out
+    assert main(["why", "--file", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decision"]["event"] in why.DECISIONS
