@@ -192,7 +192,9 @@ def _test_one(channel: ChannelSettings, severity: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="heartwire-") as spool:
         letter = Letter(uuid.uuid4().hex, severity, f"TEST by channel {channel.name}", body)
         began_s = time.monotonic()
-        outcome = ProcessCourier(Path(spool)).send(channel, letter, 1)
+        courier = ProcessCourier(Path(spool))
+        outcome = courier.send(channel, letter, 1)
+        courier.close()
     return {
         "channel": channel.name,
         "sent": outcome.sent,

@@ -116,6 +116,9 @@ def _apprise(channel: dict[str, Any], message: dict[str, Any]) -> None:
         url = apprise_url(Path(channel["url_file"]))
     except HeartwireError as error:
         raise Undelivered(error.words) from None
+    # smtplib asks the name service what this host is called, and a name service that is down takes seconds to say so:
+    # just what must not hold up the news of a failover. This process ends after the message.
+    socket.getfqdn = lambda name="": name or socket.gethostname()
     asset = apprise.AppriseAsset(app_id="Heartwire", app_desc="Heartwire monitor", app_url="", async_mode=False)
     with _silent() as lines:
         sender = apprise.Apprise(asset=asset)

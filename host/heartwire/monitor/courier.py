@@ -1,4 +1,4 @@
-"""The monitor's side of sending: start a sender process for one attempt, wait for it, and read its receipt.
+"""The monitor's side of sending: give a sender process its order, wait for it, and read its receipt.
 
 After a restart the same receipts tell what became of attempts that the killed monitor had begun (see receipts). It
 knows no store and no retry; it never reads a secret. Called by dispatch, and by `heartwire monitor test`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -76,9 +77,9 @@ class ProcessCourier:
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
-        # A sender by channel that has imported what it needs and waits for its order: Apprise alone takes half a
-        # second to import, which people who wait for a message would have to wait as well.
-        self._ready: dict[str, subprocess.Popen[bytes]] = {}
+        # One by channel, kept for the next message: Apprise alone takes half a second to import, which people who
+        # wait for the news would have to wait as well. Each is used by its channel's thread only.
+        self._senders: dict[str, subprocess.Popen[bytes]] = {}
 
     def prepare(self) -> None:
         """Make the folder of the receipts. Raises StorageProblem."""
@@ -97,36 +98,65 @@ class ProcessCourier:
             "message": vars(letter),
         }
         try:
-            sender = self._ready.pop(channel.name, None)
-            if sender is None or sender.poll() is not None:
-                sender = _start(channel)
+            sender = self._hand_over(channel, json.dumps(order).encode() + b"\n")
         except OSError as error:
             return Outcome(False, f"no sender process could be started: {error.strerror}")
-        try:
-            sender.communicate(json.dumps(order).encode(), timeout=channel.limit_s + SLACK_S)
-        except subprocess.TimeoutExpired:
-            sender.kill()
-            sender.wait()
+        assert sender.stdout is not None  # noqa: S101 - it was started with a pipe
+        ready = select.select([sender.stdout], [], [], channel.limit_s + SLACK_S)[0]
+        if not ready or not os.read(sender.stdout.fileno(), 1):
+            self._end(channel.name)
         return self._read(letter.uid, attempt)
 
+    def _hand_over(self, channel: ChannelSettings, order: bytes) -> subprocess.Popen[bytes]:
+        """Give an order to the channel's sender, a new one if it has ended. Raises OSError."""
+        for last in (False, True):
+            sender = self._sender(channel)
+            assert sender.stdin is not None  # noqa: S101 - it was started with a pipe
+            try:
+                sender.stdin.write(order)
+                sender.stdin.flush()
+            except BrokenPipeError:
+                # It ended while it was idle: an order that it did not take whole, it does not carry out.
+                self._end(channel.name)
+                if last:
+                    raise
+                continue
+            break
+        return sender
+
+    def _sender(self, channel: ChannelSettings) -> subprocess.Popen[bytes]:
+        sender = self._senders.get(channel.name)
+        if sender is None or sender.poll() is not None:
+            self._end(channel.name)
+            sender = self._senders[channel.name] = _start(channel)
+        return sender
+
+    def _end(self, name: str) -> None:
+        sender = self._senders.pop(name, None)
+        if sender is not None:
+            sender.kill()
+            sender.wait()
+            for pipe in (sender.stdin, sender.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
     def warm(self, channel: ChannelSettings) -> None:
-        """Have a sender ready for the next message of `channel`, if starting one takes time. One thread a channel."""
-        found = self._ready.get(channel.name)
-        if channel.kind == "apprise" and (found is None or found.poll() is not None):
-            with contextlib.suppress(OSError):
-                self._ready[channel.name] = _start(channel)
+        """Have a sender ready for the next message of `channel`."""
+        with contextlib.suppress(OSError):
+            self._sender(channel)
 
     def close(self) -> None:
-        """End the senders that wait for an order; one at work goes on."""
-        for sender in self._ready.values():
-            if sender.stdin is not None:
-                sender.stdin.close()
-            try:
+        """Let the senders end: at once where they wait, after its attempt where one is at work."""
+        for sender in self._senders.values():
+            for pipe in (sender.stdin, sender.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+        for sender in self._senders.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 sender.wait(SLACK_S)
-            except subprocess.TimeoutExpired:
-                sender.kill()
-                sender.wait()
-        self._ready.clear()
+        self._senders.clear()
 
     def recall(self, uid: str, attempt: int) -> Outcome:
         path = receipts.path_of(self._spool, uid, attempt)
@@ -167,7 +197,7 @@ def _start(channel: ChannelSettings) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "heartwire.monitor.deliver", channel.kind],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )

@@ -61,6 +61,7 @@ class Tally:
     sent: int = 0
     failed: int = 0
     trouble: str = ""
+    took_s: float = 0.0
 
 
 class Postman:
@@ -185,7 +186,9 @@ class Postman:
         if attempt is None:
             return
         letter = Letter(message.uid, message.severity, message.title, message.body)
+        began_s = self._clock()
         outcome = self._courier.send(self.channel, letter, attempt)
+        self.tally.took_s = self._clock() - began_s
         if outcome.busy:
             return  # a command still runs: recall looks after it
         self._conclude(message, attempt, outcome)
@@ -198,7 +201,9 @@ class Postman:
             self._failures = 0
             self.tally.sent += 1
             self.tally.trouble = ""
-            self._log.info("told", **fields, severity=message.severity, title=message.title)
+            self._log.info(
+                "told", **fields, took_s=round(self.tally.took_s, 2), severity=message.severity, title=message.title
+            )
             return
         wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2**self._failures) * random.uniform(0.9, 1.1)  # noqa: S311
         self._failures = min(self._failures + 1, 60)

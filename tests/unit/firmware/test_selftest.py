@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heartwire_firmware import guards, policy_requests, policy_state
+from heartwire_firmware import fitness, guards, policy_requests, policy_state
 from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol import settings as settings_table
 from tests.fakes.bench import Bench
@@ -432,3 +432,42 @@ def test_what_a_person_saw_is_journaled(bench: Bench) -> None:
     assert bench.ask(op="test_note", node="a", check=99, outcome=0)["error"] == "bad_argument"
     bench.run(3000)
     assert bench.has(events.TESTED, codes.NO_NODE)
+
+
+def test_a_server_that_lost_its_power_unseen_gets_its_boot_grace(bench: Bench) -> None:
+    bench.supplies[1].sense_stuck = True
+    begin(bench)
+    bench.run_until(lambda: bench.board.selftest.phase == 0)
+    assert bench.board.state.grace_ms[1] > 0
+
+
+def test_off_counts_only_from_when_it_stays_off(bench: Bench) -> None:
+    begin(bench)
+    bench.run(1000)
+    bench.supplies[1].sense_stuck = True
+    bench.run(1000)
+    bench.supplies[1].sense_stuck = None
+    assert finish(bench)["off_ms"] >= 2000
+
+
+def test_the_last_bounds_are_kept_on_the_spot(bench: Bench) -> None:
+    test = bench.board.selftest
+    bench.board.relays.cut(0)
+    assert test.begin(1, 5) == reasons.OTHER_OPERATION
+    bench.board.relays.restore(0)
+    assert test.begin(1, 99) == reasons.NONE and test.cut_ms == 10000
+
+
+def test_no_write_that_can_wait_stops_the_loop_in_a_test(bench: Bench) -> None:
+    begin(bench)
+    bench.board._slots._waiting_ms = codes.COUNT_MAX
+    assert not bench.board._slots.may_write(False) and bench.board._slots.may_write(True)
+
+
+def test_a_node_under_test_is_not_fit(bench: Bench) -> None:
+    board = bench.board
+    board._fill_facts()
+    board.facts.flags[1] = messages.FLAG_VERIFIED_STOPPED
+    assert fitness.is_fit(board.config.current, board.state, board.facts, 1)
+    board.facts.proof = 1
+    assert not fitness.is_fit(board.config.current, board.state, board.facts, 1)

@@ -3,6 +3,8 @@
 import email
 import http.server
 import json
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -169,3 +171,22 @@ def test_the_sender_process_shows_no_secret_and_keeps_to_its_limit(tmp_path: Pat
     assert outcome.trouble == "the command did not end within 1.5 s"
     assert "heartwire.monitor.deliver" in out.read_text()
     assert SECRET not in out.read_text()
+    courier.close()
+
+
+def test_a_sender_serves_many_messages_and_one_that_ended_is_replaced(tmp_path: Path) -> None:
+    courier = ProcessCourier(tmp_path / "spool")
+    courier.prepare()
+    out = tmp_path / "out"
+    channel = ChannelSettings(name="x", kind="command", command=("/bin/sh", "-c", f"echo $PPID >> {out}"))
+    for number in (1, 2):
+        assert courier.send(channel, Letter(f"u{number}", "alarm", "t", "b"), 1).sent
+    pids = out.read_text().split()
+    assert pids[0] == pids[1]
+    os.kill(int(pids[0]), signal.SIGKILL)
+    courier._senders["x"].wait()
+    assert courier.send(channel, Letter("u3", "alarm", "t", "b"), 1).sent
+    last = int(out.read_text().split()[-1])
+    assert last != int(pids[0])
+    courier.close()
+    assert not Path(f"/proc/{last}").exists()

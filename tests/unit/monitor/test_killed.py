@@ -27,6 +27,7 @@ POINTS = (
     "before:begin:1",
     "after:begin:1",
     "after:started:1",
+    "after:started:2",
     "at:ordered:1",
     "late:ordered:1",
     "late:ordered:2",
@@ -111,8 +112,8 @@ def test_a_command_that_outlives_its_killed_sender_is_waited_for(tmp_path: Path)
     sender = _start(slow)
     assert sender.stdin is not None
     order = {"spool": str(tmp_path / "spool"), "attempt": 1, "channel": order_of(slow)}
-    sender.stdin.write(json.dumps({**order, "message": vars(Letter("u", "alarm", "t", "b"))}).encode())
-    sender.stdin.close()
+    sender.stdin.write(json.dumps({**order, "message": vars(Letter("u", "alarm", "t", "b"))}).encode() + b"\n")
+    sender.stdin.flush()
     _wait(begun.exists)
     sender.kill()
     sender.wait()
