@@ -84,7 +84,7 @@ def opened(store: Path | None, config: Path | None) -> Iterator[Store]:
 
 @click.group(name="monitor")
 def monitor() -> None:
-    """Collect the boards' events and notify people.
+    """Collect the board's events and notify people.
 
     \b
     heartwire monitor example config > monitor.toml

@@ -179,6 +179,16 @@ ADVICE: dict[str, Row] = {
         opens="disagree",
         why="the sense inputs do not show what the relay was told",
     ),
+    "proof_began": Row(14, "Nothing; the relay and its sense are tested."),
+    "proof_passed": Row(14, "Nothing.", closes=("proof",)),
+    "proof_failed": Row(
+        74,
+        "A real fence would fail as well: mend the relay, its wiring or its sense, then test again.",
+        opens="proof",
+    ),
+    "proof_ended": Row(14, "Nothing."),
+    "tested": Row(14, "Nothing."),
+    "front_pressed": Row(24, "Nothing, if it was meant; the board pressed the front-panel button."),
 }
 NOTICED = "the monitor noticed it itself; no record says it"
 UNKNOWN = Row(30, "This heartwire does not know that event: install the version that fits the board.")
