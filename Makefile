@@ -10,8 +10,8 @@ WORKERS ?= 2
 REAL_TIME := tests/virtual tests/virtual_shim tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-contract test-unit test-scenario test-walk test-powercut test-virtual test-emulated \
-	test-hil test-hw test-cluster lint types fmt docs check bench bench-board budget image flash hw clean
+.PHONY: help setup demo test test-contract test-unit test-scenario test-walk test-powercut test-virtual \
+	test-hw test-cluster lint types fmt docs check bench flash hw clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +46,6 @@ test-powercut: $(READY) ## power cuts at every write
 
 test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real time
 	$(PYTEST) -q tests/virtual tests/virtual_shim
-
-test-emulated: $(READY) ## the real image on an emulated RP2040 (needs `make image`)
-	$(PYTEST) -q tests/emulated
-
-test-hil: $(READY) ## the same bodies on a real board: make test-hil PORT=/dev/ttyACM0
-	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT))
 
 test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs both, and root)
 	HEARTWIRE_DEEP=$${HEARTWIRE_DEEP:-3} $(PYTEST) -q -s tests/cluster
@@ -93,7 +87,7 @@ hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngs
 	$(BIN)/python hw/gen/make.py
 
 flash: $(READY) ## put the firmware onto a board: make flash PORT=/dev/ttyACM0
-	$(BIN)/heartwire flash $(if $(PORT),--port $(PORT))
+	sh tools/flash.sh $(or $(PORT),auto)
 
 clean: ## remove what make created
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
