@@ -1,8 +1,8 @@
 """Check the arrows between modules: who may import whom. Exit 1 with every wrong arrow.
 
-The stages of the firmware know no neighbour; only the supervisor joins them. `machine` is imported in one module. The contract
-imports nothing but itself. The host reads the contract and never the firmware, but for the virtual board and the simulator.
-Run by `make lint`.
+The stages of the firmware know no neighbour; only the supervisor joins them. `machine` is imported in one module. The
+contract imports nothing but itself. The host reads the contract and never the firmware, but for the virtual board and
+the simulator. Run by `make lint`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Generate what comes from the contract's tables: TABLE_HASH, the tables of PROTOCOL.md, the golden vectors.
 
-`python tools/gen_protocol.py` writes, `--check` compares and exits 1 on a difference. Run by `make docs` and `make check`.
+`python tools/gen_protocol.py` writes, `--check` compares and exits 1 on a difference. Run by `make docs` and `make
+check`.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def vectors() -> str:
     """Return golden frames of every message and one record, as JSON of hexadecimal digits."""
     signer = auth.Signer(KEY)
     heartbeat = messages.layout_of(messages.HEARTBEAT)
-    body = heartbeat.pack(node_state=1 | 1 << 2, flags=0x27, incarnation=0x3FFFFFFF, sequence=1, epoch=7, busy_s=0, mac=bytes(8))
+    body = heartbeat.pack(
+        node_state=1 | 1 << 2, flags=0x27, incarnation=0x3FFFFFFF, sequence=1, epoch=7, busy_s=0, mac=bytes(8)
+    )
     body = body[:-8]
     frames: dict[str, str] = {}
     beat = body + signer.mac(b"H", b"\x01\x02\x03\x04", body)
@@ -150,7 +153,14 @@ def vectors() -> str:
     frames["heartbeat open"] = framing.encode(messages.HEARTBEAT, body + b"\x01\x02\x03\x04\0\0\0\0").hex()
     grant = messages.layout_of(messages.GRANT)
     body = grant.pack(
-        node_role=1 | 2 << 2, orders=0, epoch=7, lease_ms=8000, answers=1, newest_event=99, challenge=b"\x05\x06\x07\x08", mac=bytes(8)
+        node_role=1 | 2 << 2,
+        orders=0,
+        epoch=7,
+        lease_ms=8000,
+        answers=1,
+        newest_event=99,
+        challenge=b"\x05\x06\x07\x08",
+        mac=bytes(8),
     )[:-8]
     answered = (0x3FFFFFFF).to_bytes(4, "little") + (1).to_bytes(4, "little")
     frames["grant keyed"] = framing.encode(messages.GRANT, body + signer.mac(b"G", answered, body)).hex()
@@ -159,7 +169,9 @@ def vectors() -> str:
         layout = messages.layout_of(row[0])
         values: dict[str, object] = {}
         for at, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True)):
-            values[name] = at + 1 if kind[0] == "u" else b"{}" if kind == "tail" else bytes(range(at, at + int(kind[1])))
+            values[name] = (
+                at + 1 if kind[0] == "u" else b"{}" if kind == "tail" else bytes(range(at, at + int(kind[1])))
+            )
         frames[row[1]] = framing.encode(row[0], layout.pack(**values)).hex()
     record = bytearray(records.LENGTH)
     records.encode_into(record, [at + 1 for at in range(len(records.FIELDS))], records.CHAIN_START)

@@ -5,9 +5,8 @@ the incarnation in force, with strictly rising sequence; a new incarnation must 
 heartbeat is ever good again. Called by intake only; it never touches a line.
 """
 
-from heartwire_protocol.codes import COUNT_MAX
-
 from heartwire_firmware.clock import add_capped
+from heartwire_protocol.codes import COUNT_MAX
 
 LENGTH = 4
 

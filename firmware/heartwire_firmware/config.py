@@ -6,9 +6,8 @@ standing, which fence nobody (observe mode is durable elsewhere). Called by host
 the stages.
 """
 
-from heartwire_protocol import framing, reasons, settings, settings_rules
-
 from heartwire_firmware.slots import TwoSlots
+from heartwire_protocol import framing, reasons, settings, settings_rules
 
 CONFIRMED = 1
 TRIAL = 2

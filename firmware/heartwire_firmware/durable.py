@@ -5,9 +5,8 @@ what is left of maintenance are in the same record. The supervisor saves it when
 what is durable; nothing else writes it.
 """
 
-from heartwire_protocol.codes import INT_LIMIT, MODES, NO_NODE, NODE_COUNT
-
 from heartwire_firmware.slots import TwoSlots
+from heartwire_protocol.codes import INT_LIMIT, MODES, NO_NODE, NODE_COUNT
 
 # (attribute of policy_state.State, width in bytes, entries: 1 for a number, more for a list)
 FIELDS = (

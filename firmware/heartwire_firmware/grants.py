@@ -5,11 +5,10 @@ this (epoch, holder) is durable. A board that has not made up its mind about a n
 service is not interrupted by a restart of the board. It decides nothing.
 """
 
-from heartwire_protocol import codes, framing, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import DRAINING
+from heartwire_protocol import codes, framing, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 class Grants:
@@ -65,7 +64,9 @@ class Grants:
         return orders
 
     def has_changed(self, node: int) -> bool:
-        """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next heartbeat."""
+        """Tell, once, whether what `node` would be told has changed: it is then told at once, not at its next
+        heartbeat.
+        """
         told = self._orders(node) | self._state.role[node] << 4 | (1 << 6 if self.is_entitled(node) else 0)
         if told == self._told[node] and self._state.epoch == self._told_epoch:
             return False

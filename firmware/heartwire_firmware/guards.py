@@ -6,11 +6,10 @@ would fire, and nothing else in the firmware decides whether a server may be swi
 rules of firmware/DESIGN.md.
 """
 
-from heartwire_protocol import codes, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol import codes, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
 def is_good(facts, node: int) -> bool:
@@ -108,10 +107,8 @@ def boot_grace(settings, state, facts, node: int) -> bool:
 
 def heard_half(settings, state, facts, node: int) -> bool:
     """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node."""
-    return (
-        (facts.half_line[node]
-        and facts.age_ms[node] < settings.board.dead_ms)
-        or (facts.sign_ms[node] < settings.board.late_ms)
+    return (facts.half_line[node] and facts.age_ms[node] < settings.board.dead_ms) or (
+        facts.sign_ms[node] < settings.board.late_ms
     )
 
 

@@ -12,6 +12,7 @@ from heartwire_protocol import auth, codes, framing, messages, operations, recor
 READ_MAX = 32  # bytes read a pass
 WRITE_MAX = 64  # bytes written a pass
 NOBODY = -1
+_COMPACT = (",", ":")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -195,7 +196,7 @@ class HostLink:
         )
 
     def _respond(self, number: int, result) -> None:
-        body = json.dumps(result).encode()
+        body = json.dumps(result, separators=_COMPACT).encode()
         if len(body) > messages.JSON_MAX:
             body = json.dumps(problem("bad_request", "the answer is too long for one message")).encode()
         self._queue(messages.RESPONSE, self._response.pack(number=number, body=body))

@@ -4,13 +4,12 @@ Reads the stages' states and hands requests to the policy; never touches a relay
 slot.
 """
 
-from heartwire_protocol import codes, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware import lights, policy_requests, sequencer
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
+from heartwire_protocol import codes, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TEXT_PIECE = 300
 
@@ -64,7 +63,7 @@ class Operations:
             "approval": {"request": state.request_number, "left_s": state.approval_ms // 1000}
             if state.phase == APPROVAL
             else None,
-            "free": board.chip.free_memory(),
+            "free": board.free_memory,
             "loop_ms": board.clock.worst_ms,
             "key": board.key.asserted,
             "wall": [board.clock.wall_day, board.clock.wall_ms] if board.clock.wall_known else None,
@@ -78,10 +77,6 @@ class Operations:
         state = board.state
         facts = board.facts
         intake = board.intakes[node]
-        drops = {}
-        for index in range(len(codes.DROPS)):
-            if intake.drops[index]:
-                drops[codes.DROPS[index][1]] = intake.drops[index]
         return {
             "node": codes.NODES[node],
             "name": board.config.current.nodes[node].name,
@@ -101,12 +96,19 @@ class Operations:
             "half_line": int(facts.half_line[node]),
             "altered": int(facts.altered[node]),
             "beats": intake.beats,
-            "drops": drops,
             "grace_s": state.grace_ms[node] // 1000,
             "actions": state.actions[node],
             "locked": state.locked[node],
             "maintenance_s": state.maintenance_ms[node] // 1000,
         }
+
+    def do_drops(self, _request, node: int):
+        counts = self._board.hostlink.drops if node == NO_NODE else self._board.intakes[node].drops
+        drops = {}
+        for index in range(len(codes.DROPS)):
+            if counts[index]:
+                drops[codes.DROPS[index][1]] = counts[index]
+        return {"drops": drops}
 
     def do_settings(self, request, _node: int):
         config = self._board.config

@@ -12,9 +12,9 @@ import sys
 import time
 
 import machine
-from heartwire_protocol import reasons
 
 from heartwire_firmware import board, hw_pio, ports
+from heartwire_protocol import reasons
 
 # RP2040 datasheet: WATCHDOG scratch registers (4.7.6); PL011 base addresses, raw interrupt status and clear (4.2.8).
 SCRATCH = 0x4005800C

@@ -6,10 +6,9 @@ per pass: at most READ_MAX bytes and one frame; a frame whose signature cannot b
 next.
 """
 
-from heartwire_protocol import auth, codes, framing, messages
-
 from heartwire_firmware.challenge import Challenge
 from heartwire_firmware.clock import add_capped
+from heartwire_protocol import auth, codes, framing, messages
 
 READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
 PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"

@@ -6,11 +6,10 @@ approval, fast = a fence is under way or failed, slow double blink = safe mode, 
 nothing to say.
 """
 
-from heartwire_protocol import codes
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, FAILED, FENCING
+from heartwire_protocol import codes
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 _PERIOD_MS = 1000
 

@@ -4,9 +4,8 @@
 is the node's fault or the cable's, and what to do, is the policy's business.
 """
 
-from heartwire_protocol.codes import COUNT_MAX, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
-
 from heartwire_firmware.clock import add_capped
+from heartwire_protocol.codes import COUNT_MAX, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
 
 
 class Liveness:

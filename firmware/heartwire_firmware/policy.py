@@ -6,14 +6,13 @@ says its reason. What may forbid a fence stands in guards.py; what a person asks
 A new behaviour is a row in PHASE_STEPS and a function here.
 """
 
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware import guards
 from heartwire_firmware.policy_core import ARMED, HEARD, STOPPED
 from heartwire_firmware.policy_seek import Seek
 from heartwire_firmware.policy_state import FAILED, FENCING, PROMOTING, RELEASE, WATCHING
 from heartwire_firmware.sequencer import ASSUMED, FIRED, IDLE, PROVEN
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # A journal write takes 450 ms at worst; several may stand before it.
 PREPARE_MS = 5000

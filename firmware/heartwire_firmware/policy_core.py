@@ -4,11 +4,10 @@ Shared by the other policy files, which build on it: policy_observe (what the no
 active) and policy (the operation under way). It decides nothing by itself; guards.py says what forbids a fence.
 """
 
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
-
 from heartwire_firmware import guards
 from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 HEARD = (codes.VERDICT_GOOD, codes.VERDICT_LATE)

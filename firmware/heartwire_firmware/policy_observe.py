@@ -4,14 +4,13 @@ Turns facts into records and roles of nodes that are not active. It never fences
 policy_seek do.
 """
 
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
-
 from heartwire_firmware import guards
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_core import HEARD, Core
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 # An intent that good heartbeats made obsolete is cancelled only after this long, so that a flapping node does not wear
 # out flash.

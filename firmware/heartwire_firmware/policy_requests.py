@@ -5,13 +5,12 @@ not. Accepted or refused, it is journaled. Signatures and rights were checked be
 may weaken a rule of guards.py beyond what firmware/DESIGN.md says an operator may.
 """
 
-from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware import guards
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, PREPARING, WATCHING
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol import codes, events, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 MODE = 10
 SWITCHOVER = 11

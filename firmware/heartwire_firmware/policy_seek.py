@@ -5,13 +5,12 @@ that stays away is fenced with proof first. With an empty or older store nobody 
 an operator says who (rule 5.2).
 """
 
-from heartwire_protocol import codes, events, messages, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware import guards
 from heartwire_firmware.policy_core import ALIVE, ARMED, HEARD, STOPPED
 from heartwire_firmware.policy_observe import Observe
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # How far one unsigned heartbeat may lift the epoch of a board with an empty store.
 UNKEYED_EPOCH_MAX = 1000

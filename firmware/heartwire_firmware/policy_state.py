@@ -5,9 +5,8 @@ into a tuple, compared and walked through exhaustively, and nothing wraps. The p
 fills Facts before each step and carries out Decisions after it.
 """
 
-from heartwire_protocol.codes import COUNT_MAX, MODE_OBSERVE, NO_NODE, NODE_COUNT, POWER_UNKNOWN, ROLE_OFFLINE
-
 from heartwire_firmware.sequencer import IDLE
+from heartwire_protocol.codes import COUNT_MAX, MODE_OBSERVE, NO_NODE, NODE_COUNT, POWER_UNKNOWN, ROLE_OFFLINE
 
 # Phases of the one operation that can be under way.
 WATCHING = 0

@@ -6,10 +6,9 @@ never off, off already before the command proves nothing, a timeout is a failure
 hold_max_s at most. All of it runs here: the host may die at any moment.
 """
 
+from heartwire_firmware.clock import add_capped
 from heartwire_protocol import reasons
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, POWER_OFF, POWER_ON
-
-from heartwire_firmware.clock import add_capped
 
 IDLE = 0
 FIRED = 1

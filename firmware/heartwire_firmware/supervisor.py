@@ -5,9 +5,6 @@ only where no deadline falls due; the watchdog is fed in one place, after every 
 the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
 
-from heartwire_protocol import codes, events, framing, messages, reasons, records, version
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-
 from heartwire_firmware import policy_requests, policy_state
 from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
@@ -23,6 +20,8 @@ from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import Input, Relays, Senses
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import TimeSlots
+from heartwire_protocol import codes, events, framing, messages, reasons, records, version
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 # The policy looks at least this often; at once when a heartbeat, a verdict or a sense changed.
 POLICY_MS = 10
@@ -84,6 +83,7 @@ class Supervisor:
         self._frame_view = memoryview(self._frame)
         self._reply = messages.layout_of(messages.FENCE_REPLY)
         self.stopping = RUN
+        self.free_memory = 0  # after the last collection, so that growth shows and garbage does not
         self._young = True
 
     # Start.
@@ -112,6 +112,8 @@ class Supervisor:
         self.policy.boot(resumed, empty)
         self._carry_out()
         self._persist = True
+        self.chip.collect()
+        self.free_memory = self.chip.free_memory()
 
     def _configure(self) -> None:
         current = self.config.current
@@ -380,7 +382,8 @@ class Supervisor:
                 slots.wrote()
                 self._changed = True
         elif self.journal.waiting:
-            urgent = urgent or self._intent_waits()
+            for node in range(NODE_COUNT):
+                urgent = urgent or self.intent_waits(node)
             if slots.may_write(urgent):
                 if not self.journal.flush():
                     slots.failed()
@@ -388,12 +391,11 @@ class Supervisor:
                 self._changed = True
         elif slots.may_collect():
             self.chip.collect()
+            self.free_memory = self.chip.free_memory()
 
-    def _intent_waits(self) -> bool:
-        for node in range(NODE_COUNT):
-            if self._intent_sequence[node] > self.journal.durable:
-                return True
-        return False
+    def intent_waits(self, node: int) -> bool:
+        """Tell whether the intent to fence `node` is journaled and not durable yet."""
+        return self._intent_sequence[node] > self.journal.durable
 
     def _write_all(self) -> None:
         self.durable.save(self.state)

@@ -6,10 +6,9 @@ expected either: right after heartbeats came in. What waits too long goes ahead 
 one whole frame), never ahead of a deadline.
 """
 
+from heartwire_firmware.clock import add_capped
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
-
-from heartwire_firmware.clock import add_capped
 
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
 USUAL_WRITE_MS = 110
@@ -57,7 +56,9 @@ class TimeSlots:
             # A heartbeat that is overdue may come at any moment, but waiting for it would mean never to write.
             if age < self._interval_ms:
                 arrival = min(arrival, self._interval_ms - age)
-            deadline = min(deadline, self._dead_ms - age)
+            # A node whose intent is not durable yet cannot be fenced: its deadline must not keep the intent from being written.
+            if not self._board.intent_waits(node):
+                deadline = min(deadline, self._dead_ms - age)
         self._arrival_ms = arrival
         self._deadline_ms = deadline
 

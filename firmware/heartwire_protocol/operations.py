@@ -18,7 +18,7 @@ _NODE = ("node", "node", "a, b or spare")
 
 OPERATIONS = (
     (1, "status", VIEW, True, (), "the board: mode, epoch, holder, operation under way, health, settings"),
-    (2, "node", VIEW, True, (_NODE,), "one node: role, verdict, age, lease, power, relay, drops"),
+    (2, "node", VIEW, True, (_NODE,), "one node: role, verdict, age, lease, power, relay"),
     (
         3,
         "log",
@@ -60,6 +60,7 @@ OPERATIONS = (
     (20, "restart", CONFIGURE, False, (), "restart the firmware; relays of a fence under way stay as they are"),
     (21, "repl", CONFIGURE, False, (), "stop guarding and give the MicroPython prompt"),
     (22, "declare", OPERATE, False, (_NODE,), "say who may be active where the board cannot know it"),
+    (30, "drops", VIEW, True, (_NODE,), "what was thrown away on a node's line, or on the host link, by kind"),
 )
 
 # Codes of a response's "error".

@@ -101,7 +101,7 @@ class Status(Answer):
     free: int = doc("free heap in bytes", 0)
     loop_ms: int = doc("worst pass of the board's loop in ms", 0)
     key: bool = doc("the key switch on the board is on", False)
-    wall: list[int] | None = doc("[days since 1970, ms of the day] UTC; null until a host sets it", None)  # noqa: RUF009
+    wall: list[int] | None = doc("the board's time, UTC, ISO 8601; null until a host sets it", None)  # noqa: RUF009
     alarm: bool = doc("the alarm contact is in alarm", False)
 
     def as_json(self) -> dict[str, Any]:
@@ -149,6 +149,11 @@ class NodeStatus(Answer):
     def as_json(self) -> dict[str, Any]:
         """Return the documented keys; `flags` as a list of names."""
         return {**super().as_json(), "flags": [name for bit, name, _ in messages.FLAGS if self.flags & bit]}
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether it has given a good heartbeat since the board started, so that `age_ms` means something."""
+        return self.age_ms is not None and self.verdict != "unheard"
 
     @property
     def label(self) -> str:

@@ -82,7 +82,8 @@ class Board:
 
     def node(self, node: str) -> NodeStatus:
         """Return what the board knows of `node` (a, b or spare)."""
-        return NodeStatus.of(self.link.request("node", node=node).body)
+        body = self.link.request("node", node=node).body
+        return NodeStatus.of({**body, **self.link.request("drops", node=node).body})
 
     def nodes(self) -> list[NodeStatus]:
         """Return all nodes that the settings enable, in the order a, b, spare."""
@@ -140,7 +141,7 @@ class Board:
 
     def maintenance(self, node: str | None, seconds: int) -> dict[str, Any]:
         """Put `node`, or with None the whole board, into maintenance for `seconds`; 0 ends it. Raises Refused."""
-        return self.link.request("maintenance", node=node or "none", seconds=seconds).body
+        return self.link.request("maintenance", node=node, seconds=seconds).body
 
     def approve(self, request: int) -> dict[str, Any]:
         """Let the asked action happen; the board judges its evidence again first. Raises Refused."""
@@ -185,7 +186,7 @@ class Board:
                 return
 
     def follow(
-        self, after: int, *, interval_s: float = FOLLOW_INTERVAL_S, sleep: Callable[[float], None] = time.sleep
+        self, after: int, *, interval_s: float = FOLLOW_INTERVAL_S, sleep: Callable[[float], None] | None = None
     ) -> Iterator[Entry | Finding | Notice]:
         """Yield the journal after `after` for ever, as it grows; go on where it was after a lost connection.
 
@@ -193,6 +194,7 @@ class Board:
         that is gone or busy is waited for: a board that comes back is a new device, which others may touch first.
         """
         checker = ChainChecker(after)
+        sleep = sleep or time.sleep
         while True:
             try:
                 found, more = self._next_page(checker)

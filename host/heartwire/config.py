@@ -57,7 +57,9 @@ class Config:
         if self.problems:
             count = len(self.problems)
             words = f"{self.name}: {count} problem{'s' if count > 1 else ''}"
-            raise BadConfig(words, problems=tuple(str(problem) for problem in sorted(self.problems, key=lambda one: one.line or 0)))
+            raise BadConfig(
+                words, problems=tuple(str(problem) for problem in sorted(self.problems, key=lambda one: one.line or 0))
+            )
 
     def keep_missing_keys(self, running: dict[str, str]) -> None:
         """Put the board's own keys where key files are not at hand; `running` are its settings, path to value.
@@ -141,7 +143,8 @@ def _line_numbers(text: str) -> dict[str, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             section = _plain(header[1])
-            found.setdefault(section, number)
+            for end in range(len(section.split("."))):
+                found.setdefault(".".join(section.split(".")[: end + 1]), number)
         elif assignment := _ASSIGNMENT.match(line):
             found.setdefault(f"{section}.{_plain(assignment[1])}".lstrip("."), number)
     return found

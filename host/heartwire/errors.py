@@ -15,6 +15,7 @@
       OutcomeUnknown                   13  it was sent, but nobody knows whether it happened
       JournalDamaged                   14  records of the journal are missing, damaged or altered
       NotAsAsked                       15  the answer to --check or --exit-code is "no"
+      VirtualError                     16  the virtual rack cannot do what was asked (heartwire.virtual.errors)
       Cancelled                       130  Ctrl-C, or "no" to a question
 
 Raised by every module of the host side; only `heartwire.cli.main` turns them into words and an exit code. Nothing here

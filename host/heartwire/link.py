@@ -7,7 +7,6 @@ result (board does) and never opens a channel. Called by board; one Link at a ti
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
 from dataclasses import dataclass
@@ -25,9 +24,11 @@ from heartwire.errors import (
     StorageProblem,
     UsageProblem,
 )
+from heartwire.journal import reason_words
 from heartwire.keys import Keys
 from heartwire.transport import Channel
 from heartwire_protocol import auth, codes, framing, messages, operations, records
+from heartwire_protocol.version import TABLE_HASH
 
 DEFAULT_TIMEOUT_S = 5.0
 # Two more tries after the first one: the board is back from its longest flash write by then, or something is broken.
@@ -42,11 +43,6 @@ MAX_PAYLOAD = messages.JSON_MAX + 16
 # How much of what is no frame is kept, to tell the user what kind of device talks there.
 NOISE_KEPT = 512
 _MESSAGES = (messages.HELLO, messages.WELCOME, messages.REQUEST, messages.RESPONSE, messages.EVENT)
-# What both ends must agree on beyond the version; a contract that does not carry it yet is not compared.
-try:
-    TABLE_HASH: bytes = importlib.import_module("heartwire_protocol.version").TABLE_HASH
-except ImportError:
-    TABLE_HASH = b""
 
 
 @dataclass(frozen=True)
@@ -173,13 +169,13 @@ class Link:
             return again
         # A board without a key of this right takes the request unsigned; one that has another key still says no.
         unsigned = self._ask(None, body)
-        if unsigned is None or unsigned.body.get("error") in ("not_allowed", "bad_mac"):
-            return again if unsigned is not None else None
-        return unsigned
+        if unsigned is None or unsigned.body.get("reason") == "not_armed":
+            return unsigned
+        return again if unsigned.body.get("error") in ("not_allowed", "bad_mac") else unsigned
 
     def _ask(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
         """Send one request, going on as long as the board says busy; None if no answer came in time."""
-        deadline = self.channel.now() + self.timeout_s
+        busy_until = self.channel.now() + self.timeout_s
         while True:
             right, signer = key or (codes.RIGHT_NONE, None)
             self._number += 1
@@ -189,8 +185,8 @@ class Link:
                 mac = signer.mac(b"R", self.welcome.session, bytes([right]), number.to_bytes(4, "little"), body)
             payload = self._layouts[messages.REQUEST].pack(right=right, number=number, mac=mac, body=body)
             self.channel.write(framing.encode(messages.REQUEST, payload))
-            reply = self._collect(number, deadline)
-            if reply is None or reply.body.get("error") != "busy" or self.channel.now() + BUSY_PAUSE_S >= deadline:
+            reply = self._collect(number, self.channel.now() + self.timeout_s)
+            if reply is None or reply.body.get("error") != "busy" or self.channel.now() >= busy_until:
                 return reply
             self._wait(self.channel.now() + BUSY_PAUSE_S * random.uniform(0.5, 1.5), ())  # noqa: S311
 
@@ -277,7 +273,7 @@ class Link:
 
 def _compare_tables(theirs: bytes) -> str:
     ours = TABLE_HASH
-    if not ours or theirs == ours:
+    if theirs == ours:
         return ""
     return (
         f"the board's tables ({theirs.hex()}) differ from this host's ({ours.hex()}): names may be wrong; "
@@ -292,9 +288,16 @@ def _checked(op: str, reply: Reply) -> Reply:
         return reply
     code = str(code)
     known = dict(operations.ERRORS)
+    reason = str(reply.body.get("reason", ""))
     words = f"{op}: {reply.body.get('say') or known.get(code, code)}"
+    if reason:
+        words = f"{op}: refused: {reply.body.get('because') or reason_words(reason)}"
     next_step = reply.body.get("next")
     if code == "not_allowed":
+        if not reason:
+            row = operations.operation_row(op)
+            wanted = codes.RIGHTS[row[2]] if row else "right"
+            words, next_step = f"{op}: the board wants the {wanted} key", None
         raise NotAllowed(words, next_step)
     if code == "bad_mac":
         raise NotAllowed(
@@ -309,4 +312,4 @@ def _checked(op: str, reply: Reply) -> Reply:
         )
     if code in ("unknown_operation", "bad_request"):
         raise ProtocolMismatch(words, next_step)
-    raise Refused(words, next_step, reason=str(reply.body.get("reason", "")), code=code)
+    raise Refused(words, next_step, reason=reason, code=code)

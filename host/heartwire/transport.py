@@ -11,6 +11,7 @@ import contextlib
 import errno
 import select
 import socket
+import termios
 import time
 from typing import Protocol
 
@@ -25,9 +26,9 @@ CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
 CHUNK = 4096
 SOCKET_SCHEME = "socket://"
-# What pyserial raises when a device goes away: its own error, the system's, or a TypeError from a descriptor that is
-# None.
-_FAULTS = (serial.SerialException, OSError, TypeError)
+# What comes when a device goes away: pyserial's error, the system's, the terminal's, or a TypeError for a lost
+# descriptor.
+_FAULTS = (serial.SerialException, OSError, TypeError, termios.error)
 
 
 class Channel(Protocol):

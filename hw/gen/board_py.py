@@ -34,9 +34,7 @@ def render_board(pins: list[pin_list.Pin]) -> str:
         for pin in pins
     )
     return (
-        f"{BOARD_DOCSTRING}\n"
-        "# signal, gpio, function, active_high, boot_level (None: input), pull\n"
-        f"PINS = (\n{rows})\n"
+        f"{BOARD_DOCSTRING}\n# signal, gpio, function, active_high, boot_level (None: input), pull\nPINS = (\n{rows})\n"
     )
 
 

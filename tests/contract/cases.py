@@ -197,7 +197,8 @@ def test_contradicting_settings_break_their_rule():
     broken = {
         "late_after_interval": "board.late_ms=1000\n",
         "dead_after_late": "board.dead_ms=4000\n",
-        "intent_fits": "board.bench=1\nboard.interval_ms=100\nboard.late_ms=1000\nboard.common_cause_ms=50\nboard.dead_ms=1400\n",
+        "intent_fits": "board.bench=1\nboard.interval_ms=100\nboard.late_ms=1000\n"
+        "board.common_cause_ms=50\nboard.dead_ms=1400\n",
         "window": "board.early_ms=900\n",
         "lease_renews": "board.lease_ms=2000\n",
         "stall_fits": "board.interval_ms=9000\n",

@@ -1,4 +1,5 @@
-"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power supplies on its relays.
+"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power supplies on its
+relays.
 
 Used by unit, scenario and power-cut tests. One step is one millisecond; nothing sleeps.
 """
@@ -10,7 +11,6 @@ from collections.abc import Callable
 
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
-
 from tests.fakes.hardware import FakeFiles, FakeHardware
 from tests.fakes.node import FakeNode
 

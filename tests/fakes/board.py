@@ -17,6 +17,7 @@ from typing import Any
 
 from heartwire.errors import Unplugged
 from heartwire_protocol import auth, codes, framing, messages, operations, records, settings, settings_rules
+from heartwire_protocol.version import TABLE_HASH
 
 BOARD_ID = bytes.fromhex("E66118604B5C4A2A")
 MAX_PAYLOAD = messages.JSON_MAX + 16
@@ -51,7 +52,7 @@ class FakeBoard:
 
     def __init__(self) -> None:
         self.version = messages.PROTOCOL_VERSION
-        self.tables = b"\0\0\0\0"
+        self.tables = TABLE_HASH
         self.boot = 3
         self.keys: dict[int, str] = {}
         self.script: dict[str, Answer] = {"status": self._status}
@@ -187,7 +188,10 @@ class FakeBoard:
         }
 
     def _op_node(self, body: dict[str, Any]) -> dict[str, Any]:
-        return self.node_bodies[body["node"]]
+        return {name: value for name, value in self.node_bodies[body["node"]].items() if name != "drops"}
+
+    def _op_drops(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"drops": self.node_bodies[body["node"]].get("drops", {})}
 
     def _op_mode(self, body: dict[str, Any]) -> dict[str, Any]:
         self.status["mode"] = body["mode"]
@@ -316,14 +320,15 @@ class PtyBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.write(self._stopper, b"x")
-        self._thread.join(5)
         self.unplug()
         os.close(self._stop)
         os.close(self._stopper)
 
     def unplug(self) -> None:
-        """Close both ends: whoever has the port open sees it vanish."""
+        """Close both ends: whoever has the port open sees it vanish. Also from within an answer."""
+        if threading.current_thread() is not self._thread:
+            os.write(self._stopper, b"x")
+            self._thread.join(5)
         with self._lock:
             for descriptor in (self._slave, self._master):
                 if descriptor >= 0:

@@ -1,7 +1,7 @@
 """Fake hardware for the firmware's stages: lines, USB, pins, files, chip and ticks in memory, in virtual time.
 
-Fulfils heartwire_firmware.ports. Time moves only when the test moves it. Flash can lose power at write n, fill up or turn
-read-only. Used by unit, scenario and power-cut tests; never by the product.
+Fulfils heartwire_firmware.ports. Time moves only when the test moves it. Flash can lose power at write n, fill up or
+turn read-only. Used by unit, scenario and power-cut tests; never by the product.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class FakePins(ports.Pins):
 class FakeFiles(ports.Files):
     """A flat file system whose contents outlive a power cut; a write is whole or has not happened.
 
-    `cut_at`: the n-th write from now raises PowerCut; `cut_after` decides whether it still happens. `full` and `torn` make writes
-    fail, torn ones after half of an append has landed (a file system without whole writes).
+    `cut_at`: the n-th write from now raises PowerCut; `cut_after` decides whether it still happens. `full` and `torn`
+    make writes fail, torn ones after half of an append has landed (a file system without whole writes).
     """
 
     def __init__(self, contents: dict[str, bytes] | None = None) -> None:

@@ -1,4 +1,5 @@
-"""A node as the board sees it: beats on its line, answers challenges, obeys grants. The smallest right agent, in virtual time.
+"""A node as the board sees it: beats on its line, answers challenges, obeys grants. The smallest right agent, in
+virtual time.
 
 Not the product's agent (heartwire.agent): a second reading of PROTOCOL.md, so that both must agree with the board.
 """

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import serial
-from conftest import Console
+
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.cable import TO_BOARD, TO_SERVER
 from heartwire.virtual.errors import BoardTimeout
 from heartwire.virtual.guardian import marked_processes
 from heartwire.virtual.rack import Rack
 from heartwire.virtual.server import Server
+from tests.virtual_shim.console import Console
 
 pytestmark = pytest.mark.virtual
 
@@ -307,19 +308,31 @@ def test_a_sender_cannot_exceed_the_baud_rate(make_rack: MakeRack) -> None:
 
 
 def test_a_server_that_starts_hears_nothing_from_before(make_rack: MakeRack) -> None:
-    rack = make_rack(Server("a", beat, boot_ms=20))
+    rack = make_rack(Server("a", lambda server: ["cat", str(server.port)], boot_ms=20))
     server = running(rack)
-    wait_until(lambda: "heard" in server.log_text())
-    server.crash()
     console = Console(rack.board)
-    console.ask("echo on")
-    rack.board.send_line("a", b"stale")
+    rack.board.send_line("a", b"fresh\n")
+    wait_until(lambda: server.log_text() == "fresh\n")
+    server.crash()
+    rack.board.send_line("a", b"stale\n")
     assert console.ask("waiting") == "[0, 0, 0]"
     server.reset()
     rack.wait_for(lambda: server.boots == 2 and server.state == "running")
-    before = server.log_text().count("heard")
-    wait_until(lambda: server.log_text().count("heard") > before + 3)
-    assert "stale" not in server.log_text()
+    rack.board.send_line("a", b"fresh\n")
+    wait_until(lambda: server.log_text() == "fresh\nfresh\n")
+
+
+def test_a_cable_carries_nothing_while_the_server_has_no_power(make_rack: MakeRack) -> None:
+    rack = make_rack(quiet("a"))
+    running(rack)
+    a = Ends(rack, "a")
+    assert a.echo(b"hello") == b"hello"
+    rack.supplies["a"].set_mains(False)
+    assert a.echo(b"hello") == b""
+    assert rack.cables["a"].dropped == 5
+    rack.supplies["a"].set_mains(True)
+    running(rack)
+    assert a.echo(b"hello") == b"hello"
 
 
 def test_the_transfer_relay_latches_and_reads_back(make_rack: MakeRack) -> None:
@@ -327,6 +340,7 @@ def test_the_transfer_relay_latches_and_reads_back(make_rack: MakeRack) -> None:
     console = Console(rack.board)
     assert console.ask("inputs")[-2:] == "01"
     console.ask("pulse 14 4")
+    console.ask("pulse 28 20")
     assert rack.transfer.position == "a"
     console.ask("pulse 14 30")
     assert rack.transfer.position == "b"

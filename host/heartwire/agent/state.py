@@ -88,7 +88,9 @@ class Resumption(NamedTuple):
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
-    """Read the former agent's status file; only one of this boot counts, because CLOCK_BOOTTIME starts again with each."""
+    """Read the former agent's status file; only one of this boot counts, because CLOCK_BOOTTIME starts again with
+    each.
+    """
     try:
         status = json.loads((directory / STATUS_FILE).read_text(encoding="utf-8"))
         if not boot or status["boot_id"] != boot or status["node"] != node:

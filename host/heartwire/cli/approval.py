@@ -78,5 +78,5 @@ def _explain(found: Status, nodes: list[NodeStatus]) -> None:
     note(f"{status_view.phase_words(found, labels(nodes))}; {span_words(left_s)} left")
     for node in nodes:
         if node.node == found.target:
-            heard = "never" if node.age_ms is None else f"{span_words(node.age_ms / 1000)} ago"
+            heard = f"{span_words((node.age_ms or 0) / 1000)} ago" if node.was_heard else "never"
             note(f"{node.label} is {node.verdict}, last heard {heard}, power {node.power}")

@@ -14,6 +14,11 @@ from typing import Any
 
 import click
 
+from heartwire.errors import UsageProblem
+
+# Which extra of the distribution holds what a command needs beyond the basics.
+EXTRAS = {"virtual": "virtual", "demo": "virtual", "flash": "flash"}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -41,7 +46,17 @@ class LazyGroup(click.Group):
         entry = self._table.get(cmd_name)
         if entry is None or importlib.util.find_spec(entry.module) is None:
             return None
-        command = getattr(importlib.import_module(entry.module), cmd_name.replace("-", "_"))
+        try:
+            module = importlib.import_module(entry.module)
+        except ModuleNotFoundError as error:
+            missing = str(error.name)
+            if missing.startswith("heartwire"):
+                raise
+            raise UsageProblem(
+                f"{cmd_name} needs {missing}, which is not installed",
+                f"pip install 'heartwire[{EXTRAS.get(cmd_name, 'dev')}]'",
+            ) from None
+        command = getattr(module, cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

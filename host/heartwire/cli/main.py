@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -61,8 +64,25 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         context.exit(0)
 
 
+class OutputGone(Exception):
+    """Whoever read our output has ended. No OSError, because click would turn that one into exit code 1."""
+
+
+class Root(LazyGroup):
+    """The root group; keeps click from having its own way with Ctrl-C and closed pipes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise OutputGone from None
+        except KeyboardInterrupt:
+            raise Cancelled("cancelled") from None
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=Root,
     commands_table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="`heartwire COMMAND --help` shows an example; `heartwire help exit-codes` what a script may rely on.",
@@ -84,18 +104,31 @@ def cli(context: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (default: sys.argv) and return its exit code; never raises."""
+    """Run one command line (default: sys.argv) and return its exit code; never raises.
+
+    As a program (without `arguments`), SIGTERM ends a command the way Ctrl-C does: with the terminal restored and a
+    trial of settings reverted.
+    """
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _end)
     try:
         code = _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (OutputGone, BrokenPipeError):
         _discard_output()
         return EXIT_BROKEN_PIPE
     except OSError as error:
         _discard_output()
         return _fail(StorageProblem(f"the output could not be written: {error.strerror or error}"))
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(HeartwireError(f"a fault inside heartwire: {type(error).__name__}: {error}"))
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -167,6 +167,6 @@ def maintenance(session: Session, target: str, duration: str) -> None:
 def _describe(node: str, nodes: list[NodeStatus]) -> str:
     for entry in nodes:
         if entry.node == node:
-            heard = "never heard" if entry.age_ms is None else f"heard {span_words(entry.age_ms / 1000)} ago"
+            heard = f"heard {span_words((entry.age_ms or 0) / 1000)} ago" if entry.was_heard else "never heard"
             return f"{entry.label}, {entry.role}, {entry.verdict}, {heard}, power {entry.power}"
     return f"{node}, which is not configured"

@@ -54,6 +54,7 @@ def phase_words(status: Status, names: journal.Names) -> str:
     then = f", then {successor}" if successor else ""
     return {
         "watching": "watching",
+        "preparing": f"about to fence {target}{then}",
         "draining": f"waits for {target} to stop its services{then}",
         "fencing": f"fencing {target}{then}",
         "promoting": f"making {successor or target} active",
@@ -130,14 +131,17 @@ def _second_line(status: Status) -> Line:
 
 
 def _row(node: NodeStatus) -> list[Cell]:
-    heard = "never" if node.age_ms is None or node.verdict == "unheard" else span_words(node.age_ms / 1000)
+    heard = span_words((node.age_ms or 0) / 1000) if node.was_heard else "never"
     lease = span_words(node.lease_ms / 1000) if node.lease_ms else "-"
     return [
         (f"{node.node} {node.name}".rstrip(), "bold"),
         (node.role, ROLE_STYLES.get(node.role, "")),
         (node.verdict, VERDICT_STYLES.get(node.verdict, "")),
         (heard, VERDICT_STYLES.get(node.verdict, "")),
-        ((node.state or "-").replace("_", " "), "yellow" if node.state in SPECIAL_STATES else ""),
+        (
+            (node.state if node.was_heard else "").replace("_", " ") or "-",
+            "yellow" if node.state in SPECIAL_STATES else "",
+        ),
         (lease, "green" if node.lease_ms else "dim"),
         (node.power, POWER_STYLES.get(node.power, "")),
         ("cut", "bold red") if node.relay else ("-", "dim"),

@@ -4,7 +4,6 @@ The way in for the rack, the demo and tests, from any thread: every request is h
 chip.py does the work. It never looks into the bytes and never repairs anything behind the firmware's back.
 """
 
-import shutil
 import tempfile
 import threading
 from collections import deque
@@ -49,12 +48,11 @@ class VirtualBoard:
         missing = [name for name in image.ROOT_FILES if name not in files]
         if missing:
             raise VirtualError(f"the firmware in {firmware_dir} has no {' and no '.join(missing)}")
-        self._temporary = directory is None
         self.directory = Path(tempfile.mkdtemp(prefix="heartwire-") if directory is None else directory).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.reactor = Reactor()
         self.yard = ProcessYard(self.reactor)
-        if self._temporary:
+        if directory is None:
             self.yard.remove_at_end(self.directory)
         self._changed = threading.Condition()
         self._line_ports: dict[str, SerialPort] = {}
@@ -132,8 +130,6 @@ class VirtualBoard:
         self.reactor.call(end)
         self.reactor.close()
         self.yard.close()
-        if self._temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
 
     # What can be seen from outside
 

@@ -1,22 +1,29 @@
-"""What can go wrong with the virtual board and rack.
+"""What can go wrong with the virtual board and rack, in the one tree of errors.
 
-    VirtualError
-        MissingExtra    the extra `virtual` is not installed
-        BoardTimeout    something awaited did not happen in time
+    HeartwireError
+        VirtualError        16  the virtual rack cannot do what was asked
+            MissingExtra        the extra `virtual` is not installed
+            BoardTimeout        something awaited did not happen in time
 
 Raised by this package only; a simulated fault is never an exception, it is an event.
 """
 
+from heartwire.errors import HeartwireError
 
-class VirtualError(RuntimeError):
+
+class VirtualError(HeartwireError):
     """Report a virtual board or rack that cannot do what was asked."""
+
+    exit_code = 16
+    meaning = "the virtual rack cannot do what was asked"
+    default_next = "see its log files; `heartwire virtual --help` says where they are"
 
 
 class MissingExtra(VirtualError):
     """Report a package of the extra `virtual` that is not installed."""
 
     def __init__(self, package: str) -> None:
-        super().__init__(f"{package} is not installed; install it with: pip install 'heartwire[virtual]'")
+        super().__init__(f"{package} is not installed", "install it with: pip install 'heartwire[virtual]'")
 
 
 class BoardTimeout(VirtualError):

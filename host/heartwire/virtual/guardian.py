@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 MARK = "HEARTWIRE_VIRTUAL_RACK"
@@ -30,18 +31,22 @@ def marked_processes(mark: str) -> list[int]:
     return found
 
 
-def kill_marked(mark: str, number: int = signal.SIGKILL) -> int:
-    """Send a signal to every marked process; with SIGKILL until none is left. Return how many there were."""
-    seen: set[int] = set()
-    for _ in range(50):
-        fresh = set(marked_processes(mark))
-        for process in fresh:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process, number)
-        if not fresh - seen:
-            break
-        seen |= fresh
-    return len(seen)
+def send_marked(mark: str, number: int) -> None:
+    """Send a signal to every marked process."""
+    for process in marked_processes(mark):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, number)
+
+
+def kill_marked(mark: str, timeout_s: float = 2.0) -> bool:
+    """Kill every marked process, and return once none is left; False if some still were after `timeout_s`."""
+    end_s = time.monotonic() + timeout_s
+    while marked_processes(mark):
+        send_marked(mark, signal.SIGKILL)
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.001)
+    return True
 
 
 def main() -> None:

@@ -93,10 +93,13 @@ class MarkedProcess:
         """Send a signal to the process group and to what escaped from it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        guardian.kill_marked(self._mark, number)
+        guardian.send_marked(self._mark, number)
 
     def kill(self, *, whole_tree: bool = True) -> None:
-        """Kill the group with SIGKILL, at once, then what escaped from it; `ended` is not called."""
+        """Kill the group with SIGKILL, at once, then what escaped from it; returns once all are dead.
+
+        `ended` is not called. Without `whole_tree` only the group is killed, which a process without children needs.
+        """
         self._forget()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -225,9 +225,13 @@ def test_ten_megabytes_of_noise_and_mutated_frames_into_lines_and_host_link() ->
     rng = random.Random(7)
     line = Line()
     frames = [mutated(rng, line.node.heartbeat()) for _ in range(10000)]
-    request = framing.encode(messages.REQUEST, messages.layout_of(messages.REQUEST).pack(right=0, number=1, mac=bytes(8), body=b"{}"))
+    request = framing.encode(
+        messages.REQUEST, messages.layout_of(messages.REQUEST).pack(right=0, number=1, mac=bytes(8), body=b"{}")
+    )
     requests = [mutated(rng, request) for _ in range(10000)]
-    noise = [rng.randbytes(10 * MEGABYTE) + b"".join(frames) for _ in noisy] + [rng.randbytes(10 * MEGABYTE) + b"".join(requests)]
+    noise = [rng.randbytes(10 * MEGABYTE) + b"".join(frames) for _ in noisy] + [
+        rng.randbytes(10 * MEGABYTE) + b"".join(requests)
+    ]
     at = 0
     started = bench.ms
     while at < max(len(part) for part in noise):

@@ -85,7 +85,13 @@ def test_durable_state_survives_a_round_trip_and_refuses_nonsense() -> None:
     packed = durable.pack(state)
     found = policy_state.State()
     assert durable.unpack(packed, found)
-    assert (found.epoch, found.holder, found.mode, found.quarantined, found.window_ms) == (77, 1, 3, [1, 0, 0], [0, 86400000, 0])
+    assert (found.epoch, found.holder, found.mode, found.quarantined, found.window_ms) == (
+        77,
+        1,
+        3,
+        [1, 0, 0],
+        [0, 86400000, 0],
+    )
     assert not durable.unpack(packed[:-1], found)
     assert not durable.unpack(packed[:4] + b"\x09" + packed[5:], found), "holder 9"
     assert not durable.unpack(packed[:3] + b"\x40" + packed[4:], found), "epoch of 2^30"

@@ -51,13 +51,14 @@ def test_a_welcome_of_another_length_is_a_version_mismatch_too() -> None:
 
 def test_other_tables_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("heartwire.link.TABLE_HASH", b"\1\2\3\4")
-    link = connect(FakeBoard())
-    assert "00000000" in link.limited
+    board = FakeBoard()
+    board.tables = b"\5\6\7\x08"
+    link = connect(board)
+    assert "05060708" in link.limited
     assert "01020304" in link.limited
 
 
-def test_same_tables_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heartwire.link.TABLE_HASH", b"\0\0\0\0")
+def test_same_tables_are_no_warning() -> None:
     assert connect(FakeBoard()).limited == ""
 
 
@@ -92,6 +93,26 @@ def test_garbage_before_and_between_frames_costs_only_itself(chunk: int) -> None
     link = connect(board, chunk=chunk)
     assert link.request("status").body["name"] == "rack-1"
     assert sum(link.drops.values()) > 0
+
+
+def test_a_flood_of_noise_and_mutated_frames_is_counted_and_survived() -> None:
+    import random
+
+    chance = random.Random(1)
+    board = FakeBoard()
+    channel = MemoryChannel(board)
+    link = Link(channel)
+    link.hello()
+    good = framing.encode(messages.RESPONSE, messages.layout_of(messages.RESPONSE).pack(number=1, body=b'{"x":1}' * 9))
+    flood = bytearray(chance.randbytes(50_000))
+    for _ in range(500):
+        mutated = bytearray(good)
+        mutated[chance.randrange(1, len(mutated) - 1)] ^= 1 << chance.randrange(8)
+        flood += mutated
+    channel.waiting = bytes(flood)
+    assert link.request("status").body["name"] == "rack-1"
+    assert sum(link.drops.values()) >= 500
+    assert len(link._noise) <= 512
 
 
 def test_a_frame_damaged_on_the_way_is_asked_for_again() -> None:

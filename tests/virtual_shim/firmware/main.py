@@ -2,5 +2,4 @@
 
 from toy import loop
 
-print("toy starts")
 loop.run()

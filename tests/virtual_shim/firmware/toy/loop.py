@@ -101,6 +101,9 @@ class Toy:
         elif name == "append":
             with open(words[1], "a") as file:  # noqa: PTH123
                 file.write(words[2] + "\n")
+        elif name == "say":
+            time.sleep_ms(100)
+            print("does anybody hear?")
         elif name == "erase":
             self.outputs[13].value(1)
             rp2.Flash().ioctl(6, 351)
@@ -149,6 +152,7 @@ class Toy:
                 byte = sys.stdin.buffer.read(1)
                 if byte == b"\n":
                     words, self.input = self.input.decode().split(), b""
+                    time.sleep_ms(2)  # lines and inputs are looked at once a millisecond, USB at once
                     self.answer(self.command(words))
                 else:
                     self.input += byte

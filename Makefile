@@ -1,0 +1,89 @@
+# Heartwire. `make` alone lists the targets; every target installs what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+READY := $(VENV)/.ready
+PORT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-contract test-unit test-scenario test-walk test-powercut test-virtual test-emulated \
+	test-hil test-hw lint types fmt docs check bench bench-board budget image flash hw clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml tools/typings.txt tools/setup.sh
+	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
+	@touch $@
+
+setup: $(READY) ## install everything for development into .venv
+
+demo: $(READY) ## watch a failover on a virtual rack: no hardware needed
+	@$(BIN)/heartwire demo
+
+test: $(READY) ## run every test that can run here; a skip prints its reason
+	$(PYTEST) -q
+
+test-contract: $(READY) ## the wire and the tables, on CPython and on the MicroPython VM
+	$(PYTEST) -q tests/contract
+
+test-unit: $(READY) ## each stage alone, with fakes, in virtual time
+	$(PYTEST) -q tests/unit
+
+test-scenario: $(READY) ## the scenario files on the policy tier
+	$(PYTEST) -q tests/scenarios
+
+test-walk: $(READY) ## the exhaustive and the random walks of the policy
+	$(PYTEST) -q tests/walk
+
+test-powercut: $(READY) ## power cuts at every write
+	$(PYTEST) -q -k "cut or torn" tests/unit/firmware
+
+test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real time
+	$(PYTEST) -q tests/virtual tests/virtual_shim
+
+test-emulated: $(READY) ## the real image on an emulated RP2040 (needs `make image`)
+	$(PYTEST) -q tests/emulated
+
+test-hil: $(READY) ## the same bodies on a real board: make test-hil PORT=/dev/ttyACM0
+	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT))
+
+test-hw: $(READY) ## pins, circuit, wiring and simulations
+	$(PYTEST) -q tests/hw
+
+lint: $(READY) ## ruff, import arrows, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/check_arrows.py
+	$(BIN)/codespell
+
+types: $(READY) ## mypy: host and contract strict, firmware against the MicroPython stubs
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file tools/mypy_firmware.ini firmware/heartwire_firmware firmware/boot.py firmware/main.py
+
+fmt: $(READY) ## format and mend what can be mended
+	$(BIN)/ruff check --fix -q . || true
+	$(BIN)/ruff format .
+
+docs: $(READY) ## regenerate what comes from tables
+	$(BIN)/python tools/gen_protocol.py
+	$(BIN)/python hw/gen/board_py.py
+
+generated: $(READY)
+	$(BIN)/python tools/gen_protocol.py --check
+	$(BIN)/python hw/gen/board_py.py --check
+
+check: lint types generated test ## exactly what CI runs
+
+bench: $(READY) ## timings on the virtual board: overshoot, failover, heap, CLI start
+	$(BIN)/python tools/bench.py
+
+hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)
+	$(BIN)/python hw/gen/make.py
+
+flash: $(READY) ## put the firmware onto a board: make flash PORT=/dev/ttyACM0
+	$(BIN)/heartwire flash $(if $(PORT),--port $(PORT))
+
+clean: ## remove what make created
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

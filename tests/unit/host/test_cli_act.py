@@ -1,0 +1,432 @@
+"""Commands that act: they name the target and ask, send one request, and map what comes back to words and exit
+codes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heartwire import keys
+from heartwire_protocol import codes, events, reasons
+from tests.fakes.board import FakeBoard, MemoryChannel
+
+Run = Callable[..., Any]
+
+
+class Keyboard(io.StringIO):
+    """A terminal with somebody at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Type an answer to the next question."""
+    return lambda text: monkeypatch.setattr(sys, "stdin", Keyboard(text))
+
+
+def operations(board: FakeBoard) -> list[str]:
+    return [body["op"] for body in board.asked if body["op"] not in ("status", "node", "drops", "log", "settings")]
+
+
+@pytest.mark.parametrize(
+    ("words", "request_sent"),
+    [
+        (["fence", "a", "--yes"], {"op": "fence", "node": "a", "last": 0}),
+        (["fence", "a", "--last", "--yes"], {"op": "fence", "node": "a", "last": 1}),
+        (["switchover", "b", "--yes"], {"op": "switchover", "node": "b", "force": 0}),
+        (["switchover", "b", "--force", "-y"], {"op": "switchover", "node": "b", "force": 1}),
+        (["release", "a"], {"op": "release", "node": "a"}),
+        (["clear", "a"], {"op": "clear", "node": "a"}),
+        (["readopt", "a", "--yes"], {"op": "readopt", "node": "a"}),
+        (["declare", "b", "--yes"], {"op": "declare", "node": "b"}),
+        (["maintenance", "a", "30m"], {"op": "maintenance", "node": "a", "seconds": 1800}),
+        (["maintenance", "board", "1h30m"], {"op": "maintenance", "node": None, "seconds": 5400}),
+        (["maintenance", "b", "off"], {"op": "maintenance", "node": "b", "seconds": 0}),
+        (["mode", "observe", "--yes"], {"op": "mode", "mode": "observe"}),
+        (["restart", "--yes"], {"op": "restart"}),
+    ],
+)
+def test_each_command_sends_one_request(
+    board: FakeBoard, run: Run, words: list[str], request_sent: dict[str, Any]
+) -> None:
+    result = run(*words)
+    assert result.code == 0, result.err
+    assert [body for body in board.asked if body["op"] == words[0]] == [request_sent]
+    assert result.out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["fence", "a"], ["switchover", "b"], ["readopt", "a"], ["declare", "a"], ["restart"]]
+)
+def test_dangerous_commands_ask_and_no_means_nothing_happened(
+    board: FakeBoard, run: Run, answer: Callable[[str], None], words: list[str]
+) -> None:
+    answer("n\n")
+    result = run(*words)
+    assert result.code == 130
+    assert "nothing was changed" in result.err
+    assert operations(board) == []
+
+
+def test_the_question_names_the_target(run: Run, answer: Callable[[str], None]) -> None:
+    answer("y\n")
+    result = run("fence", "a")
+    assert result.code == 0
+    assert "to be fenced: a (alpha), active, good, heard 0.3s ago, power on" in result.err
+    assert "after it: b (beta)" in result.err
+    assert "Cut the power of a (alpha) now?" in result.err
+    assert result.out == "fence of a (alpha) has begun\n"
+
+
+def test_without_a_terminal_and_without_yes_nothing_happens(
+    board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    result = run("fence", "a")
+    assert result.code == 2
+    assert "--yes" in result.err
+    assert operations(board) == []
+
+
+def test_ctrl_c_at_the_question(board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Keyboard())
+    monkeypatch.setattr("click.termui.visible_prompt_func", interrupt)
+    result = run("fence", "a")
+    assert (result.code, operations(board)) == (130, [])
+    assert "Traceback" not in result.err
+
+
+def test_ctrl_c_while_a_fence_is_under_way_says_that_it_may_have_happened(
+    board: FakeBoard, channel: MemoryChannel, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(op: str) -> None:
+        if op == "fence":
+            raise KeyboardInterrupt
+
+    board.before_answer = interrupt
+    result = run("fence", "a", "--yes")
+    assert result.code == 130
+    assert "may have happened" in result.err
+    assert channel.closed
+
+
+def test_a_refusal_says_why_and_exits_with_9(board: FakeBoard, run: Run) -> None:
+    board.script["fence"] = {
+        "error": "refused", "say": "the board's rules forbid it; reason says why", "next": "see heartwire status",
+        "reason": "last_powered", "because": "no other powered node fit to be active would remain",
+    }  # fmt: skip
+    result = run("fence", "a", "--yes")
+    assert result.code == 9
+    assert result.err.splitlines()[-2:] == [
+        "error: fence: refused: no other powered node fit to be active would remain",
+        "next:  see heartwire status",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [("not_allowed", 10), ("bad_mac", 10), ("storage", 12), ("unknown_operation", 8), ("busy", 9)]
+)
+def test_error_codes_of_the_board_become_exit_codes(board: FakeBoard, run: Run, error: str, code: int) -> None:
+    board.script["release"] = {"error": error}
+    assert run("release", "a").code == code
+
+
+def test_no_answer_to_a_fence_is_outcome_unknown(board: FakeBoard, run: Run) -> None:
+    board.silent_for = ["fence"]
+    result = run("fence", "a", "--yes")
+    assert result.code == 13
+    assert "look before you repeat it" in result.err
+    assert operations(board).count("fence") == 1
+
+
+def test_unplugged_in_the_middle_of_a_command(board: FakeBoard, channel: MemoryChannel, run: Run) -> None:
+    board.before_answer = lambda op: setattr(channel, "unplugged", op == "release")
+    result = run("release", "a")
+    assert result.code == 7
+    assert "goes on guarding" in result.err
+
+
+def test_mode_is_read_and_set(board: FakeBoard, run: Run) -> None:
+    board.status["mode"] = "observe"
+    assert json.loads(run("mode", "--json").out) == {"mode": "observe", "advisory": False}
+    result = run("mode", "auto", "--yes")
+    assert result.out == "rack-1 is in auto mode\n"
+    assert run("mode").out.startswith("auto: ")
+
+
+def test_arming_is_signed_with_the_configure_key(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    made = keys.write_new(tmp_path / "k", keys.HOST_RIGHTS)
+    board.keys = {codes.number_of(codes.RIGHTS, name): key for name, key in made.items()}
+    board.status["mode"] = "observe"
+    assert run("--key-file", str(tmp_path / "k"), "mode", "auto", "--yes").code == 0
+    assert 3 in board.rights
+
+
+def test_the_wrong_key_exits_with_10_and_is_not_shown(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    made = keys.write_new(tmp_path / "k", ("operate",))
+    board.keys = {2: "00" * 32}
+    result = run("release", "a", "--key-file", str(tmp_path / "k"))
+    assert result.code == 10
+    assert made["operate"] not in result.err + result.out
+
+
+@pytest.mark.parametrize("duration", ["soon", "0s", "30", "-5m"])
+def test_maintenance_wants_a_span(board: FakeBoard, run: Run, duration: str) -> None:
+    result = run("maintenance", "a", duration)
+    assert result.code == 2
+    assert board.asked == []
+
+
+def standing(board: FakeBoard) -> None:
+    board.status.update(phase="approval", target="a", successor="b", approval={"request": 4, "left_s": 500})
+
+
+def test_approve_takes_the_standing_request(board: FakeBoard, run: Run, answer: Callable[[str], None]) -> None:
+    standing(board)
+    answer("y\n")
+    result = run("approve")
+    assert result.code == 0
+    assert "waits for approval to fence a (alpha), then b (beta); 8m 20s left" in result.err
+    assert {"op": "approve", "request": 4} in board.asked
+
+
+def test_approve_of_another_request_is_refused_before_it_is_sent(board: FakeBoard, run: Run) -> None:
+    standing(board)
+    result = run("approve", "3", "--yes")
+    assert result.code == 9
+    assert "request 4 does" in result.err
+    assert operations(board) == []
+
+
+def test_deny_and_nothing_to_deny(board: FakeBoard, run: Run) -> None:
+    standing(board)
+    assert run("deny", "4").code == 0
+    board.status["approval"] = None
+    assert run("deny").code == 9
+
+
+def test_wait_shows_what_happens_until_it_is_done(board: FakeBoard, run: Run) -> None:
+    looks = iter(["watching", "fencing", "fencing", "watching", "watching"])
+
+    def status(_: dict[str, Any]) -> dict[str, Any]:
+        phase = next(looks)
+        if phase == "fencing":
+            board.log(events.FENCE_FIRED, node=0, reason=reasons.OPERATOR, a=1, b=5)
+        return {**board.status, "phase": phase}
+
+    board.script["status"] = status
+    result = run("fence", "a", "--yes", "--wait")
+    assert result.code == 0
+    assert result.out.count("fence of a (alpha) fired") == 2
+
+
+def test_wait_for_a_fence_that_fails(board: FakeBoard, run: Run) -> None:
+    looks = iter(["watching", "fencing", "failed"])
+    board.script["status"] = lambda body: {**board.status, "phase": next(looks), "held": "still_on"}
+    result = run("fence", "a", "--yes", "--wait")
+    assert result.code == 9
+    assert "power sense did not go off" in result.err
+
+
+def test_time(board: FakeBoard, run: Run) -> None:
+    board.status["wall"] = None
+    assert "no wall time" in run("time").out
+    assert run("time", "--set").code == 0
+    assert abs(json.loads(run("time", "--json").out)["offset_s"]) < 60
+
+
+CONFIG = '[board]\nname = "rack-2"\ndead_ms = 20000\n'
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> str:
+    file = tmp_path / "rack.toml"
+    file.write_text(CONFIG)
+    return str(file)
+
+
+def test_config_new_check_and_what_it_says(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("config", "new", "--keys", "--name", "rack-1")
+    assert result.code == 0, result.err
+    assert run("config", "check").out == "heartwire.toml is good\n"
+    assert run("config", "new").code == 12
+    for name in ("a.key", "b.key", "host.keys"):
+        assert (tmp_path / "keys" / name).stat().st_mode & 0o777 == 0o600
+    made = keys.read_file(tmp_path / "keys" / "host.keys")
+    shown = result.out + result.err + (tmp_path / "heartwire.toml").read_text()
+    assert not any(key in shown for key in made.values())
+
+
+def test_config_new_on_stdout(run: Run) -> None:
+    assert run("config", "new", "-").out.startswith("# Heartwire: settings")
+    assert run("config", "new", "-", "--keys").code == 2
+
+
+def test_config_new_on_a_full_disk_leaves_nothing_behind(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run("config", "new", str(tmp_path / "x.toml"))
+    assert result.code == 12
+    assert "No space left on device" in result.err
+    assert not (tmp_path / "x.toml").exists()
+
+
+def test_config_new_in_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    assert run("config", "new", str(tmp_path / "no" / "x.toml")).code == 12
+
+
+def test_config_check_lists_the_problems(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[board]\ndead_ms = 4000\n")
+    result = run("config", "check", str(file))
+    assert result.code == 11
+    assert "line 2: board.dead_ms: dead_after_late: dead_ms must be at least 5001" in result.err
+    body = json.loads(run("config", "check", str(file), "--json").out)
+    assert (body["good"], body["problems"][0]["path"], body["problems"][0]["line"]) == (False, "board.dead_ms", 2)
+
+
+def test_config_show_can_be_applied_again(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    board.settings.put("board.name", "rack-9")
+    board.settings.put("node.a.key", "ab" * 32)
+    file = tmp_path / "running.toml"
+    file.write_text(run("config", "show").out)
+    assert "ab" * 8 not in file.read_text()
+    result = run("config", "apply", str(file), "--yes")
+    assert "runs" in result.out
+    assert "settings_begin" not in operations(board)
+
+
+def test_config_diff(run: Run, config_file: str) -> None:
+    result = run("config", "diff", config_file)
+    assert result.code == 0
+    assert result.out.splitlines()[1].split() == ["board.name", "heartwire", "rack-2"]
+    assert run("config", "diff", config_file, "--exit-code").code == 15
+    assert json.loads(run("config", "diff", config_file, "--json").out)[1] == {
+        "path": "board.dead_ms", "running": "10000", "file": "20000",
+    }  # fmt: skip
+
+
+def test_config_apply_uploads_tries_reads_back_and_confirms(board: FakeBoard, run: Run, config_file: str) -> None:
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == "applied and confirmed: generation 4"
+    assert (board.generation, board.trial) == (4, None)
+    assert board.settings.get("board.dead_ms") == 20000
+    assert operations(board) == ["settings_begin", "settings_put", "settings_apply", "settings_confirm"]
+    assert "runs" in run("config", "diff", config_file).out
+
+
+def test_config_apply_asks(board: FakeBoard, run: Run, config_file: str, answer: Callable[[str], None]) -> None:
+    answer("n\n")
+    result = run("config", "apply", config_file)
+    assert result.code == 130
+    assert "Apply 2 changes to the board?" in result.err
+    assert operations(board) == []
+
+
+def test_a_long_config_goes_in_pieces(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    name = "\\\\" * 24
+    sections = [
+        f'[node.{node}]\nname = "{name}"\nenabled = true\nbaud = 9600\nboot_grace_ms = 60000\n' for node in codes.NODES
+    ]
+    lines = "\n".join(f"{key} = 86400" for key in ("hold_max_s", "window_s", "stable_s", "approval_s"))
+    file.write_text(f"[board]\n{lines}\ndead_ms = 20000\nlate_ms = 5000\n" + "".join(sections))
+    assert run("config", "apply", str(file), "--yes").code == 0
+    assert operations(board).count("settings_put") > 1
+    assert board.settings.get("node.spare.name") == "\\" * 24
+
+
+def test_new_keys_confirm_their_own_settings(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    file = str(tmp_path / "rack.toml")
+    assert run("config", "new", file, "--keys").code == 0
+    assert run("config", "apply", file, "--yes").code == 0
+    assert board.generation == 4
+    assert sorted(board.keys) == [1, 2, 3]
+    assert run("status").code == 10
+    assert run("status", "--key-file", str(tmp_path / "keys" / "host.keys")).code == 0
+
+
+def test_a_config_without_its_key_files_keeps_the_boards_keys(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    board.settings.put("node.a.key", "ab" * 32)
+    file = tmp_path / "rack.toml"
+    file.write_text('[board]\nname = "new"\n[node.a]\nkey_file = "elsewhere/a.key"\n')
+    result = run("config", "apply", str(file), "--yes")
+    assert result.code == 0, result.err
+    assert "not at hand" in result.err
+    assert board.settings.get("node.a.key") == "ab" * 32
+
+
+def test_settings_that_the_board_refuses_change_nothing(board: FakeBoard, run: Run, config_file: str) -> None:
+    board.script["settings_apply"] = {"error": "bad_settings", "path": "board.dead_ms", "rule": "too long for me"}
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 11
+    assert "board.dead_ms: too long for me" in result.err
+    assert board.generation == 3
+
+
+def test_ctrl_c_before_the_confirmation_reverts(board: FakeBoard, run: Run, config_file: str) -> None:
+    def interrupt(op: str) -> None:
+        if op == "settings" and board.trial is not None:
+            raise KeyboardInterrupt
+
+    board.before_answer = interrupt
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 130
+    assert "the board keeps its old settings" in result.err
+    assert operations(board)[-1] == "settings_revert"
+    assert board.trial is None
+
+
+def test_a_board_that_runs_something_else_is_reverted(board: FakeBoard, run: Run, config_file: str) -> None:
+    def change(op: str) -> None:
+        if op == "settings_apply" and board.trial is not None:
+            board.trial.put("board.dead_ms", 30000)
+
+    board.before_answer = change
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 8
+    assert "board.dead_ms" in result.err
+    assert board.trial is None
+
+
+def test_unplugged_on_trial_says_that_it_reverts_by_itself(
+    board: FakeBoard, channel: MemoryChannel, run: Run, config_file: str
+) -> None:
+    def unplug(op: str) -> None:
+        channel.unplugged = op == "settings" and board.trial is not None
+
+    board.before_answer = unplug
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 7
+    assert "goes back to its old settings within 60 s" in result.err
+
+
+def test_no_answer_to_apply_is_outcome_unknown(board: FakeBoard, run: Run, config_file: str) -> None:
+    board.silent_for = ["settings_apply"]
+    assert run("config", "apply", config_file, "--yes").code == 13
+
+
+def test_config_revert(board: FakeBoard, run: Run) -> None:
+    assert run("config", "revert").out == "no settings are on trial\n"
+    board.trial = board.settings
+    assert run("config", "revert").out == "back to generation 3\n"

@@ -1,0 +1,470 @@
+"""`heartwire status|log|boards|help|completion`: output and exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heartwire.cli import log_view, status_view
+from heartwire.cli.main import COMMANDS, cli
+from heartwire.errors import kinds
+from heartwire_protocol import codes, events, reasons
+from tests import golden
+from tests.fakes.board import FakeBoard, MemoryChannel
+
+Run = Callable[..., Any]
+
+
+def failover(board: FakeBoard) -> None:
+    """Fill the journal with a whole failover."""
+    board.log(events.BOOT, reason=reasons.POWER_ON, wall_day=0, wall_ms=0)
+    board.log(events.FIRST_HEARD, node=0, a=1200)
+    board.log(events.ADOPTED, node=0, a=7)
+    board.log(events.LATE, node=0, a=3000)
+    board.log(events.FENCE_PREPARED, node=0, reason=reasons.DEAD)
+    board.log(events.EVIDENCE, node=0, a=10002, b=1 | 33 << 3 | 2 << 10 | 3 << 14)
+    board.log(events.DEAD, node=0, a=10001)
+    board.log(events.FENCE_FIRED, node=0, reason=reasons.DEAD, a=1, b=10012)
+    board.log(events.OFF_PROVEN, node=0, reason=reasons.FENCE_PROVEN, a=1405)
+    board.log(events.GRANTED, node=1, reason=reasons.FENCE_PROVEN, a=8, b=11420)
+    board.log(events.ROLE_CHANGED, node=0, reason=reasons.FENCE_FIRED, a=3, b=2)
+
+
+def trouble(board: FakeBoard) -> None:
+    """Make everything on the status screen light up."""
+    board.status.update(
+        mode="approve", phase="approval", target="a", successor="b", held="needs_approval", bench=1, active=None,
+        approval={"request": 4, "left_s": 500}, alarm=1, lost=3, key=1, maintenance_s=1800, wall=None, trial_s=30,
+    )  # fmt: skip
+    board.script["time"] = {"error": "not_allowed"}
+    board.node_bodies["a"].update(
+        verdict="dead", age_ms=83211, lease_ms=0, half_line=1, altered=1, drops={"crc": 12, "wrong_answer": 2}
+    )
+    board.node_bodies["b"].update(
+        name="a-server-with-a-long-name", state="degraded", flags=43, role="quarantined", actions=2, power="unknown",
+        relay=1, fence="firing", grace_s=200,
+    )  # fmt: skip
+    board.node_bodies["spare"].update(enabled=1, verdict="unheard", age_ms=None, state="", locked=1, actions=3)
+
+
+def test_status_in_a_pipe(board: FakeBoard, run: Run) -> None:
+    failover(board)
+    result = run("status")
+    assert (result.code, result.err) == (0, "")
+    golden.check("host/status.txt", result.out)
+
+
+def test_status_in_trouble(board: FakeBoard, run: Run) -> None:
+    trouble(board)
+    result = run("status")
+    assert result.code == 0
+    golden.check("host/status_trouble.txt", result.out)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_status_on_a_terminal(board: FakeBoard, run: Run, width: int) -> None:
+    from rich.console import Console
+
+    from heartwire.answers import NodeStatus, Status
+
+    trouble(board)
+    nodes = [NodeStatus.of(body) for body in board.node_bodies.values()]
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system="standard", highlight=False)
+    for part in status_view.parts(Status.of(board.status), nodes):
+        console.print(part.rich(console.width))
+    text = stream.getvalue()
+    golden.check(f"host/status_{width}.ansi", text)
+    plain = Console(file=io.StringIO(), width=width, no_color=True)
+    with plain.capture() as capture:
+        for part in status_view.parts(Status.of(board.status), nodes):
+            plain.print(part.rich(plain.width))
+    assert max(len(line.rstrip()) for line in capture.get().splitlines()) <= width
+
+
+def test_status_json_has_exactly_the_documented_keys(board: FakeBoard, run: Run) -> None:
+    board.status["shiny"] = 1
+    body = json.loads(run("status", "--json").out)
+    documented = run("help", "json").out
+    assert "shiny" not in body
+    for name in (*body, *body["nodes"][0]):
+        assert f"\n  {name} " in documented
+    assert body["active"] == "a"
+    assert body["wall"] == "2026-12-31T12:00:00.000Z"
+    assert [node["node"] for node in body["nodes"]] == ["a", "b"]
+    assert body["nodes"][0]["flags"] == ["running", "answered"]
+
+
+def test_status_of_an_older_board_lacks_keys_quietly(board: FakeBoard, run: Run) -> None:
+    board.script["status"] = {"name": "old", "mode": "observe"}
+    board.script["node"] = lambda body: {"node": body["node"], "enabled": 1}
+    result = run("status")
+    assert result.code == 0
+    assert "observe mode" in result.out
+
+
+def test_status_with_a_value_of_the_wrong_type_is_a_mismatch(board: FakeBoard, run: Run) -> None:
+    board.script["status"] = {"epoch": "seven"}
+    result = run("status")
+    assert result.code == 8
+    assert "epoch = 'seven'" in result.err
+
+
+def test_status_check_tells_what_needs_attention(board: FakeBoard, run: Run) -> None:
+    assert run("status", "--check").code == 0
+    board.node_bodies["b"]["verdict"] = "dead"
+    result = run("status", "--check")
+    assert result.code == 15
+    assert "b (beta) is dead" in result.err
+
+
+def test_status_without_nodes(board: FakeBoard, run: Run) -> None:
+    board.script["node"] = {"error": "refused", "reason": "unknown_node"}
+    assert "no node is configured" in run("status").out
+
+
+def test_status_sets_a_missing_wall_time_quietly(board: FakeBoard, run: Run) -> None:
+    board.status["wall"] = None
+    assert run("status").code == 0
+    assert [body["op"] for body in board.asked if body["op"] == "time"] == ["time"]
+    board.status["wall"] = None
+    board.script["time"] = {"error": "not_allowed"}
+    result = run("status")
+    assert (result.code, result.err) == (0, "")
+
+
+def test_other_tables_are_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heartwire.link.TABLE_HASH", b"\1\2\3\4")
+    result = run("status")
+    assert result.code == 0
+    assert result.err.startswith("warning: the board's tables")
+
+
+def test_watch_in_a_pipe_prints_blocks_until_ctrl_c(
+    run: Run, channel: MemoryChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    looks = iter([None, None])
+
+    def sleep(_: float) -> None:
+        if next(looks, "end") == "end":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    result = run("status", "--watch")
+    assert result.code == 130
+    assert result.out.count("rack-1") == 3
+    assert "cancelled" in result.err
+
+
+def test_log_in_a_pipe(board: FakeBoard, run: Run) -> None:
+    failover(board)
+    result = run("log")
+    assert (result.code, result.err) == (0, "")
+    golden.check("host/log.txt", result.out)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_log_on_a_terminal(board: FakeBoard, width: int) -> None:
+    from rich.console import Console
+
+    from heartwire import journal
+    from heartwire.chain import Finding
+
+    failover(board)
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system="standard", highlight=False)
+    writer = log_view.TerminalWriter(console)
+    writer.names = {"a": "a (alpha)", "b": "b (beta)"}
+    for raw in board.records:
+        writer.entry(journal.decode(raw))
+    writer.finding(Finding("lost", 12, 13, "records 12 to 13 (2) are missing"))
+    golden.check(f"host/log_{width}.ansi", stream.getvalue())
+
+
+def test_log_as_csv_and_json_say_the_same(board: FakeBoard, run: Run) -> None:
+    failover(board)
+    rows = list(csv.DictReader(io.StringIO(run("log", "--csv").out)))
+    objects = [json.loads(line) for line in run("log", "--json").out.splitlines()]
+    assert len(rows) == len(objects) == 11
+    for row, entry in zip(rows, objects, strict=True):
+        assert row == {name: "" if entry[name] is None else str(entry[name]) for name in row}
+
+
+def test_log_saved_and_read_again(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    failover(board)
+    file = tmp_path / "journal.jsonl"
+    file.write_text(run("log", "--since", "0", "--json").out)
+    live = run("log").out.replace("a (alpha)", "a").replace("b (beta)", "b")
+    assert run("log", "--file", str(file)).out == live
+    assert len(run("log", "--file", str(file), "--node", "b", "--limit", "1").out.splitlines()) == 1
+    assert run("log", "--file", str(file), "--follow").code == 2
+
+
+def sequences(text: str) -> list[int]:
+    return [json.loads(line)["sequence"] for line in text.splitlines()]
+
+
+def many(board: FakeBoard, count: int) -> None:
+    for number in range(count):
+        board.log(events.LATE, node=number % 2, a=number)
+
+
+def test_log_shows_the_newest_fifty(board: FakeBoard, run: Run) -> None:
+    many(board, 120)
+    assert sequences(run("log", "--json").out) == list(range(71, 121))
+    assert sequences(run("log", "--json", "--limit", "3").out) == [118, 119, 120]
+    assert sequences(run("log", "--json", "--limit", "0").out) == list(range(1, 121))
+    assert sequences(run("log", "--json", "--since", "100").out) == list(range(100, 121))
+    assert sequences(run("log", "--json", "--limit", "3", "--node", "a").out) == [115, 117, 119]
+
+
+@pytest.mark.parametrize(
+    ("since", "first"),
+    [("2026-12-31T12:01:40Z", 100), ("2026-12-31T12:01:40.001Z", 101), ("2020-01-01", 1), ("2030-01-01", None)],
+)
+def test_log_since_a_time(board: FakeBoard, run: Run, since: str, first: int | None) -> None:
+    many(board, 120)
+    found = sequences(run("log", "--json", "--since", since).out)
+    assert found == (list(range(first, 121)) if first else [])
+    asked = [body for body in board.asked if body["op"] == "log" and body["count"] == 1]
+    assert len(asked) < 10
+
+
+def test_log_since_a_span_uses_uptime_where_there_is_no_wall_time(board: FakeBoard, run: Run) -> None:
+    for _ in range(40):
+        board.log(events.LATE, wall_day=0, wall_ms=0)
+    board.status["uptime_s"] = 100  # the record of second 40 is 60 seconds old
+    assert sequences(run("log", "--json", "--since", "70s").out) == list(range(30, 41))
+
+
+def test_log_of_an_empty_journal(run: Run) -> None:
+    result = run("log")
+    assert (result.code, result.out, result.err) == (0, "", "-- no such record\n")
+
+
+def test_log_with_a_gap_is_loud(board: FakeBoard, run: Run) -> None:
+    failover(board)
+    del board.records[4:6]
+    result = run("log")
+    assert result.code == 14
+    assert "JOURNAL DAMAGED          alarm    records 5 to 6 (2) are missing" in result.out
+    assert "journal is not whole" in result.err
+
+
+def test_log_with_rotated_records_says_so_and_is_fine(board: FakeBoard, run: Run) -> None:
+    failover(board)
+    del board.records[:3]
+    board.oldest = (4, 4)
+    result = run("log", "--limit", "0")
+    assert result.code == 0
+    assert "3 older records were rotated out" in result.err
+
+
+def test_log_with_an_altered_record_in_csv_tells_it_on_stderr(board: FakeBoard, run: Run) -> None:
+    failover(board)
+    raw = board.records[7]
+    board.records[7] = raw[:30] + b"\xff" + raw[31:]
+    result = run("log", "--csv")
+    assert result.code == 14
+    assert "record 8 is damaged" in result.err
+    assert "damaged" not in result.out
+
+
+def follow(run: Run, steps: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch, *options: str) -> Any:
+    """Run `log --follow`; at each pause take the next step, then press Ctrl-C."""
+    import time
+
+    left = iter(steps)
+
+    def sleep(_: float) -> None:
+        step = next(left, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    return run("log", "--follow", *options)
+
+
+def test_follow_shows_what_comes_and_ends_with_130(board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(board, 20)
+    result = follow(run, [lambda: None, lambda: many(board, 2)], monkeypatch, "--json")
+    assert result.code == 130
+    assert sequences(result.out) == list(range(11, 23))
+
+
+def test_follow_goes_on_after_a_reset_of_the_board(
+    board: FakeBoard, channel: MemoryChannel, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(board, 3)
+
+    def unplug() -> None:
+        channel.unplugged = True
+        many(board, 1)
+
+    def back() -> None:
+        channel.unplugged = False
+        board.restart()
+        board.log(events.BOOT, reason=reasons.WATCHDOG)
+
+    result = follow(run, [unplug, lambda: None, back], monkeypatch, "--json")
+    assert sequences(result.out) == [1, 2, 3, 4, 5]
+    assert "connection lost; waiting for the board" in result.err
+    assert "the board answers again; it has restarted" in result.err
+
+
+def test_follow_notices_a_journal_that_starts_over(board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    many(board, 5)
+
+    def reformat() -> None:
+        fresh = FakeBoard()
+        fresh.log(events.STORE_EMPTY)
+        board.records, board.status["newest"] = fresh.records, 1
+
+    result = follow(run, [reformat], monkeypatch, "--json")
+    assert sequences(result.out) == [1, 2, 3, 4, 5, 1]
+    assert "starts over" in result.err
+
+
+def test_no_boards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heartwire.ports.list_ports", list)
+    result = run("boards")
+    assert (result.code, result.out) == (0, "")
+    assert "no board is plugged in" in result.err
+    assert json.loads(run("boards", "--json").out) == []
+
+
+def test_boards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from heartwire.ports import Port
+
+    found = [Port("/dev/ttyACM0", "E66118604B5C4A2A", "Board in FS mode", "1-2")]
+    monkeypatch.setattr("heartwire.ports.list_ports", lambda: found)
+    assert "/dev/ttyACM0  id:E66118604B5C4A2A" in run("boards").out
+    assert json.loads(run("boards", "--probe", "--json").out)[0]["answer"] == "Heartwire, protocol 1"
+
+
+def test_every_command_has_help_with_an_example(run: Run) -> None:
+    import click
+
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        entry = next(entry for entry in COMMANDS if entry.name == name)
+        if entry.module.rpartition(".")[2] in ("agent", "monitor", "virtual", "demo", "flash"):
+            continue
+        text = run(name, "--help").out
+        assert "Example:" in text, name
+        assert entry.help in text, name
+        for inner in getattr(command, "commands", {}):
+            assert "Example:" in run(name, inner, "--help").out, inner
+
+
+def test_help_lists_commands_by_section(run: Run) -> None:
+    golden_text = run("--help").out
+    assert "Look:" in golden_text
+    assert run("help").out.startswith(golden_text.rstrip())
+
+
+def test_help_topics(run: Run) -> None:
+    text = run("help", "exit-codes").out
+    for kind in kinds():
+        assert kind.meaning in text
+    assert "configure" in run("help", "keys").out
+    assert 'ATTRS{idVendor}=="2e8a"' in run("help", "ports").out
+    assert "heartwire status --watch" in run("help", "status").out
+    assert run("help", "nonsense").code == 2
+
+
+def test_exit_codes_are_distinct_and_have_words() -> None:
+    found = list(kinds())
+    assert len({kind.exit_code for kind in found}) == len(found)
+    assert all(kind.meaning and kind.__doc__ for kind in found)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(run: Run, shell: str) -> None:
+    result = run("completion", shell)
+    assert result.code == 0
+    assert "_HEARTWIRE_COMPLETE" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["swi"], "switchover"), (["fence", ""], "spare"), (["config", "ap"], "apply"), (["mode", "au"], "auto")],
+)
+def test_completion_answers(words: list[str], expected: str) -> None:
+    from click.shell_completion import ShellComplete
+
+    found = ShellComplete(cli, {}, "heartwire", "_HEARTWIRE_COMPLETE").get_completions(words[:-1], words[-1])
+    assert expected in [item.value for item in found]
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == "heartwire 0.1.0 (protocol 1)\n"
+
+
+def test_a_fault_inside_is_exit_code_1(board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_view, "parts", lambda *_: 1 / 0)
+    result = run("status")
+    assert result.code == 1
+    assert "a fault inside heartwire: ZeroDivisionError" in result.err
+
+
+def test_names_and_help_import_no_command() -> None:
+    """What --version, --help and completion load decides how fast they are."""
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from heartwire.cli.main import main
+main(["--version"]), main(["--help"])
+slow = ("rich", "serial", "heartwire.board", "heartwire.cli.status", "tomllib", "json")
+sys.exit(", ".join(name for name in slow if name in sys.modules) or 0)
+"""
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    import tomllib
+
+    import heartwire
+
+    project = tomllib.loads((golden.FOLDER.parent.parent / "pyproject.toml").read_text())["project"]
+    assert project.get("version", heartwire.__version__) == heartwire.__version__
+
+
+def test_unknown_command_suggests(run: Run) -> None:
+    result = run("statsu")
+    assert result.code == 2
+    assert "Did you mean 'status'?" in result.err
+
+
+def test_a_command_whose_extra_is_not_installed_says_which(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="littlefs")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    result = run("status")
+    assert result.code == 2
+    assert "status needs littlefs, which is not installed" in result.err
+
+
+def test_roles_and_verdicts_of_the_contract_all_have_a_style() -> None:
+    assert set(status_view.ROLE_STYLES) == set(codes.ROLES)
+    assert set(status_view.VERDICT_STYLES) == set(codes.VERDICTS)
+    assert set(status_view.POWER_STYLES) == set(codes.POWERS)
+    assert set(status_view.MODE_STYLES) == set(codes.MODES)

@@ -1,0 +1,275 @@
+"""Real ports: pseudo terminals and sockets, two programs on one port, unplugging, closed and full output."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from heartwire import ports, transport
+from heartwire.board import Board
+from heartwire.cli.main import main
+from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
+from heartwire.keys import Keys
+from heartwire_protocol import events
+from tests.fakes.board import BOARD_ID, FakeBoard, PtyBoard
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_board_over_a_real_pseudo_terminal() -> None:
+    with PtyBoard(FakeBoard()) as pty, Board.open(pty.path, keys=Keys()) as board:
+        assert board.status().board_id == BOARD_ID.hex().upper()
+        assert [node.node for node in board.nodes()] == ["a", "b"]
+
+
+def test_two_programs_on_one_port(capsys: pytest.CaptureFixture[str]) -> None:
+    with PtyBoard(FakeBoard()) as pty, Board.open(pty.path, keys=Keys()) as board:
+        with pytest.raises(PortBusy, match="in use by"):
+            transport.open_channel(pty.path)
+        assert main(["-p", pty.path, "status"]) == 4
+        assert "is in use by" in capsys.readouterr().err
+        assert board.status().mode == "auto"
+
+
+def test_the_port_is_free_again_after_close() -> None:
+    with PtyBoard(FakeBoard()) as pty:
+        for _ in range(2):
+            Board.open(pty.path, keys=Keys()).close()
+
+
+def test_the_holder_of_a_port_is_named() -> None:
+    with PtyBoard(FakeBoard()) as pty:
+        code = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); print(flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", code, pty.path]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            assert ports.holder_of(pty.path).endswith(f"(pid {other.pid})")
+
+
+def test_unplugged_in_the_middle_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    board = FakeBoard()
+    with PtyBoard(board) as pty:
+        board.before_answer = lambda op: pty.unplug() if op == "release" else None
+        assert main(["-p", pty.path, "release", "a"]) == 7
+    assert "connection lost" in capsys.readouterr().err
+
+
+def test_a_closed_channel_is_unplugged() -> None:
+    with PtyBoard(FakeBoard()) as pty:
+        channel = transport.open_channel(pty.path)
+        pty.unplug()
+        with pytest.raises(Unplugged):
+            channel.read(0.05)
+        with pytest.raises(Unplugged):
+            channel.write(b"x")
+        channel.close()
+
+
+def test_nothing_at_the_other_end(capsys: pytest.CaptureFixture[str]) -> None:
+    board = FakeBoard()
+    board.silent = True
+    with PtyBoard(board) as pty:
+        assert main(["-p", pty.path, "--timeout", "0.1", "status"]) == 6
+    assert "no answer within 0.1 s" in capsys.readouterr().err
+
+
+def test_no_such_port(tmp_path: Path) -> None:
+    with pytest.raises(BoardNotFound, match="no such port"):
+        transport.open_channel(str(tmp_path / "ttyACM0"))
+
+
+def test_a_file_is_no_port(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BoardNotFound, match="not a serial port"):
+        transport.open_channel(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EACCES, NotPermitted), (errno.EBUSY, PortBusy), (errno.EAGAIN, PortBusy), (errno.ENXIO, BoardNotFound)],
+)
+def test_what_the_system_says_when_opening(monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]) -> None:
+    import serial
+
+    def fail(self: object) -> None:
+        raise serial.SerialException(number, os.strerror(number))
+
+    monkeypatch.setattr(serial.Serial, "open", fail)
+    with pytest.raises(kind):
+        transport.open_channel("/dev/ttyACM9")
+
+
+def serve(board: FakeBoard, answers: int) -> tuple[str, threading.Thread]:
+    """Serve a fake board on a TCP port of this host, for so many chunks; return its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def loop() -> None:
+        with listener, listener.accept()[0] as connection:
+            for _ in range(answers):
+                data = connection.recv(4096)
+                if not data:
+                    return
+                connection.sendall(board.receive(data))
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    return f"socket://127.0.0.1:{listener.getsockname()[1]}", thread
+
+
+def test_a_board_over_a_socket_that_closes_in_the_middle() -> None:
+    url, thread = serve(FakeBoard(), 2)
+    with Board.open(url, keys=Keys()) as board:
+        assert board.status().mode == "auto"
+        thread.join(5)
+        with pytest.raises(Unplugged):
+            board.status()
+
+
+def test_a_socket_nobody_listens_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(BoardNotFound, match="refused"):
+        transport.open_channel(f"socket://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("url", ["socket://", "socket://host", "socket://host:http", "http://host:80"])
+def test_addresses_that_make_no_sense(url: str) -> None:
+    with pytest.raises(UsageProblem):
+        transport.open_channel(url)
+
+
+ONE = ports.Port("/dev/ttyACM0", "E66118604B5C4A2A", "Board in FS mode", "1-2")
+TWO = ports.Port("/dev/ttyACM1", "E66118604B00FFFF", "Board in FS mode", "1-3")
+
+
+@pytest.mark.parametrize(
+    ("said", "environment", "plugged", "path"),
+    [
+        (None, None, [ONE], "/dev/ttyACM0"),
+        (None, "/dev/ttyX", [ONE, TWO], "/dev/ttyX"),
+        ("/dev/ttyY", "/dev/ttyX", [ONE], "/dev/ttyY"),
+        ("id:E66118604B5C", None, [ONE, TWO], "/dev/ttyACM0"),
+        ("id:e66118604b00ffff", None, [ONE, TWO], "/dev/ttyACM1"),
+    ],
+)
+def test_which_board(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, environment: str | None, plugged: list[ports.Port], path: str
+) -> None:
+    monkeypatch.setattr(ports, "list_ports", lambda: plugged)
+    if environment:
+        monkeypatch.setenv(ports.ENVIRONMENT, environment)
+    assert ports.resolve(said) == path
+
+
+@pytest.mark.parametrize(
+    ("said", "plugged", "words"),
+    [
+        (None, [], "no board is plugged in"),
+        (None, [ONE, TWO], "2 boards are plugged in: id:E66118604B5C4A2A"),
+        ("id:E6", [ONE, TWO], "2 boards have a USB serial number that starts so"),
+        ("id:FF", [ONE], "no board with USB serial number FF"),
+        ("id:", [ONE], "no board with USB serial number"),
+    ],
+)
+def test_which_board_it_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, plugged: list[ports.Port], words: str
+) -> None:
+    monkeypatch.setattr(ports, "list_ports", lambda: plugged)
+    with pytest.raises(BoardNotFound, match=words):
+        ports.resolve(said)
+
+
+def test_list_ports_keeps_only_picos(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace as Entry
+
+    from serial.tools import list_ports
+
+    entries = [
+        Entry(device="/dev/ttyS0", vid=None),
+        Entry(device="/dev/ttyACM1", vid=0x2E8A, serial_number=None, product=None, description="x", location=None),
+    ]
+    monkeypatch.setattr(list_ports, "comports", lambda: entries)
+    assert ports.list_ports() == [ports.Port("/dev/ttyACM1", "", "x", "")]
+
+
+def test_a_port_that_takes_no_data_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "WRITE_TIMEOUT_S", 0.03)
+    master, slave = os.openpty()
+    try:
+        channel = transport.open_channel(os.ttyname(slave))
+        with pytest.raises(NoAnswer, match="takes no data"):
+            for _ in range(100):
+                channel.write(bytes(4096))
+        channel.close()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+RUN = "import sys; from heartwire.cli.main import main; sys.exit(main())"
+
+
+def surroundings_of(pty: PtyBoard) -> dict[str, str]:
+    """Return the environment of a program that finds heartwire and the board."""
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("host", "firmware"))
+    return {**os.environ, "PYTHONPATH": path, "HEARTWIRE_PORT": pty.path}
+
+
+def shell(pty: PtyBoard, line: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which `hw` is the command."""
+    return subprocess.run(
+        ["bash", "-c", f"hw() {{ {sys.executable} -c '{RUN}' \"$@\"; }}; {line}"],
+        env=surroundings_of(pty), capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def served() -> PtyBoard:
+    board = FakeBoard()
+    for _ in range(300):
+        board.log(events.LATE, node=0, a=3000)
+    return PtyBoard(board)
+
+
+def test_a_reader_that_ends_early_is_no_fault(served: PtyBoard) -> None:
+    with served as pty:
+        done = shell(pty, "hw log --since 0 | head -n 1; echo ${PIPESTATUS[0]}")
+    assert done.stdout.splitlines()[-1] in ("0", "141")
+    assert done.stderr == ""
+
+
+def test_output_onto_a_full_disk_and_closed_output(served: PtyBoard) -> None:
+    with served as pty:
+        full = shell(pty, "hw log --csv > /dev/full; echo $?")
+        closed = shell(pty, "hw log --csv >&-; echo $? >&2")
+    assert full.stdout == "12\n"
+    assert "No space left on device" in full.stderr
+    assert "Exception ignored" not in full.stderr
+    assert closed.stderr.splitlines()[-1] == "12"
+
+
+def test_sigterm_ends_a_watch_in_good_order(served: PtyBoard) -> None:
+    with served as pty:
+        command = [sys.executable, "-c", RUN, "status", "--watch"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=surroundings_of(pty), stdout=pipe, stderr=pipe) as watch:
+            assert watch.stdout is not None
+            assert watch.stderr is not None
+            watch.stdout.readline()
+            watch.terminate()
+            assert watch.wait(10) == 143
+            assert watch.stderr.read() == b""
+
+
+def test_no_colour_in_a_pipe_even_if_asked_by_the_terminal(served: PtyBoard) -> None:
+    with served as pty:
+        done = shell(pty, "export TERM=xterm-256color; hw status; hw log --limit 3")
+    assert "\x1b" not in done.stdout + done.stderr
