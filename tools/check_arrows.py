@@ -17,7 +17,7 @@ PROTOCOL = ROOT / "firmware" / "heartwire_protocol"
 HOST = ROOT / "host" / "heartwire"
 
 # What MicroPython 1.24 has on the board, as far as the firmware may use it.
-BOARD_LIBRARY = {"binascii", "gc", "hashlib", "json", "micropython", "os", "select", "sys", "time", "uctypes"}
+BOARD_LIBRARY = {"binascii", "gc", "hashlib", "json", "micropython", "os", "select", "struct", "sys", "time", "uctypes"}
 
 # Module of the firmware -> the firmware modules it may import. The order is the flow of the data.
 ARROWS: dict[str, set[str]] = {
@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "timeslots": {"clock"},
     "supervisor": {
         "clock", "config", "durable", "grants", "hostlink", "hostlink_operations", "intake", "journal", "lights",
-        "liveness", "policy", "policy_requests", "policy_state", "relays", "sequencer", "timeslots",
+        "liveness", "policy", "policy_requests", "policy_state", "ports", "relays", "sequencer", "timeslots",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

@@ -64,6 +64,7 @@ class Intake:
         self.answers_good = False  # the heartbeat to be answered gave a right answer
         self.spoke = False  # something valid was heard, so the board may speak on this line
         self.since_good_ms = 0
+        self.heard_at = 0  # ticks of the last frame's end
         self.skip_early = True
         self.bad_in_row = 0
         self.altered = False
@@ -97,14 +98,21 @@ class Intake:
 
     def advance(self, elapsed_ms: int) -> None:
         """Let time pass."""
-        self.challenge.step(elapsed_ms)
+        challenge = self.challenge
+        challenge.step(elapsed_ms)
         self.since_good_ms = add_capped(self.since_good_ms, elapsed_ms, codes.COUNT_MAX)
-        self.half_line = self.has_incarnation and self.challenge.age_ms > self._half_line_ms and not self._text
+        half_line = self.has_incarnation and challenge.age_ms > self._half_line_ms and not self._text
+        if half_line != self.half_line:
+            self.half_line = half_line
 
-    def pump(self, may_verify: bool) -> int:
-        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this
-        pass.
-        """
+    def half_line_in(self) -> int:
+        """Return the milliseconds until this may become a half line; COUNT_MAX if it cannot by time alone."""
+        if self.half_line or self._text or not self.has_incarnation:
+            return codes.COUNT_MAX
+        return self._half_line_ms + 1 - self.challenge.age_ms
+
+    def count_errors(self) -> None:
+        """Count what the line's receiver complains of: breaks, framing errors, overruns."""
         errors = self._line.take_errors()
         while errors > 0:
             self._decoder.count_drop(codes.DROP_LINE_ERROR)
@@ -113,18 +121,38 @@ class Intake:
         while overruns > 0:
             self._decoder.count_drop(codes.DROP_OVERRUN)
             overruns -= 1
+
+    def gather(self, now: int) -> bool:
+        """Take bytes that have arrived up to the end of a frame, cheaply; return True if `pump` has something to do.
+        `now` (ticks) becomes the time of a frame that ends here.
+        """
         decoder = self._decoder
-        if not decoder.ready:
-            if self._from == self._until:
-                self._from = 0
-                self._until = self._line.read_into(self._raw, READ_MAX)
-                if not self._until:
-                    return NOTHING
-            if self._text:
-                return self._take_text()
-            self._from = decoder.feed(self._raw, self._from, self._until)
-            if not decoder.ready:
-                return NOTHING
+        if decoder.ready:
+            return True
+        if self._from == self._until:
+            until = self._line.read_into(self._raw, READ_MAX)
+            if not until:
+                return False
+            self._from = 0
+            self._until = until
+        if self._text:
+            self.heard_at = now
+            return True
+        self._from = decoder.feed(self._raw, self._from, self._until)
+        if decoder.ready:
+            self.heard_at = now
+            return True
+        return False
+
+    def pump(self, may_verify: bool, now: int = 0) -> int:
+        """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this
+        pass.
+        """
+        if not self.gather(now):
+            return NOTHING
+        if self._text:
+            return self._take_text()
+        decoder = self._decoder
         if self._signer is not None and not may_verify:
             return NOTHING
         decoder.ready = False

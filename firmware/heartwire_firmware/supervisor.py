@@ -17,14 +17,25 @@ from heartwire_firmware.journal import Journal
 from heartwire_firmware.lights import Lights
 from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
+from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import Input, Relays, Senses
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import TimeSlots
 from heartwire_protocol import codes, events, framing, messages, reasons, records, version
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
-# The policy looks at least this often; at once when a heartbeat, a verdict or a sense changed.
+# The policy looks at least this often while a node is late or dead; at once when a heartbeat, a verdict or a sense
+# changed; and only every REST_MS while nothing is up. A deadline ends the rest to the millisecond.
 POLICY_MS = 10
+REST_MS = 50
+# While something waits for a quiet slot.
+WAITING_MS = 5
+# After a change of an input all inputs are read for this long: longer than relays.DEBOUNCE_MS.
+BOUNCE_MS = 60
+# Frames of a line looked at in a pass until one counts.
+FRAMES_MAX = 4
+# Passes in a row with heavy work on the lines before the rest gets a turn all the same.
+HEAVY_MAX = 6
 # After a stall, at most this many turns to drain the lines before anything is judged.
 DRAIN_TURNS = 64
 # A start counts as good after this long.
@@ -45,7 +56,7 @@ class Supervisor:
     def __init__(self, hardware):
         self.chip = hardware.chip
         self._hardware = hardware
-        self.clock = Clock(hardware.ticks_ms, hardware.ticks_diff)
+        self.clock = Clock(hardware.ticks_ms, hardware.ticks_diff, hardware.ticks_add)
         self.state = policy_state.State()
         self.facts = policy_state.Facts()
         self._out = policy_state.Decisions()
@@ -66,9 +77,20 @@ class Supervisor:
         self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
         self.hostlink.operations = Operations(self)
         self._slots = TimeSlots(self)
+        self._activity = hardware.activity
         self._persist = False
         self._changed = True
+        self._moved = [True] * NODE_COUNT  # what its intake says has changed since the policy was told
+        self._behind = False  # a line has more than was taken
+        self._tell = False  # something may have changed that the nodes are to be told
+        self._heavy = 0  # passes in a row with something heavy to do
+        self._bounce_ms = BOUNCE_MS
+        self._lead_ms = hardware.lead_ms
+        self._aim_ms = 0
+        self._due_ms = 0
+        self._policy_ms = 1
         self._since_policy_ms = 0
+        self._since_slots_ms = 0
         self._turn = 0
         self._good = [False] * NODE_COUNT
         self._intent_sequence = [0] * NODE_COUNT
@@ -123,6 +145,7 @@ class Supervisor:
         self.grants.configure(current.board)
         self.hostlink.configure(current.board)
         self._slots.configure(current.board)
+        self._moved[:] = [True] * NODE_COUNT
         for node in range(NODE_COUNT):
             self.intakes[node].configure(current.board, current.nodes[node])
             self.livenesses[node].configure(current.board)
@@ -176,58 +199,151 @@ class Supervisor:
             wait()
 
     def step(self) -> None:
-        """Step every stage once, with the same time."""
+        """Look, and step what has something to do: every stage, with the same time, or none.
+
+        A pass does one heavy thing at a time (take a frame, decide, answer, serve the host, write flash), so that none
+        stands for long between a deadline and its relay.
+        """
+        bits = self._activity()
+        if not self._changed and self.clock.look() < self._due_ms and not self._is_due(bits):
+            if self.relays.cut_count:
+                self.relays.step()
+            self.chip.feed()
+            return
         elapsed = self.clock.tick()
-        self._take_lines(elapsed)
+        if 0 < self._aim_ms - elapsed <= self._lead_ms:
+            elapsed += self.clock.run_ahead(self._aim_ms - elapsed)
+        for node in range(NODE_COUNT):
+            if self.facts.enabled[node]:
+                self.livenesses[node].advance(elapsed)
+                self.intakes[node].advance(elapsed)
+        self._step_inputs(bits, elapsed)
+        self.relays.step()
+        if self.relays.cut_count:
+            self.sequencer.step(elapsed)
+        heavy = (bits & Activity.LINES or self._behind or self.clock.stalled) and self._take_lines()
+        self._since_policy_ms += elapsed
+        heavy = self._judge(heavy) or heavy
+        heavy = heavy or self._reply_to_lines()
+        self._heavy = self._heavy + 1 if heavy else 0
+        self._since_slots_ms += elapsed
+        if not heavy or self._heavy > HEAVY_MAX:
+            self._step_quiet()
+        self._due_ms = self._next_ms()
+        self.chip.feed()
+
+    def _is_due(self, bits: int) -> bool:
+        """Tell whether what came needs a pass; bytes of a frame that is not whole do not."""
+        if bits & Activity.LINES:
+            now = self._hardware.ticks_ms()
+            for node in range(NODE_COUNT):
+                if bits >> node & 1 and self.intakes[node].gather(now):
+                    return True
+        return bool(bits & (Activity.USB | Activity.INPUTS))
+
+    def _next_ms(self) -> int:
+        """Return how long at most the loop may only look: until the next deadline, or until something waits."""
+        state = self.state
+        rest_ms = REST_MS if state.phase == policy_state.WATCHING and not self.relays.cut_count else POLICY_MS
+        dead_ms = codes.COUNT_MAX
+        board = self.config.current.board
+        for node in range(NODE_COUNT):
+            if not self.facts.enabled[node]:
+                continue
+            liveness = self.livenesses[node]
+            if liveness.verdict == codes.VERDICT_GOOD:
+                rest_ms = min(rest_ms, board.late_ms - liveness.age_ms, self.intakes[node].half_line_in())
+            elif liveness.verdict == codes.VERDICT_LATE:
+                dead_ms = min(dead_ms, board.dead_ms - liveness.age_ms)
+                rest_ms = min(rest_ms, dead_ms, POLICY_MS)
+            elif liveness.verdict == codes.VERDICT_DEAD:
+                rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
+        self._policy_ms = max(1, rest_ms)
+        # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long.
+        self._aim_ms = dead_ms if dead_ms <= rest_ms + self._lead_ms else 0
+        if self._aim_ms:
+            self._policy_ms = max(1, dead_ms - self._lead_ms)
+        if self._changed or self._behind or self._tell or self._heavy or self._bounce_ms or self.relays.cut_count or self.hostlink.busy:
+            return 1
+        if self._persist or self.journal.waiting or self._event_left:
+            return min(self._policy_ms, WAITING_MS)
+        return self._policy_ms
+
+    def _step_inputs(self, bits: int, elapsed: int) -> None:
+        """Read the inputs while one of them moves or bounces; the time before a change does not count for it."""
+        if bits & Activity.INPUTS:
+            if not self._bounce_ms:
+                elapsed = min(elapsed, 1)
+            self._bounce_ms = BOUNCE_MS
+        elif not self._bounce_ms:
+            return
         self.senses.step(elapsed)
         self.key.step(elapsed)
-        self.sequencer.step(elapsed)
-        self._judge(elapsed)
-        self._reply_to_lines(elapsed)
+        self._bounce_ms = max(0, self._bounce_ms - elapsed)
+
+    def _step_quiet(self) -> None:
+        """Step what no deadline waits for: the host link, events for nodes, lights, flash."""
+        elapsed = self._since_slots_ms
+        self._since_slots_ms = 0
+        self._heavy = 0
         if self.config.step(elapsed):
             self.settings_changed(3)
+        self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
+        self.intakes[self._turn].count_errors()
         slots = self._slots
         slots.step(elapsed)
         self.hostlink.step(elapsed, slots.is_quiet())
         self._send_events(slots)
-        self.relays.step()
         self.lights.step(elapsed)
         self._write(slots)
         if self._young and (self.clock.day or self.clock.ms >= GOOD_BOOT_MS):
             self._young = False
             self.chip.put_scratch(BOOT_REGISTER, 0)
-        self.chip.feed()
 
-    def _take_lines(self, elapsed: int) -> None:
-        for node in range(NODE_COUNT):
-            self.livenesses[node].advance(elapsed)
-            self.intakes[node].advance(elapsed)
-            if self.clock.stalled:
-                self.intakes[node].skip_early = True
-        turns = DRAIN_TURNS if self.clock.stalled else 1
-        while turns > 0:
-            turns -= 1
-            busy = False
+    def _take_lines(self) -> bool:
+        """Take what the lines brought: one frame, after a stall all of them before anything is judged."""
+        stalled = self.clock.stalled
+        now = self._hardware.ticks_ms()
+        taken = False
+        for _turn in range(DRAIN_TURNS if stalled else 1):
             self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
+            busy = False
             for step in range(NODE_COUNT):
                 node = self._turn + step
                 if node >= NODE_COUNT:
                     node -= NODE_COUNT
-                # One signature a pass; after a stall one a turn, until all lines are empty.
-                self._take(node, step == 0 or not self.intakes[self._turn].waiting)
-                busy = busy or self.intakes[node].waiting
-            if not busy:
-                return
+                intake = self.intakes[node]
+                if stalled:
+                    intake.skip_early = True
+                if not stalled and taken:
+                    # One frame a pass; of the others only what has arrived.
+                    busy = intake.gather(now) or busy
+                    continue
+                for _frame in range(FRAMES_MAX):
+                    if not intake.gather(now):
+                        break
+                    if self._take(node, now):
+                        taken = True
+                        break
+                busy = busy or intake.waiting
+            self._behind = busy
+            if not busy and stalled:
+                break
+        return taken
 
-    def _take(self, node: int, may_verify: bool) -> None:
+    def _take(self, node: int, now: int) -> bool:
+        """Take one frame of `node`; return False if it was none that counts."""
         intake = self.intakes[node]
-        kind = intake.pump(may_verify)
+        kind = intake.pump(True, now)
         if kind == NOTHING:
-            return
+            return False
         liveness = self.livenesses[node]
         self._changed = True
+        self._moved[node] = True
         if kind == GOOD:
             liveness.good()
+            # What the frame had to wait for its turn is no later heartbeat.
+            liveness.age_ms = self.clock.since(intake.heard_at)
             self._good[node] = True
         elif kind == SIGN:
             liveness.sign()
@@ -240,6 +356,7 @@ class Supervisor:
             self._event_left = intake.events_count
         elif kind == FENCE_WANTED:
             self._fence_for_peer(node, intake.request_target)
+        return True
 
     def _fence_for_peer(self, node: int, target: int) -> None:
         settings = self.config.current.nodes[node]
@@ -253,56 +370,86 @@ class Supervisor:
         length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
         self.intakes[node].send(self._frame_view[:length])
 
-    def _judge(self, elapsed: int) -> None:
+    def _judge(self, taken: bool) -> bool:
+        """Judge the nodes and let the policy decide: at once where a verdict, a sense or a fence changed, in the next
+        pass where only a frame was taken in this one. Return True if the policy was asked.
+        """
+        facts = self.facts
+        urgent = False
         for node in range(NODE_COUNT):
+            if not facts.enabled[node]:
+                continue
             liveness = self.livenesses[node]
             liveness.judge()
-            if liveness.verdict != self.facts.verdict[node] or self.senses.power[node] != self.facts.power[node]:
-                self._changed = True
-            if self.sequencer.status[node] != self.facts.fence[node]:
-                self._changed = True
-        self._since_policy_ms += elapsed
-        if not self._changed and self._since_policy_ms < POLICY_MS:
-            return
+            if (
+                liveness.verdict != facts.verdict[node]
+                or self.senses.power[node] != facts.power[node]
+                or self.sequencer.status[node] != facts.fence[node]
+            ):
+                urgent = True
+            if self.intakes[node].half_line != facts.half_line[node]:
+                self._moved[node] = self._changed = True
+        if not urgent:
+            if taken and self._since_policy_ms < POLICY_MS:
+                return False
+            if not self._changed and self._since_policy_ms < self._policy_ms:
+                return False
         self._changed = False
         self._fill_facts()
         self.policy.step(self._since_policy_ms)
+        self.grants.step(self._since_policy_ms)
         self._since_policy_ms = 0
-        if self._out.records or self._out.actions or self._out.persist:
+        out = self._out
+        if out.records or out.actions or out.persist:
             self._carry_out()
+            self._tell = True
+        return True
 
     def _fill_facts(self) -> None:
+        """Tell the policy what is so now; what only a frame can change, only for nodes that sent one."""
         facts = self.facts
-        nodes = self.config.current.nodes
+        senses = self.senses
+        sequencer = self.sequencer
         for node in range(NODE_COUNT):
-            intake = self.intakes[node]
+            if self._moved[node]:
+                self._moved[node] = False
+                self._fill_from_intake(node)
+            elif not facts.enabled[node]:
+                continue
             liveness = self.livenesses[node]
-            facts.enabled[node] = bool(nodes[node].enabled)
             facts.verdict[node] = liveness.verdict
             facts.age_ms[node] = liveness.age_ms
             facts.sign_ms[node] = liveness.sign_ms
-            facts.beats[node] = intake.beats
-            facts.node_state[node] = intake.state
-            facts.flags[node] = intake.flags
-            facts.node_epoch[node] = intake.epoch
-            facts.busy_s[node] = intake.busy_s
-            facts.incarnation[node] = intake.incarnation
-            facts.keyed[node] = intake.signer is not None
-            facts.text[node] = intake.text
-            facts.half_line[node] = intake.half_line
-            facts.altered[node] = intake.altered
-            facts.power[node] = self.senses.power[node]
-            facts.power_full[node] = self.senses.full[node]
-            facts.fence[node] = self.sequencer.status[node]
-            facts.fence_ms[node] = self.sequencer.since_ms[node]
-            facts.proof_ms[node] = self.sequencer.proof_ms[node]
-            facts.fence_reason[node] = self.sequencer.reason[node]
+            facts.power[node] = senses.power[node]
+            facts.power_full[node] = senses.full[node]
+            facts.fence[node] = sequencer.status[node]
+            if facts.fence[node]:
+                facts.fence_ms[node] = sequencer.since_ms[node]
+                facts.proof_ms[node] = sequencer.proof_ms[node]
+                facts.fence_reason[node] = sequencer.reason[node]
             sequence = self._intent_sequence[node]
             facts.intent_durable[node] = sequence != 0 and self.journal.durable >= sequence
-            self._tell_changes(node, intake)
-        facts.durable_epoch = self.durable.epoch
-        facts.durable_holder = self.durable.holder
-        facts.durable_mode = self.durable.mode
+        durable = self.durable
+        facts.durable_epoch = durable.epoch
+        facts.durable_holder = durable.holder
+        facts.durable_mode = durable.mode
+
+    def _fill_from_intake(self, node: int) -> None:
+        self._tell = True
+        facts = self.facts
+        intake = self.intakes[node]
+        facts.enabled[node] = bool(self.config.current.nodes[node].enabled)
+        facts.beats[node] = intake.beats
+        facts.node_state[node] = intake.state
+        facts.flags[node] = intake.flags
+        facts.node_epoch[node] = intake.epoch
+        facts.busy_s[node] = intake.busy_s
+        facts.incarnation[node] = intake.incarnation
+        facts.keyed[node] = intake.signer is not None
+        facts.text[node] = intake.text
+        facts.half_line[node] = intake.half_line
+        facts.altered[node] = intake.altered
+        self._tell_changes(node, intake)
 
     def _tell_changes(self, node: int, intake) -> None:
         """Journal what a node says of itself when it changes."""
@@ -327,6 +474,7 @@ class Supervisor:
         out = self._out
         for kind, node in out.actions:
             if kind == policy_state.FENCE:
+                self.clock.catch_up()
                 self.sequencer.fire(node, bool(self.state.sense_seen[node]))
             else:
                 self.sequencer.release(node)
@@ -339,13 +487,18 @@ class Supervisor:
         self._persist = self._persist or out.persist
         out.clear()
 
-    def _reply_to_lines(self, elapsed: int) -> None:
-        self.grants.step(elapsed)
+    def _reply_to_lines(self) -> bool:
+        """Answer one node; after the policy has decided, also one that is to be told something new."""
+        if self._tell:
+            self._tell = False
+            for node in range(NODE_COUNT):
+                intake = self.intakes[node]
+                if self.grants.has_changed(node) and intake.answers_good:
+                    if self.facts.verdict[node] == codes.VERDICT_GOOD:
+                        intake.reply_due = True
+                        self._good[node] = True
         for node in range(NODE_COUNT):
             intake = self.intakes[node]
-            if self.grants.has_changed(node) and intake.answers_good and self.facts.verdict[node] == codes.VERDICT_GOOD:
-                intake.reply_due = True
-                self._good[node] = True
             if not intake.reply_due:
                 continue
             intake.reply_due = False
@@ -354,6 +507,8 @@ class Supervisor:
             else:
                 intake.send(self.grants.frame(intake, self.journal.durable, self._good[node]))
             self._good[node] = False
+            return True
+        return False
 
     def _send_events(self, slots) -> None:
         """Send one journal record to the node that reads, in a quiet slot."""
@@ -380,7 +535,7 @@ class Supervisor:
                     self._persist = True
                     slots.failed()
                 slots.wrote()
-                self._changed = True
+                self._changed = self._tell = True
         elif self.journal.waiting:
             for node in range(NODE_COUNT):
                 urgent = urgent or self.intent_waits(node)

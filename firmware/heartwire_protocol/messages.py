@@ -6,6 +6,8 @@ of the payload). Codec, PROTOCOL.md and the golden vectors all come from this ta
 lists allocates nothing, so the board can do it for each heartbeat.
 """
 
+import struct
+
 from heartwire_protocol import codes
 
 TYPE_CHECKING = False
@@ -175,6 +177,7 @@ MESSAGES = (
     ),
 )
 
+_STRUCT = {"u8": "B", "u16": "H", "u32": "I"}
 _WIDTHS = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "b4": 4, "b8": 8, "tail": 0}
 
 
@@ -192,6 +195,15 @@ class Layout:
             offsets.append(at)
             at += _WIDTHS[kind]
         self.offsets = tuple(offsets)
+        self._places = {self.names[index]: (offsets[index], self.kinds[index]) for index in range(len(offsets))}
+        # The integer fields in front, where struct can read them all at once; u24 it does not know.
+        self._format = "<"
+        self._count = 0
+        for kind in self.kinds:
+            if kind not in _STRUCT:
+                break
+            self._format += _STRUCT[kind]
+            self._count += 1
         self.length = at
         self.has_tail = self.kinds[-1] == "tail"
 
@@ -207,7 +219,13 @@ class Layout:
         """Read the integer fields into the list `values`, by field index; return False if one reaches 2^30."""
         offsets = self.offsets
         kinds = self.kinds
-        for index in range(len(offsets)):
+        index = 0
+        for value in struct.unpack_from(self._format, payload, 0):
+            if value >= codes.INT_LIMIT:
+                return False
+            values[index] = value
+            index += 1
+        for index in range(self._count, len(offsets)):
             at = offsets[index]
             kind = kinds[index]
             if kind == "u8":
@@ -224,20 +242,18 @@ class Layout:
 
     def put(self, payload: "bytearray | memoryview", name: str, value: "Any") -> None:
         """Write integer or bytes `value` of field `name` into `payload`. ValueError outside the field's range."""
-        index = self.names.index(name)
-        at = self.offsets[index]
-        kind = self.kinds[index]
+        at, kind = self._places[name]
         width = _WIDTHS[kind]
         if kind[0] == "u":
             if not 0 <= value < (codes.INT_LIMIT if width == 4 else 1 << (8 * width)):
                 raise ValueError("%s.%s: %d does not fit %s" % (self.name, name, value, kind))
             for step in range(width):
-                payload[at + step] = value >> (8 * step) & 0xFF
+                payload[at + step] = value & 0xFF
+                value >>= 8
         else:
             if len(value) != width:
                 raise ValueError("%s.%s: %d bytes instead of %d" % (self.name, name, len(value), width))
-            for step in range(width):
-                payload[at + step] = value[step]
+            payload[at : at + width] = value
 
     def pack(self, **values: "Any") -> bytes:
         """Return the payload with all fields given by name, `tail` fields included. For the host and tests."""

@@ -218,7 +218,7 @@ def mutated(rng: random.Random, frame: bytes) -> bytes:
 
 def test_ten_megabytes_of_noise_and_mutated_frames_into_lines_and_host_link() -> None:
     bench = Bench(nodes=3)
-    bench.run(5000)
+    bench.run(5050)
     beats = [bench.board.intakes[node].beats for node in range(3)]
     noisy = (0, 2)
     bench.cut.update(noisy)
@@ -254,7 +254,7 @@ def test_ten_megabytes_of_noise_and_mutated_frames_into_lines_and_host_link() ->
 
 def test_noise_into_the_second_uart() -> None:
     bench = Bench()
-    bench.run(5000)
+    bench.run(5050)
     bench.cut.add(1)
     beats = bench.board.intakes[1].beats
     rng = random.Random(8)
