@@ -73,6 +73,7 @@ docs: $(READY) ## regenerate what comes from tables
 generated: $(READY)
 	$(BIN)/python tools/gen_protocol.py --check
 	$(BIN)/python hw/gen/board_py.py --check
+	$(BIN)/python hw/gen/verify.py
 
 check: lint types generated test ## exactly what CI runs
 

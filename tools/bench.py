@@ -1,7 +1,8 @@
 """Measure the virtual board: deadline overshoot, failover time, heap growth, and how fast the command line starts.
 
-Runs the real firmware on the real MicroPython VM in real time and prints a table; it asserts nothing, because these are timings of
-this machine under its load. The nodes are the test suite's, beaten from this process. `make bench`; `--quick` for a first look.
+Runs the real firmware on the real MicroPython VM in real time and prints a table; it asserts nothing, because these are
+timings of this machine under its load. The nodes are the test suite's, beaten from this process. `make bench`;
+`--quick` for a first look.
 """
 
 from __future__ import annotations

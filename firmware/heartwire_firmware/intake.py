@@ -65,7 +65,7 @@ class Intake:
         self.spoke = False  # something valid was heard, so the board may speak on this line
         self.since_good_ms = 0
         self.heard_at = 0  # ticks of the last frame's end
-        self.skip_early = True
+        self._unsure_ms = 0  # for this long a heartbeat may look early because an earlier one was taken late
         self.bad_in_row = 0
         self.altered = False
         self.last_drop = 0
@@ -101,9 +101,15 @@ class Intake:
         challenge = self.challenge
         challenge.step(elapsed_ms)
         self.since_good_ms = add_capped(self.since_good_ms, elapsed_ms, codes.COUNT_MAX)
+        if self._unsure_ms:
+            self._unsure_ms = max(0, self._unsure_ms - elapsed_ms)
         half_line = self.has_incarnation and challenge.age_ms > self._half_line_ms and not self._text
         if half_line != self.half_line:
             self.half_line = half_line
+
+    def note_stall(self, stall_ms: int) -> None:
+        """Note that the loop stood still: what waits now was taken late, so the early window is skipped for a while."""
+        self._unsure_ms = stall_ms + self._early_ms
 
     def half_line_in(self) -> int:
         """Return the milliseconds until this may become a half line; COUNT_MAX if it cannot by time alone."""
@@ -247,7 +253,7 @@ class Intake:
             return self._bad(codes.DROP_WRONG_ANSWER)
         if same and sequence <= self.sequence:
             return self._bad(codes.DROP_FROZEN if sequence == self.sequence else codes.DROP_REPLAYED)
-        early = same and self.since_good_ms < self._early_ms and not self.skip_early
+        early = same and self.since_good_ms < self._early_ms and not self._unsure_ms
         self.sequence = sequence
         self.challenge.accept(challenge)
         if not same:
@@ -267,7 +273,6 @@ class Intake:
 
     def _accept(self) -> int:
         self.answers_good = True
-        self.skip_early = False
         self.since_good_ms = 0
         self.bad_in_row = 0
         self.altered = False

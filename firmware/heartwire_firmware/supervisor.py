@@ -314,7 +314,7 @@ class Supervisor:
                     node -= NODE_COUNT
                 intake = self.intakes[node]
                 if stalled:
-                    intake.skip_early = True
+                    intake.note_stall(self.clock.elapsed_ms)
                 if not stalled and taken:
                     # One frame a pass; of the others only what has arrived.
                     busy = intake.gather(now) or busy

@@ -56,7 +56,8 @@ class TimeSlots:
             # A heartbeat that is overdue may come at any moment, but waiting for it would mean never to write.
             if age < self._interval_ms:
                 arrival = min(arrival, self._interval_ms - age)
-            # A node whose intent is not durable yet cannot be fenced: its deadline must not keep the intent from being written.
+            # A node whose intent is not durable cannot be fenced yet: its deadline must not keep the intent from being
+            # written.
             if not self._board.intent_waits(node):
                 deadline = min(deadline, self._dead_ms - age)
         self._arrival_ms = arrival

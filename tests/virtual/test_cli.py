@@ -63,7 +63,7 @@ def test_bad_settings_are_refused_and_the_old_ones_stay(
 ) -> None:
     before = shared.run("config", "show").stdout
     text = shared.rack.config_file.read_text()
-    name = line.split(" = ")[0]
+    name = line.split(" = ", maxsplit=1)[0]
     lines = [row for row in text.splitlines() if not row.startswith(name)]
     lines.insert(1, line)
     bad = shared.rack.directory / "bad.toml"
@@ -90,7 +90,7 @@ def test_status_and_log_in_a_pipe_and_as_json(shared: Cli) -> None:
     assert "observe mode" in shared.run("status").stdout
     assert '"mode": "observe"' in shared.run("status", "--json").stdout
     assert "the board started" in shared.run("log").stdout
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "heartwire", "log", "--csv"],
             env=shared.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False,

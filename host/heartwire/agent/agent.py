@@ -16,6 +16,7 @@ from heartwire.agent.grants import GrantReader, Refusal
 from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
+from heartwire.agent.probes import Probes
 from heartwire.agent.services import NS_PER_S, Services
 from heartwire.agent.settings import AgentSettings
 from heartwire.agent.state import Disk
@@ -23,6 +24,7 @@ from heartwire_protocol import codes, framing, messages
 from heartwire_protocol.auth import Signer
 
 STATUS_NS = NS_PER_S
+BUSY_MAX_S = 0xFFFF  # what the field of the heartbeat can say; the board's busy_max_s is the real limit
 EPOCH_RETRY_NS = 5 * NS_PER_S
 # A status bit is best effort: the last heartbeats say "planned off" this often.
 FAREWELLS = 2
@@ -37,12 +39,31 @@ def boottime_ns() -> int:
 
 @dataclass
 class Conditions:
-    """States that commands and probes set, and that the next heartbeats report."""
+    """States that other programs set through the control socket; they stay until they run out or are cleared."""
 
     busy_until_ns: int = 0
     crash_dump_until_ns: int = 0
     planned_off: bool = False
-    degraded: str = ""  # why, or empty
+
+    def handle(self, request: dict[str, Any], now_ns: int) -> str:
+        """Obey a request (see control.py); return what is wrong with it, or an empty text."""
+        wanted = request.get("do")
+        if wanted in ("busy", "crash_dump"):
+            seconds = request.get("seconds")
+            if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= BUSY_MAX_S:
+                return f"seconds must be a whole number from 1 to {BUSY_MAX_S}"
+            if wanted == "busy":
+                self.busy_until_ns = now_ns + seconds * NS_PER_S
+            else:
+                self.crash_dump_until_ns = now_ns + seconds * NS_PER_S
+        elif wanted == "planned_off":
+            self.planned_off = True
+        elif wanted == "ready":
+            self.busy_until_ns = self.crash_dump_until_ns = 0
+            self.planned_off = False
+        elif wanted != "status":
+            return "do must be busy, crash_dump, planned_off, ready or status"
+        return ""
 
 
 class Agent:
@@ -56,6 +77,7 @@ class Agent:
         lease: Lease,
         line: Line,
         services: Services,
+        probes: Probes,
         watchdog: dog.Watchdog,
         disk: Disk,
         log: Log,
@@ -71,6 +93,7 @@ class Agent:
         self.watchdog = watchdog
         self.disk = disk
         self.conditions = Conditions()
+        self.probes = probes
         self.incarnation = Incarnation()
         self.schedule = Schedule(settings.interval_ms * NS_PER_MS, clock())
         self.grants = GrantReader(node, signer)
@@ -127,6 +150,7 @@ class Agent:
         self._judge(now_ns)
         self._keep_epoch(now_ns)
         self._serve(now_ns)
+        self.probes.step(now_ns)
         if self.schedule.due(now_ns):
             self._beat()
         self._guard(self._clock())
@@ -230,7 +254,19 @@ class Agent:
             return f"{self.services.failed} failed"
         if self.disk.epoch_error:
             return "epoch not stored"
-        return self.conditions.degraded
+        bad = self.probes.bad
+        return f"probes: {', '.join(bad)}" if bad else ""
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request from the control socket; the next heartbeat reports what it changed."""
+        now_ns = self._clock()
+        problem = self.conditions.handle(request, now_ns)
+        if problem:
+            return {"error": problem}
+        if request["do"] != "status":
+            self._log.info("told", do=request["do"], seconds=request.get("seconds"))
+            self._stored_as = ()
+        return {"ok": True, "status": self.status(now_ns)}
 
     def _beat(self) -> None:
         now_ns = self._clock()
@@ -279,6 +315,8 @@ class Agent:
             "sequence": self.incarnation.sequence,
             "state": codes.STATES[self.state(now_ns)],
             "degraded": self.why_degraded(),
+            "busy_until_ns": self.conditions.busy_until_ns,
+            "crash_dump_until_ns": self.conditions.crash_dump_until_ns,
             "role": self.role,
             "orders": [row[1] for row in messages.ORDERS if self.lease.orders & row[0]],
             "wish": self.judged.wish.value,

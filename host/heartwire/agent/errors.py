@@ -1,26 +1,25 @@
-"""Errors of the agent that a person can do something about: what is wrong, an exit code, and the next step.
+"""Errors of the agent that a person can do something about, as kinds of the host's tree (heartwire.errors).
 
-Raised by settings, keys, state and line; printed by the CLI. They never carry a key, nor anything read from a key file.
+Raised by settings, keys, state and watchdog; `heartwire.cli.main` prints them. They never carry a key, nor anything
+read from a key file.
 """
 
-
-class AgentError(Exception):
-    """The agent cannot go on; `next_step` says what to do about it."""
-
-    exit_code = 1
-
-    def __init__(self, message: str, next_step: str = "") -> None:
-        super().__init__(message)
-        self.next_step = next_step
+from heartwire.errors import BadConfig, NoAnswer, NotPermitted, StorageProblem
 
 
-class SettingsError(AgentError):
+class SettingsError(BadConfig):
     """A setting is unknown, missing or outside its limits, or a key file is unusable."""
 
-    exit_code = 2
 
-
-class StateError(AgentError):
+class StateError(StorageProblem):
     """The state directory cannot be used: in use by another agent, read-only, or damaged."""
 
-    exit_code = 3
+
+class ControlError(NoAnswer):
+    """No agent answers on its control socket, or it refused."""
+
+    default_next = "`systemctl status heartwire-agent` shows whether it runs; --state-directory must be the agent's"
+
+
+class WatchdogError(NotPermitted):
+    """The kernel watchdog cannot be armed."""

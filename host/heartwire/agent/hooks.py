@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from heartwire.agent.runner import GRACE_S, MESSAGE_MAX, fork_runner
 from heartwire.agent.settings import Command
@@ -52,7 +52,7 @@ class ForkedCommands:
 
     def __init__(self, quiet: bool) -> None:
         self._channel: socket.socket
-        self._channel, self._process = fork_runner(quiet)
+        self._channel, self.process = fork_runner(quiet)
         self._numbers = 0
         self._overdue: dict[int, float] = {}
         self._early: list[Result] = []
@@ -63,17 +63,17 @@ class ForkedCommands:
 
     def start(self, command: Command, environment: Mapping[str, str], not_after_ns: int = 0) -> int:
         """Start a command; see Commands.start. A runner that takes nothing more gives the result `hung`."""
+        message = {"argv": list(command.argv), "env": dict(environment), "not_after_ns": not_after_ns}
+        return self._begin(message, command.limit_s)
+
+    def start_probe(self, kind: str, values: Mapping[str, Any], limit_s: float) -> int:
+        """Start a built-in probe (probe_kinds) with its time limit; return its number."""
+        return self._begin({"probe": kind, "values": dict(values)}, limit_s)
+
+    def _begin(self, message: dict[str, Any], limit_s: float) -> int:
         self._numbers += 1
-        self._overdue[self._numbers] = time.monotonic() + command.limit_s + OVERDUE_S
-        message = {
-            "do": "start",
-            "id": self._numbers,
-            "argv": list(command.argv),
-            "env": dict(environment),
-            "limit_s": command.limit_s,
-            "not_after_ns": not_after_ns,
-        }
-        if not self._send(message):
+        self._overdue[self._numbers] = time.monotonic() + limit_s + OVERDUE_S
+        if not self._send({"do": "start", "id": self._numbers, "limit_s": limit_s, **message}):
             del self._overdue[self._numbers]
             self._early.append(Result(self._numbers, "hung", 0, 0.0))
         return self._numbers
@@ -87,7 +87,7 @@ class ForkedCommands:
         """Return what ended since the last call, overdue ones as `hung`."""
         found = self._early
         self._early = []
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        with contextlib.suppress(OSError):  # nothing there, or the runner is gone
             while data := self._channel.recv(MESSAGE_MAX):
                 message = json.loads(data)
                 if self._overdue.pop(message["id"], None) is not None:
@@ -104,7 +104,7 @@ class ForkedCommands:
         self._channel.close()
         with contextlib.suppress(ChildProcessError):
             for _ in range(50):
-                if os.waitpid(self._process, os.WNOHANG)[0]:
+                if os.waitpid(self.process, os.WNOHANG)[0]:
                     return
                 time.sleep(0.01)
 

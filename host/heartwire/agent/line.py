@@ -53,6 +53,8 @@ class SerialPort:
             raise
 
     def _prepare(self, path: str, baud: int) -> None:
+        if not os.isatty(self._descriptor):
+            raise OSError(errno.ENOTTY, "not a serial port")
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

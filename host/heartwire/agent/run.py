@@ -12,15 +12,21 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from typing import TextIO
 
 from heartwire.agent import state
 from heartwire.agent.agent import Agent, boottime_ns
-from heartwire.agent.errors import AgentError
+from heartwire.agent.control import Control
+from heartwire.agent.errors import SettingsError, WatchdogError
 from heartwire.agent.hooks import ForkedCommands
-from heartwire.agent.lease import NS_PER_MS, Lease, Wish
+from heartwire.agent.lease import NS_PER_MS, Lease, Loss, Wish
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
+from heartwire.agent.machine import hypervisor
+from heartwire.agent.notify import Notifier, from_environment
+from heartwire.agent.probes import Probes
+from heartwire.agent.realtime import lock_memory, raise_priority
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, read_key
 from heartwire.agent.watchdog import KernelWatchdog, NoWatchdog, Watchdog
@@ -67,20 +73,21 @@ class BackgroundStream:
 
 
 def open_watchdog(settings: AgentSettings) -> Watchdog:
-    """Arm the configured watchdog. AgentError if it cannot be."""
+    """Arm the configured watchdog. WatchdogError if it cannot be."""
     if not settings.watchdog:
         return NoWatchdog()
     try:
         return KernelWatchdog(settings.watchdog, int(settings.watchdog_timeout_s))
     except OSError as error:
-        raise AgentError(
+        raise WatchdogError(
             f"watchdog {settings.watchdog}: {error.strerror or error}",
             'load its driver (softdog works everywhere), or set watchdog = ""',
         ) from error
 
 
 def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
-    """Run until a signal ends it; return the exit status. AgentError if it cannot start."""
+    """Run until a signal ends it; return the exit status. HeartwireError if it cannot start."""
+    refuse_lease_only(settings)
     key = read_key(settings.key_file) if settings.key_file else None
     lock = state.lock_directory(settings.state_directory)
     epoch = state.read_epoch(settings.state_directory)
@@ -97,6 +104,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     checks = ForkedCommands(quiet=True)
     stream = BackgroundStream(stderr or sys.stderr)
     log = Log(stream, settings.node)  # type: ignore[arg-type]
+    probe_commands = ForkedCommands(quiet=True)
     disk = state.Disk(settings.state_directory, epoch)
     services = Services(settings.node, settings.hooks, commands, checks, log)
     services.suspect = former.suspect
@@ -111,6 +119,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             lease=Lease(settings.on_board_loss, epoch, until_ns, now_ns),
             line=line,
             services=services,
+            probes=Probes(settings.probes, probe_commands, log, now_ns),
             watchdog=watchdog,
             disk=disk,
             log=log,
@@ -118,19 +127,30 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         )
         if key is None:
             log.warning("no_key", effect="anybody on the line can speak for the board")
+        agent.conditions.busy_until_ns = former.busy_until_ns
+        agent.conditions.crash_dump_until_ns = former.crash_dump_until_ns
+        control = Control(settings.state_directory, agent.handle, log)
+        keep_on_time(settings, log)
         log.info("started", port=settings.port, epoch=epoch, incarnation=agent.incarnation.number, pid=os.getpid())
-        loop(agent, commands, checks)
+        notifier = from_environment()
+        notifier.tell("READY=1")
+        try:
+            loop(agent, (commands, checks, probe_commands), control, notifier)
+        finally:
+            notifier.tell("STOPPING=1")
+            control.close()
         log.info("ended", sequence=agent.incarnation.sequence)
         judged = agent.lease.judge(boottime_ns())
         # What may run without a lease stays under the watchdog: it resets the server unless a new agent comes in time.
         harmless = (
-            not services.suspect or judged.wish in (Wish.ADVISORY, Wish.KEEP) or settings.on_board_loss.value == "hold"
+            not services.suspect or judged.wish in (Wish.ADVISORY, Wish.KEEP) or settings.on_board_loss is Loss.HOLD
         )
         watchdog.close(disarm=harmless)
     finally:
         watchdog.close(disarm=False)
         line.close()
         checks.close()
+        probe_commands.close()
         commands.close()
         disk.finish(FINISH_S)
         stream.finish(FINISH_S)
@@ -138,7 +158,26 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     return 0
 
 
-def loop(agent: Agent, commands: ForkedCommands, checks: ForkedCommands) -> None:
+def refuse_lease_only(settings: AgentSettings) -> None:
+    """Raise SettingsError where a lease would prove nothing: in a virtual machine that nothing fences from outside."""
+    if settings.on_board_loss is not Loss.STOP or settings.fenced_from_outside:
+        return
+    shown = hypervisor()
+    if shown:
+        raise SettingsError(
+            f'on_board_loss: "stop" is refused in a virtual machine ({shown}): its clock may stand still unnoticed',
+            "if the board or the host can cut this machine off by other means, set fenced_from_outside = true",
+        )
+
+
+def keep_on_time(settings: AgentSettings, log: Log) -> None:
+    """Lock the memory and raise the priority as far as allowed; what was not reached is logged, never an error."""
+    memory = lock_memory() if settings.lock_memory else "switched off"
+    priority = raise_priority(settings.real_time_priority) if settings.real_time_priority else "switched off"
+    log.info("on_time", memory=memory or "locked", priority=priority or settings.real_time_priority)
+
+
+def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, notifier: Notifier) -> None:
     """Wait and step until the agent has said farewell."""
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)
@@ -147,27 +186,31 @@ def loop(agent: Agent, commands: ForkedCommands, checks: ForkedCommands) -> None
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     poller = select.poll()
-    for source in (wake_read.fileno(), commands.fileno(), checks.fileno()):
-        poller.register(source, select.POLLIN)
-    watched = -1
+    always = {wake_read.fileno(), *(runner.fileno() for runner in runners)}
+    watched: set[int] = set()
     try:
         while not agent.finished:
             agent.step()
-            descriptor = agent.line.port.fileno() if agent.line.port else -1
-            if descriptor != watched:
-                if watched >= 0:
-                    with contextlib.suppress(KeyError, OSError):
-                        poller.unregister(watched)
-                if descriptor >= 0:
-                    poller.register(descriptor, select.POLLIN)
-                watched = descriptor
+            notifier.alive(boottime_ns())
+            line = agent.line.port.fileno() if agent.line.port else -1
+            wanted = always.union(control.descriptors(), [line] if line >= 0 else [])
+            for descriptor in watched - wanted:
+                with contextlib.suppress(KeyError, OSError):
+                    poller.unregister(descriptor)
+            for descriptor in wanted:
+                # Again even if it is known: a number may by now belong to another file.
+                poller.register(descriptor, select.POLLIN)
+            watched = wanted
             now_ns = boottime_ns()
             wait_ms = max(0, -(-(agent.next_ns(now_ns) - now_ns) // NS_PER_MS))
             for ready, events in poller.poll(wait_ms):
                 if ready == wake_read.fileno():
                     wake_read.recv(4096)
-                elif ready == watched and events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
-                    agent.line.hung_up(boottime_ns())
+                elif ready == line:
+                    if events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                        agent.line.hung_up(boottime_ns())
+                elif ready not in always:
+                    control.serve(ready)
     finally:
         signal.set_wakeup_fd(wakeup_before)
         for number, handler in before.items():

@@ -15,25 +15,50 @@ import subprocess
 import time
 from typing import Any
 
+from heartwire.agent import probe_kinds
+
 MESSAGE_MAX = 65_536
 # Between SIGTERM and SIGKILL of a command that took too long or is no longer wanted.
 GRACE_S = 2.0
 POLL_S = 0.02
 
 
+class _Forked:
+    """A built-in probe in a process of its own: what runner and _Job need of subprocess.Popen."""
+
+    def __init__(self, kind: str, values: dict[str, Any], channel: socket.socket) -> None:
+        self.pid = os.fork()
+        if self.pid:
+            return
+        status = 125
+        try:
+            channel.close()
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            status = probe_kinds.run(kind, values)
+        finally:
+            os._exit(status)
+
+    def poll(self) -> int | None:
+        """Return the exit status, negative for a signal, None while it runs."""
+        done, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if done else None
+
+
 class _Job:
-    def __init__(self, process: subprocess.Popen[bytes], limit_s: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | _Forked, limit_s: float) -> None:
         self.process = process
         self.started = time.monotonic()
         self.deadline = self.started + limit_s
         self.kill_at = 0.0
         self.outcome = "exit"
 
-    def end(self, outcome: str, grace_s: float = GRACE_S) -> None:
+    def end(self, outcome: str) -> None:
         if self.kill_at:
             return
         self.outcome = outcome
-        self.kill_at = time.monotonic() + grace_s
+        self.kill_at = time.monotonic() + GRACE_S
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
@@ -75,6 +100,14 @@ class Runner:
         not_after_ns = int(message.get("not_after_ns", 0))
         if not_after_ns and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= not_after_ns:
             self._tell(number, "too_late", 0, 0.0)
+            return
+        if "probe" in message:
+            try:
+                probe = _Forked(message["probe"], message["values"], self._channel)
+            except OSError as error:
+                self._tell(number, "not_started", error.errno or 0, 0.0)
+                return
+            self._jobs[number] = _Job(probe, float(message["limit_s"]))
             return
         environment = {**os.environ, **message.get("env", {})}
         output = subprocess.DEVNULL if self._quiet else None

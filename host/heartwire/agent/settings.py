@@ -6,16 +6,16 @@ refused. Nothing here opens a port or starts anything. Called by the CLI and by 
 
 import os
 import shlex
-import stat
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from heartwire import keys
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.lease import Loss
+from heartwire.agent.probe_kinds import KINDS
 from heartwire_protocol import codes
-from heartwire_protocol.auth import KEY_LENGTH
 
 SYSTEM_STATE = Path("/var/lib/heartwire")
 BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800)
@@ -26,6 +26,10 @@ LIMITS: dict[str, tuple[float, float]] = {
     "watchdog_timeout_s": (1, 3600),
     "check_interval_s": (0.05, 600),
     "retry_s": (0.05, 3600),
+    "real_time_priority": (0, 50),
+    "interval_s": (0.05, 86_400),
+    "failures": (1, 1000),
+    "successes": (1, 1000),
 }
 LIMIT_S = (0.05, 86_400.0)
 
@@ -51,6 +55,20 @@ class HookSettings:
 
 
 @dataclass(frozen=True)
+class ProbeSettings:
+    """One probe; `command` for the kinds that are commands, `values` for the built-in ones (probe_kinds.KINDS)."""
+
+    name: str
+    kind: str
+    command: Command | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    interval_s: float = 10.0
+    limit_s: float = 5.0
+    failures: int = 2
+    successes: int = 2
+
+
+@dataclass(frozen=True)
 class AgentSettings:
     """All settings of one agent. See share/agent.example.toml for a sentence on each."""
 
@@ -66,6 +84,10 @@ class AgentSettings:
     watchdog: str = ""
     watchdog_timeout_s: float = 10.0
     hooks: HookSettings = HookSettings()
+    probes: tuple[ProbeSettings, ...] = ()
+    real_time_priority: int = 10
+    lock_memory: bool = True
+    fenced_from_outside: bool = False
 
     @property
     def node_number(self) -> int:
@@ -103,9 +125,12 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
     if not isinstance(port, str) or not port:
         raise SettingsError("port: must be a serial device or socket://host:port", "set port, or give --port")
     ready: dict[str, Any] = {"node": node, "port": port}
-    for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s"):
+    for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s", "real_time_priority"):
         if name in values:
-            ready[name] = _number(values[name], name, LIMITS[name], whole=name == "interval_ms")
+            ready[name] = _number(values[name], name, LIMITS[name], whole=not name.endswith("_s"))
+    for name in ("lock_memory", "fenced_from_outside"):
+        if name in values:
+            ready[name] = _truth(values[name], name)
     if "baud" in values:
         ready["baud"] = _choice(values["baud"], "baud", BAUD_RATES)
     if "on_exit" in values:
@@ -119,6 +144,7 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
     directory = values.get("state_directory")
     ready["state_directory"] = Path(_text(directory, "state_directory")) if directory else default_state_directory(node)
     ready["hooks"] = _hooks(values.get("hooks", {}))
+    ready["probes"] = _probes(values.get("probes", []))
     settings = AgentSettings(**ready)
     if settings.watchdog and not (settings.hooks.check or settings.hooks.on_standby):
         raise SettingsError(
@@ -129,30 +155,11 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
 
 
 def read_key(path: Path) -> bytes:
-    """Return the key in `path`: 64 hexadecimal digits, or 32 raw bytes. SettingsError if others may read it."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno())
-            data = file.read(200)
-    except OSError as error:
-        raise SettingsError(f"key_file: {path}: {error.strerror}", "create it with `heartwire key new`") from error
-    if stat.S_IMODE(mode.st_mode) & 0o077:
-        raise SettingsError(
-            f"key_file: {path} may be read by others (mode {stat.S_IMODE(mode.st_mode):04o}, must be 0600)",
-            f"chmod 0600 {shlex.quote(str(path))}, and make a new key if others had access",
-        )
-    if mode.st_uid not in (0, os.geteuid()):
-        raise SettingsError(f"key_file: {path} belongs to another user", "chown it to the user of the agent")
-    if len(data) == KEY_LENGTH:
-        return data
-    try:
-        key = bytes.fromhex(data.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_LENGTH:
-        # Neither `from error` nor the data: a traceback must not show a piece of a key.
-        raise SettingsError(f"key_file: {path} must hold 64 hexadecimal digits", "create it with `heartwire key new`")
-    return key
+    """Return the node's key in `path`: one bare key. BadConfig if it is missing, malformed or others may read it."""
+    found = keys.read_file(path)
+    if set(found) != {""}:
+        raise SettingsError(f"{path}: must hold one bare key, the node's", "a file with RIGHT=KEY is for the host link")
+    return bytes.fromhex(found[""])
 
 
 def with_flags(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +190,48 @@ def _hooks(values: Any) -> HookSettings:
         else:
             ready[name] = command(value, path, 5.0 if name == "check" else 60.0)
     return HookSettings(**ready)
+
+
+def _probes(tables: Any) -> tuple[ProbeSettings, ...]:
+    if not isinstance(tables, list):
+        raise SettingsError("probes: must be a list of tables", "write [[probes]]")
+    probes = [_probe(table, f"probes[{at}]") for at, table in enumerate(tables)]
+    names = [probe.name for probe in probes]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise SettingsError(f"probes[{at}].name: {name} is there twice", "give each probe a name of its own")
+    return tuple(probes)
+
+
+def _probe(values: Any, path: str) -> ProbeSettings:
+    kind = _choice(values.get("kind") if isinstance(values, dict) else None, f"{path}.kind", tuple(KINDS))
+    fields_of_kind = KINDS[kind][0]
+    common = {"name", "kind", "interval_s", "limit_s", "failures", "successes"}
+    _refuse_unknown(values, common | set(fields_of_kind), f"{path}.")
+    ready: dict[str, Any] = {"kind": kind, "name": _text(values.get("name", kind), f"{path}.name")}
+    for name in ("interval_s", "limit_s", "failures", "successes"):
+        if name in values:
+            limits = LIMITS.get(name, LIMIT_S)
+            ready[name] = _number(values[name], f"{path}.{name}", limits, whole=not name.endswith("_s"))
+    limit_s = ready.get("limit_s", ProbeSettings.limit_s)
+    parts: dict[str, Any] = {}
+    for name, (wanted, default) in fields_of_kind.items():
+        value = values.get(name, default)
+        right = isinstance(value, int | float) if wanted is float else isinstance(value, wanted)
+        if isinstance(value, bool) or not right:
+            raise SettingsError(f"{path}.{name}: must be {_KINDS_OF_VALUES[wanted]}", f"a {kind} probe needs {name}")
+        parts[name] = value
+    if kind == "command":
+        return ProbeSettings(command=command(parts["command"], f"{path}.command", limit_s), **ready)
+    if kind == "systemd":
+        check = ("systemctl", "is-active", "--quiet", "--", parts["unit"])
+        return ProbeSettings(command=Command(check, limit_s), **ready)
+    if kind == "http" and not parts["url"].startswith("http://"):
+        raise SettingsError(f"{path}.url: must begin with http://", "use a command probe for anything else")
+    return ProbeSettings(values=parts, **ready)
+
+
+_KINDS_OF_VALUES = {list: "a list of words", str: "text", int: "a whole number", float: "a number"}
 
 
 def command(value: Any, path: str, limit_s: float) -> Command:
@@ -219,6 +268,12 @@ def _number(value: Any, path: str, limits: tuple[float, float], whole: bool = Fa
 def _choice(value: Any, path: str, choices: tuple[Any, ...]) -> Any:
     if isinstance(value, bool) or value not in choices:
         raise SettingsError(f"{path}: must be one of {', '.join(map(str, choices))}", f"correct {path}")
+    return value
+
+
+def _truth(value: Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{path}: must be true or false", f"correct {path}")
     return value
 
 

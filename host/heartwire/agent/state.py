@@ -85,17 +85,23 @@ class Resumption(NamedTuple):
     lease_until_ns: int = 0
     suspect: bool = False  # services may run
     advisory: bool = False
+    busy_until_ns: int = 0
+    crash_dump_until_ns: int = 0
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
-    """Read the former agent's status file; only one of this boot counts, because CLOCK_BOOTTIME starts again with
-    each.
-    """
+    """Read the former agent's status file; only one of this boot counts, as CLOCK_BOOTTIME starts anew with each."""
     try:
         status = json.loads((directory / STATUS_FILE).read_text(encoding="utf-8"))
         if not boot or status["boot_id"] != boot or status["node"] != node:
             return Resumption()
-        return Resumption(int(status["lease_until_ns"]), bool(status["suspect"]), status["wish"] == "advisory")
+        return Resumption(
+            int(status["lease_until_ns"]),
+            bool(status["suspect"]),
+            status["wish"] == "advisory",
+            int(status["busy_until_ns"]),
+            int(status["crash_dump_until_ns"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return Resumption()
 

@@ -130,12 +130,15 @@ def test_too_early_never_counts_and_the_next_one_does(line: Line) -> None:
     assert line.beat(after_ms=1000) == intake.GOOD
 
 
-def test_early_window_is_skipped_once_after_a_stall(line: Line) -> None:
+def test_early_window_is_skipped_for_a_while_after_a_stall(line: Line) -> None:
     line.beat()
     line.beat()
-    line.intake.skip_early = True
+    line.intake.note_stall(400)
     assert line.beat(after_ms=3) == intake.GOOD
-    assert line.beat(after_ms=3) == intake.BAD
+    assert line.beat(after_ms=200) == intake.GOOD
+    line.intake.advance(500)
+    assert line.beat(after_ms=1000) == intake.GOOD
+    assert line.beat(after_ms=3) == intake.BAD, "the skipping ends"
 
 
 def test_heartbeat_of_the_other_node_never_counts(line: Line) -> None:

@@ -1,0 +1,81 @@
+"""Checks that everything generated under hw/ belongs to its inputs. Standard library only: no KiCad, no ngspice.
+
+    python3 hw/gen/verify.py      exit 1 and one line for each thing that is wrong
+
+Called by `make check`. It renders what our own code renders (board.py, the schematic's files, the tables) and compares;
+for what a tool made it compares hashes with hw/manifest.json; and it runs every rule of rules.py. It writes nothing.
+"""
+
+import json
+import sys
+
+import board_py
+import circuit
+import layout
+import netlist
+import outputs
+import pins as pin_list
+import rules
+import spice
+import strip_board
+import tables
+import wiring
+
+
+def broken_rules() -> list[str]:
+    """Return what is wrong between pins, schematic, wiring and simulations."""
+    pins = pin_list.load()
+    nets = netlist.load()
+    points = wiring.build_a_points()
+    found = rules.pins_are_safe(pins)
+    found += rules.pins_match_netlist(pins, nets, pin_list.MODULE_PIN)
+    found += rules.actuators_fail_safe(pins, nets)
+    found += rules.coils_are_safe(nets)
+    found += rules.arm_is_blocked_twice(nets)
+    found += rules.isolation_holds(nets)
+    found += rules.build_a_matches(wiring.build_a(pins), points, nets, pins)
+    found += rules.cables_match(wiring.cables(), nets, points)
+    found += rules.cables_match(wiring.cables("bench.toml"), nets, points, every_connector=False)
+    found += strip_board.problems(strip_board.load(), nets)
+    found += simulation_values(nets)
+    results = json.loads(spice.RESULTS.read_text(encoding="utf-8"))
+    for case in spice.cases():
+        found += case.problems(results.get(case.name, {}))
+    for sheet in circuit.build(pins).sheets:
+        found += layout.problems(sheet)
+    return found
+
+
+def simulation_values(nets: netlist.Netlist) -> list[str]:
+    """Return where a simulation has another value than the schematic, or than build A's ARM board."""
+    circuits = spice.circuits()
+    build_a = {"arm_build_a.cir": circuits.pop("arm_build_a.cir")}
+    found = rules.simulation_values(nets.values, circuits)
+    parts = {part.ref: part.value for part in strip_board.load().parts}
+    return found + rules.simulation_values(parts, build_a)
+
+
+def stale_files() -> list[str]:
+    """Return the files that our own code would render differently now."""
+    wanted = board_py.rendered() | outputs.schematic_files() | outputs.own_drawings() | tables.pages()
+    return [
+        f"{path.relative_to(outputs.ROOT)} is not what its inputs give: run make hw"
+        for path, text in wanted.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def main() -> int:
+    """Print what is wrong; return the exit code."""
+    committed = json.loads(outputs.MANIFEST.read_text(encoding="utf-8"))
+    found = stale_files() + outputs.problems(committed) + broken_rules()
+    for sentence in found:
+        print(sentence)
+    count = sum(len(group["outputs"]) for group in committed.values())
+    if not found:
+        print(f"hw: {count} outputs belong to their inputs; drawings and simulations were not made anew here")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

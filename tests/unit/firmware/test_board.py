@@ -1,0 +1,210 @@
+"""The whole board in virtual time: resets, resumed fences, stalls, wraps, and what becomes durable when."""
+
+from __future__ import annotations
+
+import pytest
+
+from heartwire_firmware import sequencer
+from heartwire_protocol import codes, events, reasons
+from tests.fakes.bench import Bench
+
+
+@pytest.fixture
+def bench() -> Bench:
+    made = Bench()
+    made.run(4000)
+    made.settle()
+    made.run(5000)
+    return made
+
+
+def test_failover_proves_off_before_it_grants(bench: Bench) -> None:
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.nodes[1].running)
+    order = [(row["event"], row["node"]) for row in bench.journal()]
+    fired, proven = order.index((events.FENCE_FIRED, 0)), order.index((events.OFF_PROVEN, 0))
+    granted = order.index((events.GRANTED, 1))
+    assert order.index((events.FENCE_PREPARED, 0)) < fired < proven < granted
+    assert not bench.powered[0]
+    assert bench.board.durable.epoch == 2 and bench.board.durable.holder == 1
+
+
+def test_grant_leaves_only_after_epoch_and_holder_are_durable(bench: Bench) -> None:
+    bench.files.full = True
+    bench.nodes[0].crash()
+    bench.run(16000)
+    assert not bench.nodes[1].running, "granted although nothing could be written"
+    assert bench.board.sequencer.status[0] == sequencer.IDLE, "fired although the intent is not durable"
+    bench.files.full = False
+    bench.run_until(lambda: bench.nodes[1].running)
+
+
+def test_watchdog_reset_adopts_the_running_holder_without_interruption(bench: Bench) -> None:
+    for ms in (0, 1, 137, 500, 999):
+        bench.run(ms)
+        bench.reset()
+        bench.run(5000)
+        assert bench.board.state.active == 0 and bench.board.state.epoch == 1
+        assert bench.nodes[0].running and not bench.nodes[1].running
+        assert [edge for edge in bench.hardware.pins.edges if edge[1].startswith("POWER") and edge[2]] == []
+
+
+def test_reset_in_the_middle_of_a_fence_resumes_it(bench: Bench) -> None:
+    for wait_ms in (1, 100, 400, 1100):
+        again = Bench()
+        again.run(4000)
+        again.settle()
+        again.nodes[0].crash()
+        again.run_until(lambda: again.hardware.pins.levels["POWER_A"] == 1)  # noqa: B023 - called in this turn only
+        again.run(wait_ms)
+        again.scratch = again.hardware.chip.scratches
+        again.reset()
+        assert again.hardware.pins.levels["POWER_A"] == 1, "held again at once"
+        again.run_until(lambda: again.nodes[1].running)  # noqa: B023
+        assert again.has(events.FENCE_RESUMED, 0) or wait_ms > 1000
+        assert again.board.state.epoch == 2
+
+
+def test_power_loss_in_the_middle_of_a_fence_does_not_resume_it(bench: Bench) -> None:
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.hardware.pins.levels["POWER_A"] == 1)
+    bench.power_cut()
+    bench.power_on()
+    bench.run(100)
+    assert bench.hardware.pins.levels["POWER_A"] == 0
+    assert not bench.has(events.FENCE_RESUMED)
+    assert not bench.nodes[1].running
+
+
+def test_intent_without_mark_is_judged_again(bench: Bench) -> None:
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.has(events.FENCE_PREPARED, 0))
+    bench.nodes[0].boot()
+    bench.reset()
+    bench.run(8000)
+    assert not bench.has(events.FENCE_FIRED)
+
+
+def test_three_bad_boots_make_safe_mode(bench: Bench) -> None:
+    bench.scratch = {1: 4}
+    bench.reset()
+    bench.run(5000)
+    assert bench.board.state.safe_mode and bench.nodes[0].running
+    bench.nodes[0].crash()
+    bench.run(15000)
+    assert not bench.has(events.FENCE_FIRED) and bench.has(events.HELD, 0, reasons.SAFE_MODE)
+
+
+def test_boot_counts_as_good_after_a_minute() -> None:
+    bench = Bench()
+    bench.scratch = {1: 3}
+    bench.reset()
+    assert not bench.board.state.safe_mode
+    bench.run(60001)
+    assert bench.hardware.chip.scratch(1) == 0
+
+
+@pytest.mark.parametrize("start", [0, (1 << 30) - 20000, (1 << 29) - 20000])
+def test_ticks_wrap_changes_nothing(start: int) -> None:
+    bench = Bench(start=start)
+    bench.run(4000)
+    bench.settle()
+    bench.run(30000)
+    assert bench.board.state.active == 0 and not bench.has(events.LATE)
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.nodes[1].running)
+
+
+def test_day_rolls_over_and_records_say_so(bench: Bench) -> None:
+    bench.board.clock.ms = 86400000 - 3000
+    bench.run(6000)
+    assert bench.board.clock.day == 1 and bench.board.clock.ms < 4000
+    assert not bench.has(events.LATE)
+
+
+@pytest.mark.parametrize("attribute", ["epoch", "age"])
+def test_limits_of_small_integers(bench: Bench, attribute: str) -> None:
+    if attribute == "epoch":
+        bench.board.state.epoch = codes.COUNT_MAX - 2
+        bench.board.durable.save(bench.board.state)
+        bench.nodes[0].crash()
+        bench.run_until(lambda: bench.board.state.active == 1)
+        assert bench.board.state.epoch == codes.COUNT_MAX - 1
+        bench.run_until(lambda: bench.nodes[0].alive and bench.board.livenesses[0].verdict == codes.VERDICT_GOOD)
+        bench.board.request(14, 0, 0)
+        bench.nodes[1].crash()
+        bench.run(20000)
+        assert bench.board.state.epoch == codes.COUNT_MAX - 1, "the epoch neither wraps nor repeats"
+    else:
+        bench.nodes[1].crash()
+        bench.run(12000)
+        for liveness in bench.board.livenesses:
+            liveness.age_ms = min(liveness.age_ms + codes.COUNT_MAX - 20000, codes.COUNT_MAX)
+        bench.board.livenesses[0].age_ms = 0
+        bench.run(30000)
+        assert bench.board.livenesses[1].age_ms == codes.COUNT_MAX
+
+
+def test_stall_with_heartbeats_queued_makes_nobody_late_early_or_altered(bench: Bench) -> None:
+    before = [list(intake.drops) for intake in bench.board.intakes]
+    for _ in range(5):
+        for node in bench.nodes:
+            # Two are queued while the loop stands still, a third one follows 50 ms after it went on.
+            bench.hardware.lines[node.node].arrive(node.heartbeat() + node.heartbeat())
+            node.next_beat_ms = bench.ms + 2450
+        bench.step(2400)
+        bench.run(1200)
+    for index in range(2):
+        drops = bench.board.intakes[index].drops
+        for kind in (codes.DROP_EARLY, codes.DROP_FROZEN, codes.DROP_REPLAYED, codes.DROP_WRONG_ANSWER):
+            assert drops[kind] == before[index][kind], codes.DROPS[kind]
+    assert not bench.has(events.DEAD) and bench.nodes[0].running
+
+
+def test_watchdog_is_fed_once_a_pass(bench: Bench) -> None:
+    fed = bench.hardware.chip.fed
+    bench.run(100)
+    assert bench.hardware.chip.fed == fed + 100
+
+
+def test_hold_max_lets_the_relay_go_after_a_failed_proof() -> None:
+    bench = Bench("board.hold_max_s=20\n")
+    bench.run(4000)
+    bench.settle()
+    bench.run(3000)
+    bench.welded.add(0)
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.has(events.OFF_FAILED, 0, reasons.STILL_ON))
+    assert bench.hardware.pins.levels["POWER_A"] == 1
+    bench.run(21000)
+    assert bench.hardware.pins.levels["POWER_A"] == 0
+    assert not bench.nodes[1].running and bench.board.state.active == codes.NO_NODE
+
+
+def test_arm_toggles_only_while_a_relay_is_cut(bench: Bench) -> None:
+    bench.run(100)
+    assert [edge for edge in bench.hardware.pins.edges if edge[1] == "ARM"] == []
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.hardware.pins.levels["POWER_A"] == 1)
+    at = len(bench.hardware.pins.edges)
+    bench.run(50)
+    assert len([edge for edge in bench.hardware.pins.edges[at:] if edge[1] == "ARM"]) == 50
+    bench.run_until(lambda: bench.hardware.pins.levels["POWER_A"] == 0)
+    bench.run(2)
+    assert bench.hardware.pins.levels["ARM"] == 0
+
+
+def test_boot_py_has_the_levels_of_the_pin_list() -> None:
+    import re
+    from pathlib import Path
+
+    from heartwire_firmware import board
+
+    text = (Path(__file__).parents[3] / "firmware" / "boot.py").read_text()
+    pairs = [(int(gpio), int(level)) for gpio, level in re.findall(r"\((\d+), ([01])\)", text)]
+    wanted = [(row[1], row[4]) for row in board.PINS if row[4] is not None]
+    assert sorted(pairs) == sorted(wanted)
+    gpio = {row[0]: row[1] for row in board.PINS}
+    assert f"POWER = ({gpio['POWER_A']}, {gpio['POWER_B']}, {gpio['POWER_SPARE']})" in text
+    assert f"ARM = {gpio['ARM']}\n" in text
+    assert f"MARK_MAGIC = 0x{sequencer.MARK_MAGIC:08X}" in text
