@@ -225,10 +225,13 @@ class Supervisor:
         self._since_policy_ms += elapsed
         heavy = self._judge(heavy) or heavy
         heavy = heavy or self._reply_to_lines()
-        self._heavy = self._heavy + 1 if heavy else 0
         self._since_slots_ms += elapsed
-        if not heavy or self._heavy > HEAVY_MAX:
-            self._step_quiet()
+        if self._since_slots_ms >= REST_MS or self._waits_for_quiet(bits):
+            self._heavy = self._heavy + 1 if heavy else 0
+            if not heavy or self._heavy > HEAVY_MAX:
+                self._step_quiet()
+        else:
+            self._heavy = 0
         self._due_ms = self._next_ms()
         self.chip.feed()
 
@@ -263,7 +266,7 @@ class Supervisor:
         self._aim_ms = dead_ms if dead_ms <= rest_ms + self._lead_ms else 0
         if self._aim_ms:
             self._policy_ms = max(1, dead_ms - self._lead_ms)
-        if self._changed or self._behind or self._tell or self._heavy or self._bounce_ms or self.relays.cut_count or self.hostlink.busy:
+        if self._changed or self._behind or self._tell or self._heavy or self._answers_wait() or self._bounce_ms or self.relays.cut_count or self.hostlink.busy:
             return 1
         if self._persist or self.journal.waiting or self._event_left:
             return min(self._policy_ms, WAITING_MS)
@@ -280,6 +283,11 @@ class Supervisor:
         self.senses.step(elapsed)
         self.key.step(elapsed)
         self._bounce_ms = max(0, self._bounce_ms - elapsed)
+
+    def _waits_for_quiet(self, bits: int) -> bool:
+        return bool(
+            bits & Activity.USB or self._persist or self.journal.waiting or self._event_left or self.hostlink.busy
+        )
 
     def _step_quiet(self) -> None:
         """Step what no deadline waits for: the host link, events for nodes, lights, flash."""
@@ -508,6 +516,12 @@ class Supervisor:
                 intake.send(self.grants.frame(intake, self.journal.durable, self._good[node]))
             self._good[node] = False
             return True
+        return False
+
+    def _answers_wait(self) -> bool:
+        for intake in self.intakes:
+            if intake.reply_due:
+                return True
         return False
 
     def _send_events(self, slots) -> None:

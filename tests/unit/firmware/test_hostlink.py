@@ -220,6 +220,6 @@ def test_trial_ends_by_itself_and_the_host_sees_it(host: Host) -> None:
     host.ask(3, CONFIGURE, op="settings_put", offset=0, text=data.decode())
     assert host.ask(3, CONFIGURE, op="settings_apply")["trial_s"] == 60
     assert host.bench.board.config.current.board.name == "short-lived"
-    host.bench.run(60001)
+    host.bench.run(60100)
     assert host.bench.board.config.current.board.name == "heartwire"
     assert host.ask(1, VIEW, op="status")["trial_s"] == 0
