@@ -12,7 +12,19 @@ NOTE_REPL = 0x2A57E002
 GIVE_UP = 8
 
 
+def choose():
+    # The folder of the last whole update (host: flash/install.py); without one the firmware stands at the top.
+    import sys
+
+    try:
+        with open("/slot") as file:
+            sys.path.insert(0, "/" + file.read())
+    except OSError:
+        pass
+
+
 def guard():
+    choose()
     from heartwire_firmware import hw_rp2, supervisor
 
     hardware = hw_rp2.Hardware()
