@@ -48,10 +48,11 @@ ARROWS: dict[str, set[str]] = {
     "journal": set(),
     "hostlink": set(),
     "hostlink_operations": {"hostlink", "lights", "policy_core", "policy_requests", "policy_state", "sequencer"},
-    "timeslots": {"clock"},
+    "timeslots": {"clock", "policy_state"},
+    "facts": set(),
     "supervisor": {
-        "clock", "config", "durable", "grants", "hostlink", "hostlink_operations", "intake", "journal", "lights",
-        "liveness", "policy", "policy_requests", "policy_state", "ports", "relays", "sequencer", "timeslots",
+        "clock", "config", "durable", "facts", "grants", "hostlink", "hostlink_operations", "intake", "journal",
+        "lights", "liveness", "policy", "policy_requests", "policy_state", "ports", "relays", "sequencer", "timeslots",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli import status_view
-from heartwire.cli.output import Cell, Part, Sheet, line
+from heartwire.cli.output import Part, Sheet, line
 from heartwire.demo import Demo
 from heartwire.journal import Entry
 from heartwire.virtual.product import ProductRack

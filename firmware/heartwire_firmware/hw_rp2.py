@@ -30,8 +30,8 @@ NOTE_REPL = 0x2A57E002
 # SIO: the levels of all pins (datasheet 2.3.1.7).
 _GPIO_IN = 0xD0000004
 _FOLDER = "/data"
-# From the look that finds a node dead to the contact, measured (tools/bench_board.py): 6 to 7 ms. The supervisor decides
-# that much ahead and waits for the deadline, so a faster chip moves no contact early.
+# From the look that finds a node dead to the contact, measured (tools/bench_board.py): 6 to 7 ms. The supervisor
+# decides that much ahead and waits for the deadline, so a faster chip moves no contact early.
 LEAD_MS = 8
 
 

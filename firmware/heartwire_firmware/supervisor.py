@@ -9,6 +9,7 @@ from heartwire_firmware import policy_requests, policy_state
 from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
 from heartwire_firmware.durable import Durable
+from heartwire_firmware.facts import FactFiller
 from heartwire_firmware.grants import Grants
 from heartwire_firmware.hostlink import HostLink
 from heartwire_firmware.hostlink_operations import Operations
@@ -20,14 +21,10 @@ from heartwire_firmware.policy import Policy
 from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import Input, Relays, Senses
 from heartwire_firmware.sequencer import Sequencer
-from heartwire_firmware.timeslots import TimeSlots
+from heartwire_firmware.timeslots import POLICY_MS, REST_MS, TimeSlots
 from heartwire_protocol import codes, events, framing, messages, reasons, records, version
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
-# The policy looks at least this often while a node is late or dead; at once when a heartbeat, a verdict or a sense
-# changed; and only every REST_MS while nothing is up. A deadline ends the rest to the millisecond.
-POLICY_MS = 10
-REST_MS = 50
 # While something waits for a quiet slot.
 WAITING_MS = 5
 # After a change of an input all inputs are read for this long: longer than relays.DEBOUNCE_MS.
@@ -77,12 +74,11 @@ class Supervisor:
         self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
         self.hostlink.operations = Operations(self)
         self._slots = TimeSlots(self)
+        self.filler = FactFiller(self)
         self._activity = hardware.activity
         self._persist = False
         self._changed = True
-        self._moved = [True] * NODE_COUNT  # what its intake says has changed since the policy was told
         self._behind = False  # a line has more than was taken
-        self._tell = False  # something may have changed that the nodes are to be told
         self._heavy = 0  # passes in a row with something heavy to do
         self._bounce_ms = BOUNCE_MS
         self._lead_ms = hardware.lead_ms
@@ -93,10 +89,6 @@ class Supervisor:
         self._since_slots_ms = 0
         self._turn = 0
         self._good = [False] * NODE_COUNT
-        self._intent_sequence = [0] * NODE_COUNT
-        self._altered_told = [False] * NODE_COUNT
-        self._half_told = [False] * NODE_COUNT
-        self._told_state = [-1] * NODE_COUNT
         self._event_node = NO_NODE
         self._event_after = 0
         self._event_left = 0
@@ -130,7 +122,7 @@ class Supervisor:
         self._configure()
         resumed = self.sequencer.resume()
         self._out.clear()
-        self._fill_facts()
+        self.filler.fill()
         self.policy.boot(resumed, empty)
         self._carry_out()
         self._persist = True
@@ -145,7 +137,7 @@ class Supervisor:
         self.grants.configure(current.board)
         self.hostlink.configure(current.board)
         self._slots.configure(current.board)
-        self._moved[:] = [True] * NODE_COUNT
+        self.filler.moved[:] = [True] * NODE_COUNT
         for node in range(NODE_COUNT):
             self.intakes[node].configure(current.board, current.nodes[node])
             self.livenesses[node].configure(current.board)
@@ -175,7 +167,7 @@ class Supervisor:
     def request(self, operation: int, node: int, argument: int) -> int:
         """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE."""
         self._out.clear()
-        self._fill_facts()
+        self.filler.fill()
         reason = policy_requests.request(self.policy, operation, node, argument)
         self._carry_out()
         self._changed = True
@@ -246,27 +238,22 @@ class Supervisor:
 
     def _next_ms(self) -> int:
         """Return how long at most the loop may only look: until the next deadline, or until something waits."""
-        state = self.state
-        rest_ms = REST_MS if state.phase == policy_state.WATCHING and not self.relays.cut_count else POLICY_MS
-        dead_ms = codes.COUNT_MAX
-        board = self.config.current.board
-        for node in range(NODE_COUNT):
-            if not self.facts.enabled[node]:
-                continue
-            liveness = self.livenesses[node]
-            if liveness.verdict == codes.VERDICT_GOOD:
-                rest_ms = min(rest_ms, board.late_ms - liveness.age_ms, self.intakes[node].half_line_in())
-            elif liveness.verdict == codes.VERDICT_LATE:
-                dead_ms = min(dead_ms, board.dead_ms - liveness.age_ms)
-                rest_ms = min(rest_ms, dead_ms, POLICY_MS)
-            elif liveness.verdict == codes.VERDICT_DEAD:
-                rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
+        rest_ms, dead_ms = self._slots.rest()
         self._policy_ms = max(1, rest_ms)
         # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long.
         self._aim_ms = dead_ms if dead_ms <= rest_ms + self._lead_ms else 0
         if self._aim_ms:
             self._policy_ms = max(1, dead_ms - self._lead_ms)
-        if self._changed or self._behind or self._tell or self._heavy or self._answers_wait() or self._bounce_ms or self.relays.cut_count or self.hostlink.busy:
+        if (
+            self._changed
+            or self._behind
+            or self.filler.tell
+            or self._heavy
+            or self._answers_wait()
+            or self._bounce_ms
+            or self.relays.cut_count
+            or self.hostlink.busy
+        ):
             return 1
         if self._persist or self.journal.waiting or self._event_left:
             return min(self._policy_ms, WAITING_MS)
@@ -347,7 +334,7 @@ class Supervisor:
             return False
         liveness = self.livenesses[node]
         self._changed = True
-        self._moved[node] = True
+        self.filler.moved[node] = True
         if kind == GOOD:
             liveness.good()
             # What the frame had to wait for its turn is no later heartbeat.
@@ -396,86 +383,22 @@ class Supervisor:
             ):
                 urgent = True
             if self.intakes[node].half_line != facts.half_line[node]:
-                self._moved[node] = self._changed = True
+                self.filler.moved[node] = self._changed = True
         if not urgent:
             if taken and self._since_policy_ms < POLICY_MS:
                 return False
             if not self._changed and self._since_policy_ms < self._policy_ms:
                 return False
         self._changed = False
-        self._fill_facts()
+        self.filler.fill()
         self.policy.step(self._since_policy_ms)
         self.grants.step(self._since_policy_ms)
         self._since_policy_ms = 0
         out = self._out
         if out.records or out.actions or out.persist:
             self._carry_out()
-            self._tell = True
+            self.filler.tell = True
         return True
-
-    def _fill_facts(self) -> None:
-        """Tell the policy what is so now; what only a frame can change, only for nodes that sent one."""
-        facts = self.facts
-        senses = self.senses
-        sequencer = self.sequencer
-        for node in range(NODE_COUNT):
-            if self._moved[node]:
-                self._moved[node] = False
-                self._fill_from_intake(node)
-            elif not facts.enabled[node]:
-                continue
-            liveness = self.livenesses[node]
-            facts.verdict[node] = liveness.verdict
-            facts.age_ms[node] = liveness.age_ms
-            facts.sign_ms[node] = liveness.sign_ms
-            facts.power[node] = senses.power[node]
-            facts.power_full[node] = senses.full[node]
-            facts.fence[node] = sequencer.status[node]
-            if facts.fence[node]:
-                facts.fence_ms[node] = sequencer.since_ms[node]
-                facts.proof_ms[node] = sequencer.proof_ms[node]
-                facts.fence_reason[node] = sequencer.reason[node]
-            sequence = self._intent_sequence[node]
-            facts.intent_durable[node] = sequence != 0 and self.journal.durable >= sequence
-        durable = self.durable
-        facts.durable_epoch = durable.epoch
-        facts.durable_holder = durable.holder
-        facts.durable_mode = durable.mode
-
-    def _fill_from_intake(self, node: int) -> None:
-        self._tell = True
-        facts = self.facts
-        intake = self.intakes[node]
-        facts.enabled[node] = bool(self.config.current.nodes[node].enabled)
-        facts.beats[node] = intake.beats
-        facts.node_state[node] = intake.state
-        facts.flags[node] = intake.flags
-        facts.node_epoch[node] = intake.epoch
-        facts.busy_s[node] = intake.busy_s
-        facts.incarnation[node] = intake.incarnation
-        facts.keyed[node] = intake.signer is not None
-        facts.text[node] = intake.text
-        facts.half_line[node] = intake.half_line
-        facts.altered[node] = intake.altered
-        self._tell_changes(node, intake)
-
-    def _tell_changes(self, node: int, intake) -> None:
-        """Journal what a node says of itself when it changes."""
-        if intake.new_incarnation:
-            intake.new_incarnation = False
-            self.journal.append(events.NEW_INCARNATION, node, 0, intake.incarnation)
-        if intake.altered != self._altered_told[node]:
-            self._altered_told[node] = intake.altered
-            if intake.altered:
-                self.journal.append(events.ALTERED, node, 0, intake.last_drop, intake.drops[intake.last_drop])
-        if intake.half_line != self._half_told[node] and self.livenesses[node].verdict == codes.VERDICT_GOOD:
-            self._half_told[node] = intake.half_line
-            if intake.half_line:
-                self.journal.append(events.HALF_LINE, node)
-        told = intake.state | (intake.flags & ~messages.FLAG_CHALLENGE_ODD) << 3
-        if told != self._told_state[node] and intake.beats:
-            self._told_state[node] = told
-            self.journal.append(events.STATE_REPORTED, node, 0, intake.state, intake.flags)
 
     def _carry_out(self) -> None:
         """Carry out what the policy decided: contacts first, then what is to be remembered."""
@@ -489,16 +412,16 @@ class Supervisor:
         for event, node, reason, a, b in out.records:
             sequence = self.journal.append(event, node, reason, a, b)
             if event == events.FENCE_PREPARED:
-                self._intent_sequence[node] = sequence
+                self.filler.intent_sequence[node] = sequence
             elif event in (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED):
-                self._intent_sequence[node] = 0
+                self.filler.intent_sequence[node] = 0
         self._persist = self._persist or out.persist
         out.clear()
 
     def _reply_to_lines(self) -> bool:
         """Answer one node; after the policy has decided, also one that is to be told something new."""
-        if self._tell:
-            self._tell = False
+        if self.filler.tell:
+            self.filler.tell = False
             for node in range(NODE_COUNT):
                 intake = self.intakes[node]
                 if self.grants.has_changed(node) and intake.answers_good:
@@ -549,7 +472,7 @@ class Supervisor:
                     self._persist = True
                     slots.failed()
                 slots.wrote()
-                self._changed = self._tell = True
+                self._changed = self.filler.tell = True
         elif self.journal.waiting:
             for node in range(NODE_COUNT):
                 urgent = urgent or self.intent_waits(node)
@@ -564,7 +487,7 @@ class Supervisor:
 
     def intent_waits(self, node: int) -> bool:
         """Tell whether the intent to fence `node` is journaled and not durable yet."""
-        return self._intent_sequence[node] > self.journal.durable
+        return self.filler.intent_sequence[node] > self.journal.durable
 
     def _write_all(self) -> None:
         self.durable.save(self.state)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
 from heartwire.emulated.chip import emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import images
-
 from tests.emulated.rig import Rig
 
 Found = TypeVar("Found")

@@ -14,7 +14,6 @@ from heartwire.emulated.chip import MS, Edge, EmulatedChip, Reset, filesystem_of
 from heartwire.emulated.flashchip import TYPICAL, Times
 from heartwire_firmware import config, durable, policy_state, slots
 from heartwire_protocol import codes, records, settings, settings_rules
-
 from tests.fakes.node import FakeNode
 
 KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
@@ -62,7 +61,9 @@ def wanted_settings(nodes: int = 2, **more: object) -> settings.Settings:
     return wanted
 
 
-def stored(wanted: settings.Settings, mode: int = codes.MODE_AUTO, holder: int = 0, epoch: int = EPOCH, **state: object) -> dict[str, bytes]:
+def stored(
+    wanted: settings.Settings, mode: int = codes.MODE_AUTO, holder: int = 0, epoch: int = EPOCH, **state: object
+) -> dict[str, bytes]:
     """Return the data files of a board with these settings whose durable holder is `holder`."""
     store = _Dict()
     slots.TwoSlots(store, "settings").save(wanted.text().encode(), config.CONFIRMED)
@@ -173,7 +174,8 @@ class Rig:
     # What tests ask.
 
     def settle(self, limit_ms: int = 6000) -> None:
-        """Run until the board has adopted node a, all nodes have answered challenges and nothing waits to be written."""
+        """Run until node a is adopted, all nodes have answered challenges and nothing waits to be written."""
+
         def unsettled() -> bool:
             leased = any(grant["lease_ms"] for _, grant in self.grants[0][-2:])
             return not leased or any(len(fake.grants) < 4 for fake in self.nodes)

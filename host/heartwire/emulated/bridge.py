@@ -1,7 +1,7 @@
 """The emulated board's USB port as a pty that vanishes at a reset and comes back, so that real programs talk to it.
 
-Runs the chip in a thread of its own, as fast as this machine can; virtual time is not tied to real time, so callers wait
-long. `path` is a link to the pty of the moment, as /dev/ttyACM0 would be. Used by tests of flashing and the CLI.
+Runs the chip in a thread of its own, as fast as this machine can; virtual time is not tied to real time, so callers
+wait long. `path` is a link to the pty of the moment, as /dev/ttyACM0 would be. Used by tests of flashing and the CLI.
 """
 
 from __future__ import annotations

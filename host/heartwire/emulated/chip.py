@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heartwire.emulated.errors import NotReady, TooLong
+from heartwire.emulated.errors import EmulatedError, NotReady, TooLong
 from heartwire.emulated.flashchip import SIZE, TYPICAL, FlashChip, Times
 from heartwire.emulated.lines import PioLine, UartLine
 from heartwire.emulated.pio import PacedPio
@@ -125,9 +125,7 @@ class EmulatedChip:
         sysinfo, rosc = self.mcu.peripherals[_SYSINFO], self.mcu.peripherals[_ROSC]
         chip_id, rosc_read = sysinfo.read_uint32, rosc.read_uint32
         sysinfo.read_uint32 = lambda offset: _CHIP_ID_B2 if offset == 0 else chip_id(offset)
-        rosc.read_uint32 = lambda offset: (
-            self._dice.getrandbits(1) if offset == _RANDOM_BIT else rosc_read(offset)
-        )
+        rosc.read_uint32 = lambda offset: self._dice.getrandbits(1) if offset == _RANDOM_BIT else rosc_read(offset)
 
     def _make_lines(self) -> tuple[UartLine | PioLine, ...]:
         lines: list[UartLine | PioLine] = []
@@ -252,5 +250,6 @@ class EmulatedChip:
 
 def filesystem_of(flash: bytes) -> bytes:
     """Return the part of a whole flash that holds the files."""
-    assert len(flash) == SIZE
+    if len(flash) != SIZE:
+        raise EmulatedError(f"a flash has {SIZE} bytes, not {len(flash)}")
     return flash[FILESYSTEM_START : FILESYSTEM_START + FILESYSTEM_BLOCKS * BLOCK]

@@ -109,9 +109,7 @@ class FlashChip:
         if operation.kind == "erase":
             # Some bits have reached 1 already.
             noise = dice.randbytes(len(operation.before))
-            flash[at : at + len(noise)] = bytes(
-                one | other for one, other in zip(operation.before, noise, strict=True)
-            )
+            flash[at : at + len(noise)] = bytes(one | other for one, other in zip(operation.before, noise, strict=True))
         else:
             done = dice.randrange(len(operation.data) + 1)
             for index, old in enumerate(operation.before[: len(operation.data)]):

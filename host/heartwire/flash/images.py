@@ -85,7 +85,7 @@ def get(progress: Progress | None = None, *, source: Path | None = None) -> tupl
 
 def _download(progress: Progress | None) -> bytes:
     content = b""
-    with urllib.request.urlopen(URL, timeout=TIMEOUT_S) as answer:  # noqa: S310 - a constant HTTPS address
+    with urllib.request.urlopen(URL, timeout=TIMEOUT_S) as answer:
         total = int(answer.headers.get("Content-Length") or 0)
         while piece := answer.read(CHUNK):
             content += piece

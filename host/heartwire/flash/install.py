@@ -53,7 +53,9 @@ for p in %r:
     except OSError: pass
 print(json.dumps(1))
 """
-_HASHES = _LOOK + "o = {}\nw(%r, o)\nfor f in %r:\n    try: o[f] = h(f)\n    except OSError: pass\nprint(json.dumps(o))\n"
+_HASHES = (
+    _LOOK + "o = {}\nw(%r, o)\nfor f in %r:\n    try: o[f] = h(f)\n    except OSError: pass\nprint(json.dumps(o))\n"
+)
 _REMOVE = "import os, json\nfor p in %r:\n    os.remove(p)\nprint(json.dumps(1))\n"
 # A rename in littlefs happens or does not: boot.py and main.py first, then the switch.
 _SWITCH = """

@@ -69,8 +69,7 @@ class Prompt:
         output = ""
         deadline = time.monotonic() + self.timeout_s
         try:
-            assert process.stdout is not None
-            for text in process.stdout:
+            for text in process.stdout or ():
                 output += text
                 if line is not None:
                     line(text)

@@ -1,0 +1,88 @@
+"""Facts: hands the policy what is so now, and journals what nodes say of themselves when it changes.
+
+What only a frame can change is copied only for nodes that sent one: the loop has a millisecond. It reads the stages of
+the supervisor and judges nothing. Called by supervisor before each step of the policy.
+"""
+
+from heartwire_protocol import codes, events, messages
+from heartwire_protocol.codes import NODE_COUNT
+
+
+class FactFiller:
+    """Fills `board.facts` from the stages of `board` (supervisor.Supervisor)."""
+
+    def __init__(self, board):
+        self._board = board
+        self.moved = [True] * NODE_COUNT  # what its intake says has changed since the policy was told
+        self.tell = False  # something may have changed that the nodes are to be told
+        self.intent_sequence = [0] * NODE_COUNT
+        self._altered_told = [False] * NODE_COUNT
+        self._half_told = [False] * NODE_COUNT
+        self._told_state = [-1] * NODE_COUNT
+
+    def fill(self) -> None:
+        """Tell the policy what is so now; what only a frame can change, only for nodes that sent one."""
+        board = self._board
+        facts = board.facts
+        senses = board.senses
+        sequencer = board.sequencer
+        for node in range(NODE_COUNT):
+            if self.moved[node]:
+                self.moved[node] = False
+                self._fill_from_intake(node)
+            elif not facts.enabled[node]:
+                continue
+            liveness = board.livenesses[node]
+            facts.verdict[node] = liveness.verdict
+            facts.age_ms[node] = liveness.age_ms
+            facts.sign_ms[node] = liveness.sign_ms
+            facts.power[node] = senses.power[node]
+            facts.power_full[node] = senses.full[node]
+            facts.fence[node] = sequencer.status[node]
+            if facts.fence[node]:
+                facts.fence_ms[node] = sequencer.since_ms[node]
+                facts.proof_ms[node] = sequencer.proof_ms[node]
+                facts.fence_reason[node] = sequencer.reason[node]
+            sequence = self.intent_sequence[node]
+            facts.intent_durable[node] = sequence != 0 and board.journal.durable >= sequence
+        durable = board.durable
+        facts.durable_epoch = durable.epoch
+        facts.durable_holder = durable.holder
+        facts.durable_mode = durable.mode
+
+    def _fill_from_intake(self, node: int) -> None:
+        board = self._board
+        self.tell = True
+        facts = board.facts
+        intake = board.intakes[node]
+        facts.enabled[node] = bool(board.config.current.nodes[node].enabled)
+        facts.beats[node] = intake.beats
+        facts.node_state[node] = intake.state
+        facts.flags[node] = intake.flags
+        facts.node_epoch[node] = intake.epoch
+        facts.busy_s[node] = intake.busy_s
+        facts.incarnation[node] = intake.incarnation
+        facts.keyed[node] = intake.signer is not None
+        facts.text[node] = intake.text
+        facts.half_line[node] = intake.half_line
+        facts.altered[node] = intake.altered
+        self._tell_changes(node, intake)
+
+    def _tell_changes(self, node: int, intake) -> None:
+        """Journal what a node says of itself when it changes."""
+        board = self._board
+        if intake.new_incarnation:
+            intake.new_incarnation = False
+            board.journal.append(events.NEW_INCARNATION, node, 0, intake.incarnation)
+        if intake.altered != self._altered_told[node]:
+            self._altered_told[node] = intake.altered
+            if intake.altered:
+                board.journal.append(events.ALTERED, node, 0, intake.last_drop, intake.drops[intake.last_drop])
+        if intake.half_line != self._half_told[node] and board.livenesses[node].verdict == codes.VERDICT_GOOD:
+            self._half_told[node] = intake.half_line
+            if intake.half_line:
+                board.journal.append(events.HALF_LINE, node)
+        told = intake.state | (intake.flags & ~messages.FLAG_CHALLENGE_ODD) << 3
+        if told != self._told_state[node] and intake.beats:
+            self._told_state[node] = told
+            board.journal.append(events.STATE_REPORTED, node, 0, intake.state, intake.flags)
