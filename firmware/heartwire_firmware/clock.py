@@ -32,6 +32,7 @@ class Clock:
         # In a list, as storing an attribute takes six times as long on the board: the time of the last look,
         # and the longest gap between two.
         self._looked = [now, 0]
+        self._ahead = False
         self.day = 0
         self.ms = 0
         self.elapsed_ms = 0
@@ -56,13 +57,17 @@ class Clock:
     def run_ahead(self, ms: int) -> int:
         """Set this pass's time `ms` (a few) ahead, as what it decides takes effect then; return `ms`."""
         self._last = self._ticks_add(self._last, ms)
+        self._ahead = True
         self._add(ms)
         return ms
 
     def catch_up(self) -> None:
-        """Wait until the time that a pass has run ahead to: a few milliseconds at most."""
-        while self._ticks_diff(self._last, self._ticks_ms()) > 0:
-            pass
+        """Wait until the time that a pass has run ahead to is over: a few milliseconds at most. Stamps are whole
+        milliseconds, so one more than needed makes sure that nothing moves early.
+        """
+        if self._ahead:
+            while self._ticks_diff(self._last, self._ticks_ms()) >= 0:
+                pass
 
     def since(self, ticks: int) -> int:
         """Return the milliseconds from `ticks`, a value of ticks_ms, to this pass; 0 at least."""
@@ -75,6 +80,8 @@ class Clock:
         gap = self._ticks_diff(now, self._looked[0])
         if elapsed >= 0 or elapsed < -AHEAD_MS:
             self._last = now
+            if self._ahead:
+                self._ahead = False
         self._looked[0] = now
         if elapsed < 0:
             elapsed = 0

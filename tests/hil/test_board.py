@@ -1,4 +1,4 @@
-"""What a real board must show that the emulated one shows: it answers, keeps its loop, and comes back from a restart."""
+"""What a real board must show that the emulated one shows: it answers, keeps its loop, comes back from a restart."""
 
 from __future__ import annotations
 
