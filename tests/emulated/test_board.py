@@ -50,7 +50,8 @@ def test_dead_node_is_fenced_at_its_deadline_and_the_other_granted(settled: Rig)
         rig.chip.run_until(deadline + 20 * MS)
         late_ms = [(ns - deadline) / MS for ns in fence_edges(rig, 0)]
         rig.chip.run_while(lambda: not rig.nodes[1].running, 1500 * MS)
-        rig.chip.run_for(400 * MS)
+        # Between heartbeats this close together, a record that is not urgent waits WRITE_PATIENCE_MS for its slot.
+        rig.chip.run_for(1800 * MS)
         order = [(events.event_row(row["event"])[1], row["node"]) for row in rig.journal()]
         return late_ms, order, rig.two_active, bool(rig.powered[1]), rig.epoch()
 
