@@ -6,16 +6,7 @@ differs.
 
 from typing import TextIO
 
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:+@,%#")
-
-
-def quote(value: object) -> str:
-    """Return `value` as it stands in a log line: booleans as yes/no, quoted only where needed, never a line break."""
-    text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
-    if text and _PLAIN.issuperset(text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in escaped) + '"'
+from heartwire.logline import quote
 
 
 class Log:
