@@ -93,13 +93,17 @@ class Demo:
             )
             self._screen.tell("b is active; a gets its power back and boots into quarantine")
             self._wait(board, "a back in quarantine", self._is_back)
-            self._steady(board, 0.5)
+            # A record is shown only once it is durable, and a routine one may wait for a quiet moment to be written.
+            self._wait(board, "the last record durable", lambda _status, _nodes: self._has_said("good_again", "a"))
             self._judge(board.status(), board.nodes(), crash)
         return self.outcome
 
     @staticmethod
     def _is_back(_: Status, nodes: list[NodeStatus]) -> bool:
         return any(node.node == "a" and node.role == "quarantined" and node.verdict == "good" for node in nodes)
+
+    def _has_said(self, event: str, node: str) -> bool:
+        return any((row.event, row.node) == (event, node) for row in self.outcome.entries)
 
     def _look(self, board: Board) -> tuple[Status, list[NodeStatus]]:
         status, nodes = board.status(), board.nodes()
