@@ -13,6 +13,7 @@ from heartwire.simulate.language import NO_LIMIT, Action, Expect, Look, Scenario
 from heartwire_protocol import codes, events, reasons
 
 AROUND_MS = 15000
+LOOK_AGAIN_MS = 200
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def run(scenario: Scenario, stage: Stage) -> Verdict:
         if isinstance(step, Action):
             failures += _act(scenario, stage, step)
         else:
-            seen = stage.look(step.what, step.node)
+            seen = _look(stage, step)
             if seen != step.value:
                 failures.append(_failure(scenario, stage, step.line, step.ms, f"it is {seen}"))
     stage.run_until(scenario.end_ms)
@@ -114,6 +115,17 @@ def run(scenario: Scenario, stage: Stage) -> Verdict:
     for ms, words in stage.violations():
         failures.append(_failure(scenario, stage, 0, ms, words))
     return Verdict(scenario, failures, list(stage.happened))
+
+
+def _look(stage: Stage, look: Look) -> str:
+    """Return what is to be seen; where times are not exact, it may become so a little later."""
+    ms = look.ms
+    seen = stage.look(look.what, look.node)
+    while seen != look.value and ms < look.ms + stage.slack_ms:
+        ms += LOOK_AGAIN_MS
+        stage.run_until(ms)
+        seen = stage.look(look.what, look.node)
+    return seen
 
 
 def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
@@ -129,7 +141,7 @@ def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
 
 def _judge(scenario: Scenario, stage: Stage, expect: Expect) -> list[str]:
     found = [one for one in stage.happened if _matches(one, expect)]
-    # Where servers are real programs, a moment more or less is no fault of the policy.
+    # In real time, a moment more or less is no fault of the policy.
     slack_ms = stage.slack_ms
     if expect.never:
         inside = [one for one in found if expect.after <= one.ms <= expect.by - slack_ms]
