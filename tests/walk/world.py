@@ -77,7 +77,7 @@ def stored_in(flash: bytes) -> Any:
             durable.unpack(flash, stored)
         rest = [getattr(stored, name) for name in KEPT]
         found = _STORED[flash] = (
-            (stored.epoch, stored.holder, stored.mode, stored.long_ms > 0),
+            (stored.epoch, stored.holder, stored.long_ms > 0),
             stored.epoch,
             tuple([tuple(one) if isinstance(one, list) else one for one in rest]),
         )
@@ -414,7 +414,7 @@ class World:
             facts.proof_ms[node] = seq.proof_ms[node]
             facts.fence_reason[node] = seq.reason[node]
             facts.intent_durable[node] = self.intent[node] == 2
-        facts.durable_epoch, facts.durable_holder, facts.durable_mode, facts.durable_long = stored_in(self.flash)[0]
+        facts.durable_epoch, facts.durable_holder, facts.durable_long = stored_in(self.flash)[0]
 
     def _carry_out(self) -> None:
         out = self.out

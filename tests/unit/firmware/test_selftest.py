@@ -201,14 +201,14 @@ def test_a_load_on_a_bypass_is_no_disagreement_and_no_boot(armed: Bench) -> None
 
 
 def test_refused_when_armed_without_maintenance(armed: Bench) -> None:
-    assert refused(armed) == "maintenance"
+    assert refused(armed) == "not_in_maintenance"
     assert armed.has(events.REFUSED, 1, reasons.MAINTENANCE)
 
 
 def test_refused_when_maintenance_is_shorter_than_a_start(armed: Bench) -> None:
     grace_s = armed.settings.nodes[1].boot_grace_ms // 1000
     maintain(armed, "b", grace_s - 1)
-    assert refused(armed) == "maintenance"
+    assert refused(armed) == "not_in_maintenance"
 
 
 def test_the_active_node_is_refused_outside_observe(armed: Bench) -> None:
@@ -368,7 +368,7 @@ def test_a_front_panel_is_not_pressed_when_armed() -> None:
     bench = make("node.b.front=reset\n")
     bench.hardware.pins.levels["KEY"] = 1
     bench.settle()
-    assert bench.ask(op="press", node="b")["reason"] == "maintenance"
+    assert bench.ask(op="press", node="b")["reason"] == "not_in_maintenance"
     assert pulses(bench, "FRONT_B") == []
 
 
