@@ -80,7 +80,8 @@ generated: $(READY)
 
 check: lint types generated test ## exactly what CI runs
 
-bench: $(READY) ## timings on the virtual board: overshoot, failover, heap, CLI start
+bench: $(READY) ## timings: a policy step on the VM; the virtual board's overshoot, failover, heap, CLI start
+	$(BIN)/python tools/bench_policy.py
 	$(BIN)/python tools/bench.py
 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)

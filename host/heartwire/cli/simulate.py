@@ -23,9 +23,7 @@ TIERS = ("policy", "virtual", "emulated")
 @click.option("--list", "only_list", is_flag=True, help="Only say what the tier can run, and why not the others.")
 @click.option("--timeline", is_flag=True, help="Print everything that happened, also where all held.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def simulate(
-    files: tuple[Path, ...], tier: str, jobs: int, only_list: bool, timeline: bool, as_json: bool
-) -> None:
+def simulate(files: tuple[Path, ...], tier: str, jobs: int, only_list: bool, timeline: bool, as_json: bool) -> None:
     """Run scenario files and check what they expect.
 
     A scenario is plain text: what happens to servers, cables and the board, and what the board must do. The exit code

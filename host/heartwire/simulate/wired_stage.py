@@ -1,8 +1,8 @@
 """A scenario on a board with real lines and pins: the fake rack's bytes and levels go to it, its journal is read.
 
-What fake nodes do is rack.py's, what statements mean is statements.py's; this joins them to a WiredBoard, which says how
-bytes and pins get there and how time passes: real for the virtual board, made step by step for an emulated one. It never
-looks into the board but through its host link, its outputs and its lines. Called through tiers.open_stage.
+What fake nodes do is rack.py's, what statements mean is statements.py's; this joins them to a WiredBoard, which says
+how bytes and pins get there and how time passes: real for the virtual board, made step by step for an emulated one. It
+never looks into the board but through its host link, its outputs and its lines. Called through tiers.open_stage.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class WiredBoard(Protocol):
         """Return the time."""
 
     def start(self, files: dict[str, bytes], tick: Callable[[], None]) -> None:
-        """Put `files` into its data folder and give it power; from now on call `tick` every few ms, never twice at once.
+        """Put `files` into its data folder and give it power; from now on call `tick` every few ms.
 
-        A tick comes before the board sees that moment, so that what it feeds and shows is there in time.
+        Never two ticks at once. A tick comes before the board sees that moment, so that what it feeds and shows is there in time.
         """
 
     def wait_until(self, ms: int) -> None:

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from heartwire.virtual import image, pins
-from heartwire.virtual.chip import POWER_ON_RESET, WATCHDOG_RESET, Chip, ChipOptions, Edge, EventCallback, OutputCallback
+from heartwire.virtual.chip import (
+    POWER_ON_RESET,
+    WATCHDOG_RESET,
+    Chip,
+    ChipOptions,
+    Edge,
+    EventCallback,
+    OutputCallback,
+)
 from heartwire.virtual.errors import BoardTimeout, VirtualError
 from heartwire.virtual.processes import ProcessYard
 from heartwire.virtual.reactor import Reactor
