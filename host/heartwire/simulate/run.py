@@ -99,8 +99,9 @@ def record(ms: int, event: int, node: int, reason: int, a: int, b: int) -> Happe
 def run(scenario: Scenario, stage: Stage) -> Verdict:
     """Run `scenario` on `stage`, which has been started and settled, and judge it."""
     failures: list[str] = []
-    stops: list[tuple[int, int, Action | Look]] = [(action.ms, 0, action) for action in scenario.actions]
-    stops += [(look.ms, 1, look) for look in scenario.looks]
+    # What is looked at is what was before anything happens at that moment.
+    stops: list[tuple[int, int, Action | Look]] = [(action.ms, 1, action) for action in scenario.actions]
+    stops += [(look.ms, 0, look) for look in scenario.looks]
     for ms, _, step in sorted(stops, key=lambda stop: (stop[0], stop[1], stop[2].line)):
         stage.run_until(ms)
         if isinstance(step, Action):

@@ -39,7 +39,8 @@ class WiredBoard(Protocol):
     def start(self, files: dict[str, bytes], tick: Callable[[], None]) -> None:
         """Put `files` into its data folder and give it power; from now on call `tick` every few ms.
 
-        Never two ticks at once. A tick comes before the board sees that moment, so that what it feeds and shows is there in time.
+        Never two ticks at once. A tick comes before the board sees that moment, so that what it feeds and shows is
+        there in time.
         """
 
     def wait_until(self, ms: int) -> None:
