@@ -71,7 +71,7 @@ CASES = (
     # One part of the board or of the nodes each, among the faults that matter to it.
     Case("drain", 2, kinds=("drain", "crash", "mute")),
     Case("drain_failback", 2, kinds=("drain", "crash", "mute", "board"), extra=FAILBACK),
-    Case("states", 2, kinds=("states", "crash", "mute", "board")),
+    Case("states", 2, kinds=("states", "drain", "crash", "mute", "board")),
     Case("states_approve", 2, kinds=("states", "crash", "word"), mode=codes.MODE_APPROVE),
     Case("cold", 2, kinds=(*FAULTS, "operator"), extra=COLD, off=(1,)),
     Case("cold_spare", 1, kinds=FAULTS, nodes=3, extra=CLEAN + COLD_SPARE, off=(2,)),
