@@ -50,6 +50,7 @@ class FakeNode:
         self.mute = False
         self.trouble = ""  # how its heartbeats are altered: wrong, stuck
         self.bitten = False
+        self._said = self.state
         self._unfed_ms = 0
 
     @property
@@ -100,6 +101,7 @@ class FakeNode:
         """Return the next heartbeat as it goes onto the line."""
         if self.trouble != "stuck":
             self.sequence += 1
+        self._said = self.state
         flags = self.extra_flags
         flags |= messages.FLAG_RUNNING if self.running else 0
         flags |= messages.FLAG_VERIFIED_STOPPED if self.stopped else 0
@@ -180,7 +182,8 @@ class FakeNode:
             self._stop()
         elif self.role == codes.ROLE_ACTIVE and self.lease_ms:
             self.left_ms = self.lease_ms
-            if self.state != codes.STATE_PLANNED_OFF:
+            # A grant answers what it said: one that takes its shutdown back starts nothing before it has said so.
+            if codes.STATE_PLANNED_OFF not in (self.state, self._said):
                 self.running, self.stopped = True, False
         elif self.orders & messages.ORDER_REVOKE or self.role != codes.ROLE_ACTIVE:
             self._stop()

@@ -57,6 +57,8 @@ class PolicyStage:
         )
         # The evidence of the senses is durable, and the node has its lease.
         self._wait(lambda: not bench.board.journal.waiting and (not armed or bench.nodes[node].serving), "no rest")
+        beat_ms = statements.next_beat_ms(bench)
+        self._wait(lambda: bench.ms >= beat_ms, "no heartbeat")
 
     def _wait(self, condition: Callable[[], bool], words: str) -> None:
         end = self._bench.ms + SETTLE_MS
@@ -71,6 +73,9 @@ class PolicyStage:
         while bench.ms - self._zero_ms < ms:
             bench.step(min(STEP_MS, ms - (bench.ms - self._zero_ms)))
         self._collect()
+
+    def catch_up(self) -> None:
+        """Everything has been told already."""
 
     def _collect(self) -> None:
         bench = self._bench

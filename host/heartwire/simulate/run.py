@@ -44,6 +44,9 @@ class Stage(Protocol):
     def run_until(self, ms: int) -> None:
         """Let time pass up to `ms` of the scenario."""
 
+    def catch_up(self) -> None:
+        """Bring `happened` up to now."""
+
     def do(self, action: Action) -> str | None:
         """Let something happen; return the name of the reason if the board refused it."""
 
@@ -111,6 +114,7 @@ def run(scenario: Scenario, stage: Stage) -> Verdict:
             if seen != step.value:
                 failures.append(_failure(scenario, stage, step.line, step.ms, f"it is {seen}"))
     stage.run_until(scenario.end_ms)
+    stage.catch_up()
     for expect in scenario.expectations:
         failures += _judge(scenario, stage, expect)
     for ms, words in stage.violations():

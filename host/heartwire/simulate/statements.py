@@ -28,6 +28,11 @@ def set_scene(rack: Rack, scenario: Scenario) -> None:
             fake.running, fake.stopped = True, False
 
 
+def next_beat_ms(rack: Rack) -> int:
+    """Return when the first node beats next. A scenario's time begins there, so that its phase is always the same."""
+    return next(fake.next_beat_ms for fake in rack.nodes if fake.alive)
+
+
 def act(rack: Rack, action: Action) -> None:
     """Let `action`, which is about no board and no operator, happen in the rack."""
     if action.subject == "button":

@@ -103,6 +103,8 @@ class WiredStage:
         self._kept_after = 0
         self._began: dict[int, int] = {}
         self._zero_ms = 0
+        # Asking takes time, for which the board waits with its answer until nothing else is urgent.
+        self._loses_store = any(action.verb in ("forgets", "stores", "restores") for action in scenario.actions)
         try:
             self._set_scene(scenario)
         except BaseException:
@@ -122,7 +124,8 @@ class WiredStage:
         else:
             self._settle(scenario)
             self._poll()
-            self._zero_ms = wired.now_ms()
+            self._zero_ms = statements.next_beat_ms(rack)
+            wired.wait_until(self._zero_ms)
             self.happened.clear()
         rack.violations.clear()
 
@@ -247,11 +250,17 @@ class WiredStage:
     # What run.Stage asks for.
 
     def run_until(self, ms: int) -> None:
-        """Let time pass up to `ms` of the scenario, reading the journal meanwhile."""
+        """Let time pass up to `ms` of the scenario, reading the journal meanwhile; asks nothing at the end of it."""
         wired = self._wired
-        while wired.now_ms() - self._zero_ms < ms:
-            wired.wait_until(min(self._zero_ms + ms, wired.now_ms() + POLL_MS))
-            self._poll()
+        end_ms = self._zero_ms + ms
+        while wired.now_ms() < end_ms:
+            wired.wait_until(min(end_ms, wired.now_ms() + POLL_MS))
+            if wired.now_ms() + POLL_MS < end_ms:
+                self._poll()
+
+    def catch_up(self) -> None:
+        """Read the rest of the journal."""
+        self._poll()
 
     def violations(self) -> list[tuple[int, str]]:
         """Return the laws of physics that were broken."""
@@ -286,7 +295,8 @@ class WiredStage:
         if action.subject != "board":
             self._wired.call(lambda: statements.act(self._rack, action))
             return None
-        self._poll()
+        if self._loses_store:
+            self._poll()  # or what is not read yet is gone with the store
         if action.verb == "stores":
             self._kept_after = self._after
         elif action.verb in ("forgets", "restores"):
