@@ -28,7 +28,7 @@ class MemoryChannel:
         self._hardware = wires.hardware
 
     def read(self, timeout_s: float) -> bytes:
-        end_ms = self._wires.now_ms() + int(timeout_s * 1000)
+        end_ms = self._wires.now_ms() + max(1, round(timeout_s * 1000))
         while True:
             if self._wires.hardware is not self._hardware or not self._wires.is_on():
                 raise Unplugged("the board is gone")

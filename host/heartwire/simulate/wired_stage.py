@@ -24,7 +24,8 @@ from heartwire_protocol import codes, messages
 T = TypeVar("T")
 SETTLE_MS = 60000
 LOOK_MS = 150  # between two questions while the scene is set
-POLL_MS = 400  # between two looks into the journal
+POLL_MS = 1000  # between two looks into the journal
+BUSY_MS = 8000  # the board may keep an answer for so long, while a fence needs all its time
 PAGE = 16
 
 
@@ -250,12 +251,12 @@ class WiredStage:
     # What run.Stage asks for.
 
     def run_until(self, ms: int) -> None:
-        """Let time pass up to `ms` of the scenario, reading the journal meanwhile; asks nothing at the end of it."""
+        """Let time pass up to `ms` of the scenario, reading the journal where it is long enough."""
         wired = self._wired
         end_ms = self._zero_ms + ms
         while wired.now_ms() < end_ms:
             wired.wait_until(min(end_ms, wired.now_ms() + POLL_MS))
-            if wired.now_ms() + POLL_MS < end_ms:
+            if wired.now_ms() + BUSY_MS < end_ms:
                 self._poll()
 
     def catch_up(self) -> None:
@@ -337,6 +338,8 @@ class WiredStage:
             self._ask(ask)
         except Refused as refusal:
             return refusal.reason or refusal.code
+        except HeartwireError as error:
+            return f"nothing; {error}"
         finally:
             if verb == "restart":
                 self._hang_up()
