@@ -24,6 +24,9 @@ from heartwire_protocol import codes
 # How exact real time is on a busy machine: an event may come this much later or sooner than the scenario says.
 SLACK_MS = 1000
 TICK_MS = 5
+# The charge pump outlasts the time that a busy machine may keep the board's process waiting; a board that is reset or
+# loses power drops its coils at once all the same.
+ARM_HOLD_MS = 1000
 STALL_MS = 400
 OPEN_S = 8.0
 DATA = "data/"
@@ -46,7 +49,7 @@ class VirtualWires:
         self._tick: Callable[[], None] = lambda: None
         self._image = b""
         self._closing = False
-        self._pump = ChargePump(self._board, self._move_coils)
+        self._pump = ChargePump(self._board, self._move_coils, ARM_HOLD_MS)
         self._board.on_output(self._edge)
         for node in codes.NODES:
             self._board.on_line(node, self._sent[node].append)

@@ -24,6 +24,7 @@ from heartwire_protocol import codes, messages
 T = TypeVar("T")
 SETTLE_MS = 60000
 LOOK_MS = 150  # between two questions while the scene is set
+SENT_MS = 20  # after its moment, a heartbeat is surely on its line
 POLL_MS = 1000  # between two looks into the journal
 BUSY_MS = 8000  # the board may keep an answer for so long, while a fence needs all its time
 PAGE = 16
@@ -125,7 +126,7 @@ class WiredStage:
         else:
             self._settle(scenario)
             self._poll()
-            self._zero_ms = statements.next_beat_ms(rack)
+            self._zero_ms = statements.next_beat_ms(rack) + SENT_MS
             wired.wait_until(self._zero_ms)
             self.happened.clear()
         rack.violations.clear()
