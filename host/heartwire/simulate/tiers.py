@@ -64,5 +64,9 @@ def judge_all(tier: str, scenarios: Sequence[Scenario], jobs: int) -> Iterator[V
     longest_first = sorted(scenarios, key=lambda scenario: -scenario.end_ms)
     with ProcessPoolExecutor(min(jobs, len(scenarios))) as pool:
         waiting = [pool.submit(judge, tier, scenario) for scenario in longest_first]
-        for done in as_completed(waiting):
-            yield done.result()
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            for one in waiting:
+                one.cancel()  # Ctrl-C begins no more
