@@ -40,7 +40,7 @@ test-unit: $(READY) ## each stage alone, with fakes, in virtual time
 test-scenario: $(READY) ## the scenario files on the policy tier
 	$(PYTEST) -q tests/scenarios
 
-test-scenario-virtual: $(READY) ## the scenario files on the virtual tier, in real time, BOARDS at once (half an hour)
+test-scenario-virtual: $(READY) ## the scenario files on the virtual tier, in real time, BOARDS at once (a quarter of an hour and more)
 	$(BIN)/heartwire simulate tests/scenarios/*.txt --tier virtual --jobs $(BOARDS)
 
 test-walk: $(READY) ## the exhaustive and the random walks of the policy
