@@ -7,14 +7,16 @@ READY := $(VENV)/.ready
 PORT ?=
 # Processes that run the tests in virtual time side by side; what runs in real time runs alone, after them.
 WORKERS ?= 2
+# Virtual boards side by side in test-scenario-virtual: each takes about an eighth of a processor.
+BOARDS ?= 8
 REAL_TIME := tests/virtual tests/virtual_shim tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-contract test-unit test-scenario test-walk test-powercut test-virtual \
+.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-walk test-powercut test-virtual \
 	test-hw test-cluster lint types fmt docs check bench flash hw clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml tools/typings.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
@@ -37,6 +39,9 @@ test-unit: $(READY) ## each stage alone, with fakes, in virtual time
 
 test-scenario: $(READY) ## the scenario files on the policy tier
 	$(PYTEST) -q tests/scenarios
+
+test-scenario-virtual: $(READY) ## the scenario files on the virtual tier, in real time, BOARDS at once (a quarter of an hour and more)
+	$(BIN)/heartwire simulate tests/scenarios/*.txt --tier virtual --jobs $(BOARDS)
 
 test-walk: $(READY) ## the exhaustive and the random walks of the policy
 	$(PYTEST) -q tests/walk
@@ -80,7 +85,8 @@ generated: $(READY)
 
 check: lint types generated test ## exactly what CI runs
 
-bench: $(READY) ## timings on the virtual board: overshoot, failover, heap, CLI start
+bench: $(READY) ## timings: a policy step on the VM; the virtual board's overshoot, failover, heap, CLI start
+	$(BIN)/python tools/bench_policy.py
 	$(BIN)/python tools/bench.py
 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)

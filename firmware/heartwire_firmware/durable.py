@@ -83,7 +83,6 @@ class Durable:
         self._slots = TwoSlots(files, "state")
         self.epoch = 0
         self.holder = NO_NODE
-        self.mode = 0
         self.long = False
         self.empty = True
         self.failed = False
@@ -105,6 +104,5 @@ class Durable:
     def _note(self, state) -> None:
         self.epoch = state.epoch
         self.holder = state.holder
-        self.mode = state.mode
         self.long = state.long_ms > 0
         self.empty = False

@@ -300,7 +300,7 @@ PRESS = (
     (reasons.OTHER_OPERATION, any_fence),
     (reasons.LONG_LEASE, any_long_lease),
     (reasons.ALREADY_ACTIVE, entitled),
-    (reasons.MAINTENANCE, not_in_maintenance),
+    (reasons.NOT_IN_MAINTENANCE, not_in_maintenance),
     (reasons.ACTIVE_NOT_GOOD, active_not_good),
 )
 PROOF = PRESS + ((reasons.NO_FENCE, no_relay),)

@@ -247,7 +247,7 @@ class Operations:
             return refusal
         answer = self._ask(policy_requests.PROOF, node, seconds)
         if "error" in answer:
-            return self._explain(answer)
+            return answer
         reason = self._board.selftest.begin(node, seconds)
         if reason != reasons.NONE:
             row = reasons.REASONS[reason]
@@ -261,17 +261,11 @@ class Operations:
             return refusal
         answer = self._ask(policy_requests.PRESS, node, 0)
         if "error" in answer:
-            return self._explain(answer)
+            return answer
         ms = self._board.config.current.board.press_ms
         self._board.journal.append(events.FRONT_PRESSED, node, reasons.OPERATOR, ms)
         self._board.relays.press(node, ms)
         return {"ok": 1, "ms": ms}
-
-    def _explain(self, answer):
-        if answer.get("reason") == "maintenance":
-            answer["next"] = "heartwire maintenance NODE first, for longer than its boot_grace_ms, or observe mode"
-            answer["because"] = "the node is not in maintenance, or not for long enough"
-        return answer
 
     def do_transfer(self, _request, node: int):
         answer = self._ask_node(policy_requests.TRANSFER, node, 0)

@@ -248,6 +248,7 @@ class Intake:
         self.since_good_ms = 0
         self.bad_in_row = 0
         self.altered = False
+        self.half_line = self.half_line and self.challenge.age_ms > self._half_line_ms
         if self.beats < codes.COUNT_MAX:
             self.beats += 1
         if self._text:

@@ -7,7 +7,18 @@ between.
 from heartwire_firmware import fitness, guards, sequencer
 from heartwire_firmware.policy_core import ARMED, PREPARE_MS
 from heartwire_firmware.policy_seek import Seek
-from heartwire_firmware.policy_state import FAILED, FENCING, PROMOTING, PROVE, PULSE, RELEASE, STARTING, WATCHING
+from heartwire_firmware.policy_state import (
+    APPROVAL,
+    DRAINING,
+    FAILED,
+    FENCING,
+    PROMOTING,
+    PROVE,
+    PULSE,
+    RELEASE,
+    STARTING,
+    WATCHING,
+)
 from heartwire_firmware.sequencer import ASSUMED, FIRED, IDLE, PROVEN
 from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol.codes import NO_NODE
@@ -262,16 +273,16 @@ class Fence(Seek):
             state.active_incarnation = self.facts.incarnation[node]
             if state.mode in ARMED and self.facts.flags[node] & messages.FLAG_RUNNING:
                 return
-        elif state.awaiting_running or state.phase or not self._stopped_by_itself(node):
+        elif state.awaiting_running or state.phase == DRAINING or not self._stopped_by_itself(node):
             return
         state.active = NO_NODE
         self.set_role(node, codes.ROLE_STANDBY, reasons.NODE_STOPPED)
-        if state.target == node:
+        if state.target == node and state.phase != APPROVAL:  # which ends by itself, and says so
             self.rest()
 
     def _stopped_by_itself(self, node: int) -> bool:
         # Its lease ran out, or its services failed: starting them again is a new activation.
         if self.state.mode not in ARMED or not fitness.is_good(self.facts, node):
             return False
-        healthy = self.facts.node_state[node] in fitness.ABLE
-        return healthy and fitness.has_stopped(self.facts, node)
+        going = self.facts.node_state[node] == codes.STATE_PLANNED_OFF  # that is watch_plans' affair
+        return not going and fitness.has_stopped(self.facts, node)

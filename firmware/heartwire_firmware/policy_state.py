@@ -54,7 +54,6 @@ class Facts:
         self.intent_durable = [False] * NODE_COUNT
         self.durable_epoch = 0
         self.durable_holder = NO_NODE
-        self.durable_mode = MODE_OBSERVE
         self.durable_long = False  # the long lease may be given out
         self.line_error_ms = [COUNT_MAX] * NODE_COUNT  # since the line last showed a break, a bad frame or a bad CRC
         self.proof = NO_NODE  # whose power relay is being tested

@@ -26,6 +26,8 @@ MARK_REGISTER = 0
 MARK_MAGIC = 0x2A57F000
 MARK_MAGIC_MASK = 0x3FFFF000
 _TRUSTED_SHIFT = 4
+# While a sense stays on, flash is not written, so that its going off is seen at once; a person may ask what goes on.
+WATCHING_MS = 40
 METHODS = {
     "power": codes.METHOD_POWER,
     "reset": codes.METHOD_RESET,
@@ -138,7 +140,7 @@ class Sequencer:
                 elif self._senses.power[node] == POWER_OFF and self._trusted[node]:
                     left = self._board.off_stable_ms - self._off_ms[node]
                 else:
-                    left = 0 if self._trusted[node] else COUNT_MAX
+                    left = WATCHING_MS if self._trusted[node] else COUNT_MAX
                 soonest = min(soonest, max(left, 0))
         return soonest
 

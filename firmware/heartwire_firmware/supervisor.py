@@ -369,7 +369,6 @@ class Supervisor:
             self._tell_changes(node, intake)
         facts.durable_epoch = self.durable.epoch
         facts.durable_holder = self.durable.holder
-        facts.durable_mode = self.durable.mode
         facts.durable_long = self.durable.long
         facts.proof = self.selftest.node
         facts.schedule_s = self._schedule_s()

@@ -123,7 +123,7 @@ EVENTS = (
         "granted",
         ALARM,
         DECISION,
-        "{node} is active with epoch {a}, {b} ms after the last holder was last heard: {reason}",
+        "{node} is active with epoch {a}{b:gap}: {reason}",
     ),
     (31, "adopted", NOTICE, DECISION, "{node} adopted as active with epoch {a}: it was running"),
     (32, "revoked", WARNING, DECISION, "{node} is no longer active (epoch {a}): {reason}"),

@@ -79,6 +79,7 @@ CANCELLED = 71
 ACTIVE_NOT_GOOD = 72
 MISSED = 73
 POSITION = 74
+NOT_IN_MAINTENANCE = 75
 
 REASONS = (
     (0, "none", "no reason given"),
@@ -156,4 +157,5 @@ REASONS = (
     (72, "active_not_good", "the active node is not good, so no other node is touched"),
     (73, "missed", "its time had passed while the board was off"),
     (74, "position", "its position contacts do not show where it was sent"),
+    (75, "not_in_maintenance", "the node is not in maintenance for at least its boot grace"),
 )

@@ -155,6 +155,13 @@ class Board:
         """Put `node`, or with None the whole board, into maintenance for `seconds`; 0 ends it. Raises Refused."""
         return self.link.request("maintenance", node=node, seconds=seconds).body
 
+    def update(self, seconds: int) -> dict[str, Any]:
+        """Enter maintenance for an update of the board; an active node that would stop gets a long lease first.
+
+        `seconds` is 1 to board.update_max_s. Ended by `maintenance(None, 0)`. Raises Refused.
+        """
+        return self.link.request("update", sign_with=codes.RIGHT_CONFIGURE, seconds=seconds).body
+
     def approve(self, request: int) -> dict[str, Any]:
         """Let the asked action happen; the board judges its evidence again first. Raises Refused."""
         return self.link.request("approve", request=request).body

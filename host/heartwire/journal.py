@@ -152,6 +152,11 @@ def _operation(value: int) -> str:
     return f"#{value}"
 
 
+def _gap(value: int) -> str:
+    """Nobody was active before: then there is no gap to tell."""
+    return f", {value} ms after the last holder was last heard" if value else ""
+
+
 def _table(table: tuple[Any, ...]) -> Callable[[int], str]:
     return lambda value: str(codes.name_of(table, value)).replace("_", " ")
 
@@ -176,6 +181,7 @@ FORMATS: Mapping[str, Callable[[int], str]] = {
     "flags": _flags,
     "evidence": _evidence,
     "operation": _operation,
+    "gap": _gap,
 }
 
 

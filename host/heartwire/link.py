@@ -42,6 +42,10 @@ LOOK_FIRST = OutcomeUnknown.default_next
 MAX_PAYLOAD = messages.JSON_MAX + 16
 # How much of what is no frame is kept, to tell the user what kind of device talks there.
 NOISE_KEPT = 512
+# What helps where the reason of a refusal says it; the board has no room for such words.
+NEXT_STEPS = {
+    "not_in_maintenance": "`heartwire maintenance NODE` first, for longer than its boot_grace_ms; or observe mode",
+}
 _MESSAGES = (messages.HELLO, messages.WELCOME, messages.REQUEST, messages.RESPONSE, messages.EVENT)
 
 
@@ -312,4 +316,4 @@ def _checked(op: str, reply: Reply) -> Reply:
         )
     if code in ("unknown_operation", "bad_request"):
         raise ProtocolMismatch(words, next_step)
-    raise Refused(words, next_step, reason=reason, code=code)
+    raise Refused(words, NEXT_STEPS.get(reason, next_step), reason=reason, code=code)

@@ -52,8 +52,8 @@ _RULE_OF_REASON = {
     "sense_unseen": "5.7", "no_proof": "5.7", "not_durable": "5.9", "safe_mode": "5.12", "long_lease": "5.12",
     "store_empty": "5.2", "two_running": "5.1", "watchdog_unarmed": "5.1", "active_not_good": "5.3",
     **dict.fromkeys(
-        ("observe_mode", "fencer_mode", "maintenance", "locked_out", "never_heard", "boot_grace", "busy", "starting",
-         "needs_approval"), "5.5"
+        ("observe_mode", "fencer_mode", "maintenance", "not_in_maintenance", "locked_out", "never_heard", "boot_grace",
+         "busy", "starting", "needs_approval"), "5.5"
     ),
 }  # fmt: skip
 _LEADS = (

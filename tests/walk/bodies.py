@@ -15,8 +15,8 @@ class PowerCut(BaseException):
 class Body:
     """What a server really is and does, whatever the board believes."""
 
-    __slots__ = ("boot", "drained", "epoch", "incarnation", "lease", "line", "powered", "running", "stopped", "stuck",
-                 "unfed", "up")  # fmt: skip
+    __slots__ = ("boot", "busy_s", "drained", "epoch", "incarnation", "lease", "line", "obeys", "powered", "running",
+                 "soft_off", "state", "stopped", "stuck", "unfed", "up")  # fmt: skip
 
     def __init__(self) -> None:
         self.powered = 1
@@ -30,6 +30,10 @@ class Body:
         self.lease = 0
         self.unfed = 0  # seconds its kernel watchdog has gone without food
         self.incarnation = 1
+        self.state = codes.STATE_HEALTHY
+        self.busy_s = 0
+        self.obeys = 1  # 0: it stops its services for nobody
+        self.soft_off = 0  # switched off by its button or by itself; its button starts it
         self.stuck = -1  # what its sense shows whatever is true; -1: the truth
 
 

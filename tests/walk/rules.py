@@ -7,6 +7,7 @@ mistake in a guard is no mistake here. A breach raises Broken with the rule's nu
 from __future__ import annotations
 
 from heartwire_firmware import policy_state, sequencer
+from heartwire_firmware.selftest import CUT, SelfTest
 from heartwire_protocol import codes, events, messages, reasons
 from tests.walk.bodies import BEATS
 from tests.walk.world import NO_NODE, World
@@ -68,11 +69,13 @@ class Rules:
                 cause[node] = reason
             elif event == events.GRANTED:
                 self._granted(world, node)
+            elif event == events.DRAIN_ASKED and reason == reasons.SCHEDULE:
+                self._scheduled(world)
         for kind, node in world.out.actions:
             if kind == policy_state.FENCE:
                 demand("5.9", cause[node] >= 0, "a fence without a record")
                 self._fired(world, node, cause[node], approved)
-            elif kind == policy_state.PULSE:
+            elif kind == policy_state.PULSE and world.settings.nodes[node].front == "reset":
                 demand("5.5", self._mode in ARMED and not state.safe_mode, "a pulse without being armed")
                 demand("5.3", node != self._active or self._alone(world, node), "the active node was reset")
         for node in range(world.count):
@@ -80,7 +83,9 @@ class Rules:
                 raise Broken("rule 5.10: a quarantine ended while the relay was cut")
 
     def _alone(self, world: World, node: int) -> bool:
-        return world.count == 1
+        """No other line can be heard: there is none, or it is that of a cold standby which is off."""
+        others = [other for other in range(world.count) if other != node]
+        return all(world.bodies[n].soft_off and world.settings.nodes[n].standby == "cold" for n in others)
 
     def _fired(self, world: World, node: int, cause: int, approved: bool) -> None:
         state = world.state
@@ -108,11 +113,47 @@ class Rules:
         live = world.livenesses[node]
         demand("5.6", live.age_ms >= 3000, "a fence of a node heard within dead_ms")
         demand("4", live.sign_ms >= 1000, "a fence of a node that is heard by half")
-        if world.count > 1:
+        if world.count > 1 and not self._alone(world, node):
             later = [n for n in range(world.count) if n != node and live.age_ms - world.livenesses[n].age_ms > 2000]
             demand("5.4", [n for n in later if facts.beats[n]], "a fence although all lines fell silent together")
         demand("5.12", not (state.long_ms and state.long_node == node), "a fence of the holder of a long lease")
+        self._said(world, node)
+        if world.fittings is not None:
+            demand("5.5", not world.fittings.silenced[node], "a fence of a node that a relay test has silenced")
         self._remains(world, node)
+
+    def _said(self, world: World, node: int) -> None:
+        """What the node said last of itself is waited for: busy or dumping up to the cap, starting its boot grace."""
+        facts = world.facts
+        age_ms = world.livenesses[node].age_ms
+        said = facts.node_state[node]
+        if said in (codes.STATE_BUSY, codes.STATE_CRASH_DUMP):
+            wait_s = min(facts.busy_s[node], world.settings.nodes[node].busy_max_s)
+            demand("6", age_ms >= 3000 + 1000 * wait_s, "a fence of a node that said it is busy")
+        if said == codes.STATE_STARTING and facts.beats[node]:
+            demand("6", age_ms >= world.settings.nodes[node].boot_grace_ms, "a fence of a node that is starting")
+
+    def _scheduled(self, world: World) -> None:
+        fittings = world.fittings
+        assert fittings is not None
+        demand("6", fittings.clock.wall_known, "a schedule begins without the wall time")
+        demand("6", fittings.due_node == world.state.successor, "a schedule that nobody asked for, or took back")
+        demand("6", fittings.due_s <= 0, "a schedule begins before it is due")
+
+    def transferred(self, world: World, node: int) -> None:
+        """A coil of the transfer relay gets current."""
+        state = world.state
+        demand("6", state.mode != codes.MODE_FENCER, "the transfer relay moves in fencer mode")
+        if state.mode in ARMED:
+            demand("6", state.active == node, "the transfer relay moves to a node that is not active")
+            others = [other for other in range(world.count) if other != node and world.bodies[other].running]
+            demand("5.1", not others, "the transfer relay is taken from a node that serves")
+
+    def pressed(self, world: World, node: int) -> None:
+        """The power button of a node is pressed shortly."""
+        demand("5.3", not world.bodies[node].powered, "a short press shuts down a server that is on")
+        for other in range(world.count):
+            demand("5.1", not world.bodies[other].running, "a cold standby is started while another node serves")
 
     def _remains(self, world: World, node: int) -> None:
         if world.count == 1:
@@ -122,6 +163,9 @@ class Rules:
             good = world.livenesses[other].verdict == codes.VERDICT_GOOD  # more nobody can know
             if other != node and body.powered and good and not world.relays.commanded[other]:
                 return
+            cold = world.settings.nodes[other].standby == "cold" and body.soft_off
+            if other != node and cold and not world.relays.commanded[other]:
+                return  # it is started
         raise Broken("rule 5.3: no powered node remains")
 
     def _granted(self, world: World, node: int) -> None:
@@ -133,6 +177,28 @@ class Rules:
         demand("5.12", not (state.long_ms and state.long_node != node), "a grant while another one has a long lease")
         demand("5.1", state.active == node, "a grant for a node that is not active")
 
+    def _tested(self, world: World, test: SelfTest) -> None:
+        """A relay test: one relay, of a node that holds nothing, bounded, unmarked, while the active node is good."""
+        state = world.state
+        cut = [node for node in range(3) if world.relays.commanded[node]]
+        fenced = [node for node in cut if world.sequencer.status[node] != sequencer.IDLE]
+        if test.phase != CUT:
+            demand("5.8", cut == fenced, "a relay stays cut after its test")
+            return
+        node = test.node
+        demand("5.3", cut == [node] and not fenced, "a test and a fence cut relays at once")
+        demand("5.9", not world.chip.mark >> node & 1, "a relay test is marked as a fence")
+        demand("5.11", test._since_ms <= test.cut_ms, "a relay test does not end")
+        demand("5.12", not state.safe_mode and not state.long_ms, "a relay test in safe mode or during a long lease")
+        if state.mode == codes.MODE_OBSERVE:
+            return
+        demand("5.3", node not in (state.active, state.holder), "the active node or the holder is tested")
+        demand("5.5", state.maintenance_ms[node] or state.maintenance_ms[3], "a relay test outside maintenance")
+        if state.mode in ARMED and world.count > 1:
+            # What the policy decides in the last pass of a tick ends the test in the first one of the next.
+            good = self._active != NO_NODE and world.facts.verdict[self._active] == codes.VERDICT_GOOD
+            demand("5.3", good, "a relay test while the active node is not good")
+
     def leased(self, world: World, node: int) -> None:
         """A lease leaves the board."""
         state = world.state
@@ -141,6 +207,8 @@ class Rules:
         stored = (world.facts.durable_epoch, world.facts.durable_holder)
         demand("5.2", stored == (state.epoch, node), "a lease without a durable record of epoch and holder")
         demand("5.1", not state.quarantined[node], "a lease for a quarantined node")
+        if world.fittings is not None:
+            demand("5.3", world.fittings.selftest.node != node, "a lease for a node under test")
         same = state.epoch == world.leased_epoch and node == world.leased_node
         demand("5.2", same or state.epoch > world.leased_epoch, "an epoch repeats on another node")
         for other in range(world.count):
@@ -158,6 +226,8 @@ class Rules:
         demand("5.1", len(serving) <= 1, "two nodes serve at once")
         if world.count > 1:
             demand("5.3", world.relays.cut_count < world.count or world.tainted == 2, "every relay is cut")
+        if world.fittings is not None:
+            self._tested(world, world.fittings.selftest)
         node = state.active
         quiet = state.phase in (policy_state.WATCHING, policy_state.APPROVAL, policy_state.PREPARING)
         if node != NO_NODE and quiet and state.mode in ARMED:
@@ -190,9 +260,14 @@ def is_due(world: World) -> str:
         and world.bodies[state.holder].line != 0
     ):
         return ""
+    if state.holder != NO_NODE and world.bodies[state.holder].running and world.bodies[state.holder].line == BEATS:
+        return ""  # it lives and does not stop: a person's affair
     for node in range(world.count):
         body = world.bodies[node]
-        fit = body.up and body.line == BEATS and not state.locked[node] and not state.quarantined[node]
+        free = not state.locked[node] and not state.quarantined[node]
+        fit = body.up and body.line == BEATS and free and body.state in (codes.STATE_HEALTHY, codes.STATE_DEGRADED)
+        if world.count == 2:
+            fit = fit or (free and body.soft_off and world.settings.nodes[node].standby == "cold")
         if fit and node != state.active:
             return f"{codes.NODES[node]} is fit and nobody who lives is active"
     return ""

@@ -18,6 +18,10 @@ from tests.walk.world import LINE_WORDS, NO_NODE, SETTINGS, World
 
 Step = tuple[str, Any]  # kind, argument
 QUIET: Step = ("tick", None)
+# What a node says of itself; busy and dumping for BUSY_S.
+SAID = (codes.STATE_HEALTHY, codes.STATE_DEGRADED, codes.STATE_BUSY, codes.STATE_PLANNED_OFF, codes.STATE_STARTING,
+        codes.STATE_CRASH_DUMP)  # fmt: skip
+BUSY_S = 3
 
 
 def steps(world: World, kinds: Iterable[str]) -> list[Step]:
@@ -47,6 +51,20 @@ def steps(world: World, kinds: Iterable[str]) -> list[Step]:
             found += [("ask", (asks.MAINTENANCE, n, 4)) for n in (*nodes, NO_NODE)]
         elif kind == "modes":
             found += [("ask", (asks.MODE, NO_NODE, mode)) for mode in range(4)]
+        elif kind == "drain":
+            found += [("obey", (n, word)) for n in nodes for word in (0, 1)]
+            found += [("ask", (asks.SWITCHOVER, n, 0)) for n in nodes] + [("ask", (asks.CANCEL, NO_NODE, 0))]
+        elif kind == "states":
+            found += [("state", (n, state)) for n in nodes for state in SAID]
+        elif kind == "transfer":
+            found += [("jam", 0), ("jam", 1)]
+            found += [("ask", (asks.SWITCHOVER, n, force)) for n in nodes for force in (0, 1)]
+        elif kind == "schedule":
+            found += [("ask", (asks.SCHEDULE, n, 4)) for n in nodes]
+            found += [("ask", (asks.CANCEL, NO_NODE, 0)), ("time", None)]
+        elif kind == "proof":
+            found += [("ask", (asks.PROOF, n, 3)) for n in nodes]
+            found += [("ask", (asks.MAINTENANCE, n, seconds)) for n in (*nodes, NO_NODE) for seconds in (0, 13)]
         elif kind == "word":
             found += [("ask", (asks.APPROVE, NO_NODE, 1)), ("ask", (asks.DENY, NO_NODE, 1))]
     return found
@@ -78,6 +96,30 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
         world.bodies[node].stuck = value
         world.tainted = 1
         world.tick()
+    elif kind == "obey":
+        node, word = argument
+        if world.bodies[node].obeys == word:
+            return False
+        world.bodies[node].obeys = word
+        world.tick()
+    elif kind == "state":
+        node, state = argument
+        body = world.bodies[node]
+        if body.state == state or not body.up:
+            return False
+        body.state = state
+        body.busy_s = BUSY_S if state in (codes.STATE_BUSY, codes.STATE_CRASH_DUMP) else 0
+        world.tick()
+    elif kind == "jam":
+        if world.fittings.pins.jammed == argument:
+            return False
+        world.fittings.pins.jammed = argument
+        world.tick()
+    elif kind == "time":
+        if world.fittings.clock.wall_known:
+            return False
+        world.fittings.clock.wall_known = True
+        world.tick()
     elif kind == "full":
         if world.full == argument:
             return False
@@ -99,6 +141,8 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
             value = world.state.request_number
         if operation in (asks.FENCE, asks.DENY):
             world.tainted = 1
+        if operation == asks.MAINTENANCE and any(body.soft_off for body in world.bodies):
+            world.tainted = 1  # a cold standby is started when the proof comes, or by a person
         rules.forced = operation == asks.FENCE and bool(value)
         if operation == asks.FENCE and value:
             world.tainted = 2
@@ -216,6 +260,16 @@ def scenario_of(world: World, way: list[Step]) -> str:
         elif kind == "sense":
             word = {-1: "mended", codes.POWER_OFF: "stuck-off", codes.POWER_ON: "stuck-on", 0: "stuck-off"}[argument[1]]
             lines.append(f"{when} {codes.NODES[argument[0]]} sense {word}")
+        elif kind == "obey":
+            lines.append(f"{when} {codes.NODES[argument[0]]} {'obeys' if argument[1] else 'disobeys'}")
+        elif kind == "state":
+            state = codes.STATES[argument[1]]
+            busy = f" for {BUSY_S}s" if state in ("busy", "crash_dump") else ""
+            lines.append(f"{when} {codes.NODES[argument[0]]} reports {state}{busy}")
+        elif kind == "jam":
+            lines.append(f"{when} transfer {'stuck' if argument else 'mended'}")
+        elif kind == "time":
+            lines.append(f"{when} operator time")
         elif kind == "reset":
             lines.append(f"{when} board resets")
         elif kind in ("power", "cut"):
@@ -231,6 +285,10 @@ def scenario_of(world: World, way: list[Step]) -> str:
                 lines.append(f"{when} operator mode {codes.MODES[value]}")
             elif operation == asks.MAINTENANCE:
                 lines.append(f"{when} operator maintenance {name} {value}")
+            elif operation == asks.SCHEDULE:
+                lines.append(f"{when} operator schedule {name} {value}")
+            elif operation == asks.PROOF:
+                lines.append(f"# {when} a test of the relay of {name} for {value} s, which a scenario cannot ask for")
             elif operation == asks.UPDATE:
                 lines.append(f"{when} operator update {value}")
             else:

@@ -1,8 +1,7 @@
 """A small world around the real policy: nodes, senses, relays, flash and leases, in ticks of one second.
 
 Policy, guards, sequencer, liveness, grants and the durable record are the firmware's own; only lines and flash are
-modelled. Everything is frozen into a tuple and thawed again, so that a walk can go back. Ages and counters are cut
-where no rule looks further, epochs and incarnations are renumbered, so that equal situations are equal tuples.
+modelled. A walk goes back by freezing everything into a tuple and thawing it again (frozen.py).
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ from heartwire_firmware.grants import Grants
 from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import Relays
-from heartwire_protocol import codes, events, messages, settings, settings_rules
+from heartwire_protocol import codes, events, messages, reasons, settings, settings_rules
+from tests.walk import frozen
 from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE, Body, FakeChip, FakePins, FakeSenses, PowerCut
+from tests.walk.fittings import Fittings
 
 TICK_MS = 1000
 ROUNDS_MS = (980, 10, 10)
@@ -45,61 +46,20 @@ node.spare.boot_grace_ms=6000
 # What a node's line does: beats; is silent while its services go on; sends wrong answers; hears nothing.
 LINE_WORDS = ("well", "mute", "wrong", "deaf")
 BOOT_TICKS = 2
-CAP_MS = 13000
-# Fields of State that only fill records or wrap around.
-IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number")
-STATE_NAMES = [name for name in sorted(policy_state.State().__dict__) if name not in IGNORED]
-CAPS = {
-    "phase_ms": CAP_MS,
-    "start_ms": 5000,
-    "seek_ms": 7000,
-    "good_ms": 11000,
-    "stable_ms": 4000,
-    "boot_ms": CAP_MS + 1000,
-}
-EPOCH_BASE = 8
-
-
-_STORED: dict[bytes, Any] = {}
-_FLASH: dict[Any, bytes] = {}
-KEPT = (
-    "holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms",
-    "long_ms", "long_node",
-)  # fmt: skip
-
-
-def stored_in(flash: bytes) -> Any:
-    """Return what a durable record says: (facts, epoch, the rest)."""
-    found = _STORED.get(flash)
-    if found is None:
-        stored = policy_state.State()
-        if flash:
-            durable.unpack(flash, stored)
-        rest = [getattr(stored, name) for name in KEPT]
-        found = _STORED[flash] = (
-            (stored.epoch, stored.holder, stored.mode, stored.long_ms > 0),
-            stored.epoch,
-            tuple([tuple(one) if isinstance(one, list) else one for one in rest]),
-        )
-    return found
-
-
-def flash_of(kept: Any) -> bytes:
-    """Return the durable record that says (epoch, the rest)."""
-    flash = _FLASH.get(kept)
-    if flash is None:
-        stored = policy_state.State()
-        stored.epoch = kept[0]
-        for name, value in zip(KEPT, kept[1:], strict=True):
-            setattr(stored, name, list(value) if isinstance(value, tuple) else value)
-        flash = _FLASH[kept] = durable.pack(stored)
-    return flash
 
 
 class World:
     """The board and its nodes; `extra` are settings lines beyond SETTINGS."""
 
-    def __init__(self, nodes: int = 2, mode: int = codes.MODE_AUTO, extra: str = "", policy: Any = Policy) -> None:
+    def __init__(
+        self,
+        nodes: int = 2,
+        mode: int = codes.MODE_AUTO,
+        extra: str = "",
+        policy: Any = Policy,
+        off: tuple[int, ...] = (),
+        fitted: bool = False,
+    ) -> None:
         text = SETTINGS + extra
         for node in range(nodes, 3):
             text = text.replace(f"node.{codes.NODES[node]}.boot_grace_ms=6000\n", "")
@@ -145,6 +105,10 @@ class World:
         for node in range(nodes):
             self.facts.enabled[node] = True
             self.facts.keyed[node] = True
+        for node in off:
+            self.bodies[node].soft_off = 1
+            self.bodies[node].powered = self.bodies[node].up = 0
+        self.fittings = Fittings(self) if fitted else None
         self.state.mode = mode
         if mode not in (codes.MODE_APPROVE, codes.MODE_AUTO):
             self.bodies[0].running, self.bodies[0].stopped = 1, 0
@@ -159,7 +123,7 @@ class World:
         for node in range(self.count):
             self.livenesses[node].__init__()  # type: ignore[misc]
             self.livenesses[node].configure(self.settings.board)
-            self.facts.beats[node] = 0
+            self.facts.beats[node] = self.facts.busy_s[node] = 0
             self.facts.node_state[node] = self.facts.flags[node] = self.facts.node_epoch[node] = 0
             self.facts.incarnation[node] = 0
             self.facts.verdict[node] = 0
@@ -176,6 +140,8 @@ class World:
             self.state.mode = mode
         else:
             durable.unpack(self.flash, self.state)
+        if self.fittings is not None:
+            self.fittings.boot()
         self._sense()
         resumed = self.sequencer.resume()
         self.out.clear()
@@ -184,107 +150,13 @@ class World:
         self._carry_out()
         self.persist = True
 
-    # Freezing.
-
     def freeze(self) -> tuple[Any, ...]:
         """Return everything that the future depends on, in its canonical form."""
-        state = self.state
-        base = state.epoch - EPOCH_BASE
-        values: list[Any] = []
-        for name in STATE_NAMES:
-            value = getattr(state, name)
-            if name in CAPS:
-                cap = CAPS[name]
-                value = tuple([min(v, cap) for v in value]) if isinstance(value, list) else min(value, cap)
-            elif isinstance(value, list):
-                value = tuple(value)
-            elif name == "epoch":
-                value = EPOCH_BASE
-            elif name == "active_incarnation":
-                value = int(state.active != NO_NODE and value == self.heard_incarnation[state.active])
-            elif name == "asked_beats":
-                value = int(state.target != NO_NODE and value == self.facts.beats[state.target])
-            values.append(value)
-        fired = STATE_NAMES.index("fired_incarnation")
-        values[fired] = tuple(
-            [
-                int(bool(self.heard_incarnation[n]) and state.fired_incarnation[n] == self.heard_incarnation[n])
-                for n in range(3)
-            ]
-        )
-        nodes = []
-        for node in range(self.count):
-            body = self.bodies[node]
-            live = self.livenesses[node]
-            nodes.append((
-                body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained,
-                max(0, body.epoch - base), body.lease,
-                int(body.incarnation == self.heard_incarnation[node]), body.stuck, body.unfed,
-                live.verdict, min(live.age_ms, CAP_MS), min(live.sign_ms, CAP_MS), live.streak,
-                self.facts.node_state[node], self.facts.flags[node], max(0, self.facts.node_epoch[node] - base),
-                min(self.facts.beats[node], 2), int(bool(self.heard_incarnation[node])), self.intent[node],
-            ))  # fmt: skip
-        seq = self.sequencer
-        sequence = tuple([
-            (seq.status[n], min(seq.since_ms[n], CAP_MS), min(seq.proof_ms[n], CAP_MS), seq.reason[n],
-             min(seq._off_ms[n], 5000), seq._trusted[n], seq.method[n])
-            for n in range(self.count)
-        ])  # fmt: skip
-        epoch, kept = stored_in(self.flash)[1:]
-        kept = (max(0, epoch - base), *kept)
-        return (
-            tuple(values), tuple(nodes), sequence, kept, self.chip.mark, self.persist, self.full, self.tainted,
-            max(0, self.last_started - base), max(0, self.leased_epoch - base), self.leased_node,
-        )  # fmt: skip
+        return frozen.freeze(self)
 
-    def thaw(self, frozen: tuple[Any, ...]) -> None:
+    def thaw(self, state: tuple[Any, ...]) -> None:
         """Take everything from a frozen world."""
-        values, nodes, sequence, kept, mark, self.persist, self.full, self.tainted, started, leased, leased_node = (
-            frozen
-        )
-        state = self.state
-        for name, value in zip(STATE_NAMES, values, strict=True):
-            if isinstance(value, tuple):
-                getattr(state, name)[:] = value
-            else:
-                setattr(state, name, value)
-        state.grant_ms = state.last_age_ms = 0
-        state.request_number = 1
-        state.boots = 1
-        facts = self.facts
-        for node, row in enumerate(nodes):
-            body = self.bodies[node]
-            live = self.livenesses[node]
-            (
-                body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained, body.epoch,
-                body.lease, same, body.stuck, body.unfed, live.verdict, live.age_ms, live.sign_ms, live.streak,
-                facts.node_state[node], facts.flags[node], facts.node_epoch[node], facts.beats[node], heard,
-                self.intent[node],
-            ) = row  # fmt: skip
-            self.heard_incarnation[node] = 5 if heard else 0
-            body.incarnation = 5 if same else 6
-            state.slowest_s[node] = 0
-            state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
-        if state.active != NO_NODE:
-            state.active_incarnation = self.heard_incarnation[state.active] if state.active_incarnation else 4
-        if state.target != NO_NODE:
-            state.asked_beats = facts.beats[state.target] if state.asked_beats else 90
-        seq = self.sequencer
-        for node, row in enumerate(sequence):
-            (seq.status[node], seq.since_ms[node], seq.proof_ms[node], seq.reason[node], seq._off_ms[node],
-             seq._trusted[node], seq.method[node]) = row  # fmt: skip
-        self.chip.mark = mark
-        seq._mark = mark
-        self.relays.cut_count = 0
-        for node in range(3):
-            on = bool(mark >> node & 1) and seq.method[node] == codes.METHOD_POWER
-            self.relays.commanded[node] = on
-            self.relays.cut_count += on
-        self.flash = flash_of(kept)
-        self.last_started, self.leased_epoch, self.leased_node = started, leased, leased_node
-        self.cut_at = -1
-        self._sense()
-        self._fill()
+        frozen.thaw(self, state)
 
     # One tick.
 
@@ -294,6 +166,8 @@ class World:
         self.cut_at = cut_at
         self.cut_after = cut_after
         self.journal.clear()
+        if self.fittings is not None:
+            self.fittings.begin_tick()
         self._step_bodies()
         for live in self.livenesses:
             live.advance(TICK_MS)
@@ -304,10 +178,14 @@ class World:
             for index, elapsed in enumerate(ROUNDS_MS):
                 self._sense()
                 self.sequencer.step(elapsed)
+                if self.fittings is not None:
+                    self.fittings.step(elapsed)
                 self._fill()
                 self.policy.begin(elapsed)
                 if index == 1 and request is not None:
-                    self._watched(policy_requests.request, self.policy, *request)
+                    reason = self._watched(policy_requests.request, self.policy, *request)
+                    if self.fittings is not None:
+                        self.fittings.asked(*request, reason)
                     self._fill()
                     self.policy.begin(0)
                 self._watched(self.policy.decide, elapsed)
@@ -329,17 +207,24 @@ class World:
         self.boot()
         self.chip.mark = sequencer.MARK_MAGIC
 
-    def _watched(self, call: Any, *arguments: Any) -> None:
+    def stored_schedule(self) -> int:
+        """Return the node that the durable record plans to switch over to."""
+        return int(frozen.stored_in(self.flash)[2][-2])
+
+    def _watched(self, call: Any, *arguments: Any) -> Any:
         for observer in self.observers:
             observer.before(self)
-        call(*arguments)
+        found = call(*arguments)
         for observer in self.observers:
             observer.after(self)
         self._carry_out()
+        return found
 
     def _step_bodies(self) -> None:
         for node, body in enumerate(self.bodies):
-            power = not self.relays.commanded[node]
+            power = not self.relays.commanded[node] and not body.soft_off
+            if self.relays.commanded[node]:
+                body.soft_off = 0  # a PC starts when its mains come back
             if body.powered and not power:
                 body.up = body.running = body.boot = body.lease = 0
             elif power and not body.powered:
@@ -349,10 +234,13 @@ class World:
                 body.boot -= 1
                 if not body.boot:
                     body.up = body.stopped = 1
-                    body.running = body.drained = body.lease = 0
+                    body.running = body.drained = body.lease = body.busy_s = 0
                     body.line = BEATS
+                    body.state = codes.STATE_HEALTHY
                     body.incarnation += 1
             body.lease = max(0, body.lease - TICK_MS)
+            if body.state == codes.STATE_PLANNED_OFF and self.facts.node_state[node] == body.state and body.up:
+                body.running, body.stopped = 0, 1  # it has said so, and now it does
             if self.settings.nodes[node].on_board_loss == "stop" and body.running and not body.lease:
                 # Its agent stops it, or its kernel watchdog does in time.
                 body.unfed += 1
@@ -381,7 +269,10 @@ class World:
         facts = self.facts
         live.good()
         facts.beats[node] = min(facts.beats[node] + 1, 80)
-        facts.node_state[node] = codes.STATE_DRAINING if body.drained else codes.STATE_HEALTHY
+        facts.node_state[node] = codes.STATE_DRAINING if body.drained else body.state
+        facts.busy_s[node] = body.busy_s
+        if self.fittings is not None:
+            self.fittings.silenced[node] = 0
         facts.flags[node] = (
             messages.FLAG_ANSWERED
             | (messages.FLAG_RUNNING if body.running else 0)
@@ -394,7 +285,8 @@ class World:
 
     def _sense(self) -> None:
         for node, body in enumerate(self.bodies):
-            truth = codes.POWER_OFF if self.relays.commanded[node] else codes.POWER_ON
+            off = self.relays.commanded[node] or body.soft_off
+            truth = codes.POWER_OFF if off else codes.POWER_ON
             self.senses.power[node] = truth if body.stuck < 0 else body.stuck
 
     def _fill(self) -> None:
@@ -414,12 +306,16 @@ class World:
             facts.proof_ms[node] = seq.proof_ms[node]
             facts.fence_reason[node] = seq.reason[node]
             facts.intent_durable[node] = self.intent[node] == 2
-        facts.durable_epoch, facts.durable_holder, facts.durable_mode, facts.durable_long = stored_in(self.flash)[0]
+        facts.durable_epoch, facts.durable_holder, facts.durable_long = frozen.stored_in(self.flash)[0]
+        if self.fittings is not None:
+            self.fittings.fill()
 
     def _carry_out(self) -> None:
         out = self.out
         for kind, node in out.actions:
             if kind == policy_state.FENCE:
+                if self.fittings is not None:
+                    self.fittings.selftest.end(reasons.FENCE_FIRED)
                 self.sequencer.fire(node, bool(self.state.sense_seen[node]))
             elif kind == policy_state.RELEASE:
                 self.sequencer.release(node)
@@ -432,6 +328,10 @@ class World:
                 self.relays.press_ms[node] = 0
                 if body.powered and self.settings.nodes[node].front == "reset":
                     self._reboot(body)
+                elif self.settings.nodes[node].front == "power":
+                    for observer in self.observers:
+                        observer.pressed(self, node)
+                    body.soft_off = 1 - body.soft_off
         for row in out.records:
             event, node = row[0], row[1]
             self.journal.append(row)
@@ -459,16 +359,18 @@ class World:
             for observer in self.observers:
                 observer.leased(self, node)
             self.leased_epoch, self.leased_node = state.epoch, node
-        if orders & messages.ORDER_HOLD:
+        if orders & messages.ORDER_HOLD or not body.obeys:
             return
         if orders & messages.ORDER_DRAIN:
             body.running, body.stopped, body.drained = 0, 1, 1
         elif state.role[node] == codes.ROLE_ACTIVE and entitled:
+            body.lease = self.settings.board.lease_ms
+            if body.state == codes.STATE_PLANNED_OFF:
+                return
             if not body.running:
                 for observer in self.observers:
                     observer.started(self, node)
                 self.last_started = max(self.last_started, state.epoch)
-            body.lease = self.settings.board.lease_ms
             body.running, body.stopped = 1, 0
         elif orders & messages.ORDER_REVOKE or state.role[node] != codes.ROLE_ACTIVE:
             body.running, body.stopped = 0, 1
@@ -476,7 +378,7 @@ class World:
     def _write(self) -> None:
         if self.persist:
             self._flash_write(self._save)
-        if 1 in self.intent:
+        if 1 in self.intent or (self.fittings is not None and self.fittings.waits):
             self._flash_write(self._flush)
 
     def _save(self) -> None:
@@ -485,6 +387,8 @@ class World:
 
     def _flush(self) -> None:
         self.intent = [2 if one else 0 for one in self.intent]
+        if self.fittings is not None:
+            self.fittings.board.journal.durable = 1
 
     def _flash_write(self, write: Any) -> None:
         index = self.writes

@@ -32,6 +32,7 @@ COMMANDS = (
     Entry(
         "why", "heartwire.cli.why", LOOK, "Explain a decision: which rule, which evidence, what else was considered."
     ),
+    Entry("plans", "heartwire.cli.plans", LOOK, "Show what would happen now if each node failed."),
     Entry("mode", "heartwire.cli.operate", ACT, "Show or change the mode."),
     Entry("switchover", "heartwire.cli.operate", ACT, "Make another node active, in order."),
     Entry("cancel", "heartwire.cli.operate", ACT, "Cancel a switchover that waits for its drain, or a scheduled one."),
@@ -46,6 +47,7 @@ COMMANDS = (
     Entry("config", "heartwire.cli.config", SET_UP, "Write, check, compare and apply settings."),
     Entry("selftest", "heartwire.cli.selftest", SET_UP, "Commission a board, or prove its relays."),
     Entry("time", "heartwire.cli.system", SET_UP, "Show or set the board's wall time."),
+    Entry("update", "heartwire.cli.update", SET_UP, "Prepare an update of the board, or end it."),
     Entry("restart", "heartwire.cli.system", SET_UP, "Restart the board's firmware."),
     Entry("completion", "heartwire.cli.completion", SET_UP, "Print shell completion for bash, zsh or fish."),
     Entry("help", "heartwire.cli.help", SET_UP, "Explain exit codes, JSON keys, key files and ports."),

@@ -16,7 +16,8 @@ from heartwire.cli.status import read
 def release(session: Session, node: str) -> None:
     """Give a fenced node its power back.
 
-    It comes back quarantined: it runs no services until it is cleared.
+    It comes back quarantined, in fencer mode too: it runs no services until it is cleared, or has made a clean start
+    where the settings say so.
 
     \b
     Example:

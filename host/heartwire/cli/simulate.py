@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from heartwire.cli.output import emit, emit_json, note
-from heartwire.errors import BadConfig, NotAsAsked, StorageProblem
+from heartwire.errors import BadConfig, NotAsAsked, StorageProblem, UsageProblem
 
 if TYPE_CHECKING:
     from heartwire.simulate.language import Scenario
@@ -19,45 +19,64 @@ TIERS = ("policy", "virtual", "emulated")
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--tier", type=click.Choice(TIERS), default="policy", show_default=True, help="What runs it.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many run at once.")
+@click.option("--list", "only_list", is_flag=True, help="Only say what the tier can run, and why not the others.")
 @click.option("--timeline", is_flag=True, help="Print everything that happened, also where all held.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def simulate(files: tuple[Path, ...], tier: str, timeline: bool, as_json: bool) -> None:
+def simulate(files: tuple[Path, ...], tier: str, jobs: int, only_list: bool, timeline: bool, as_json: bool) -> None:
     """Run scenario files and check what they expect.
 
     A scenario is plain text: what happens to servers, cables and the board, and what the board must do. The exit code
-    is 0 only if every expectation holds; a failing one prints the timeline around it.
+    is 0 only if every expectation holds; a failing one prints the timeline around it. The virtual tier runs in real
+    time and mostly waits: several boards at once (--jobs 8) take little more than one.
 
     \b
     Example:
       heartwire simulate tests/scenarios/failover.txt
-      heartwire simulate tests/scenarios/*.txt --tier virtual
+      heartwire simulate tests/scenarios/*.txt --tier virtual --jobs 8
+      heartwire simulate tests/scenarios/*.txt --tier virtual --list
     """
-    from heartwire.simulate import run, tiers
+    from heartwire.simulate import tiers
 
+    scenarios = _read(files)
+    obstacles = {scenario.name: tiers.obstacle(tier, scenario) for scenario in scenarios}
+    if only_list:
+        _list(tier, obstacles, as_json)
+        return
+    runnable = [scenario for scenario in scenarios if not obstacles[scenario.name]]
+    for name, why in obstacles.items():
+        if why:
+            note(f"-- {name} cannot run on the {tier} tier: {why}")
+    if scenarios and not runnable:
+        raise UsageProblem(f"no file can run on the {tier} tier", "`--tier policy` runs every file")
     verdicts = []
-    for scenario in _read(files):
-        if tier not in scenario.tiers:
-            note(f"-- {scenario.name}: not for the {tier} tier")
-            continue
-        stage = tiers.open_stage(tier, scenario)
-        try:
-            verdict = run.run(scenario, stage)
-        finally:
-            stage.close()
+    for verdict in tiers.judge_all(tier, runnable, jobs):
         verdicts.append(verdict)
         if as_json:
             continue
-        emit(f"{'ok    ' if verdict.held else 'FAILED'} {scenario.name}: {scenario.title}")
+        emit(f"{'ok    ' if verdict.held else 'FAILED'} {verdict.scenario.name}: {verdict.scenario.title}")
         for text in verdict.failures:
             emit(text)
         if timeline:
             for one in verdict.timeline:
                 emit(f"  {one}")
-    failed = [verdict.scenario.name for verdict in verdicts if not verdict.held]
+    failed = sorted(verdict.scenario.name for verdict in verdicts if not verdict.held)
     if as_json:
-        emit_json({"tier": tier, "held": not failed, "scenarios": [verdict.as_json() for verdict in verdicts]})
+        rows = sorted((verdict.as_json() for verdict in verdicts), key=lambda row: str(row["scenario"]))
+        left_out = {name: why for name, why in obstacles.items() if why}
+        emit_json({"tier": tier, "held": not failed, "scenarios": rows, "left_out": left_out})
     if failed:
         raise NotAsAsked("" if as_json else f"{len(failed)} of {len(verdicts)} scenarios failed: {', '.join(failed)}")
+
+
+def _list(tier: str, obstacles: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        emit_json({"tier": tier, "left_out": {name: why for name, why in obstacles.items() if why},
+                   "runs": [name for name, why in obstacles.items() if not why]})  # fmt: skip
+        return
+    for name, why in obstacles.items():
+        emit(f"left out {name}: {why}" if why else f"runs     {name}")
+    emit(f"{sum(not why for why in obstacles.values())} of {len(obstacles)} files run on the {tier} tier")
 
 
 def _read(files: tuple[Path, ...]) -> list[Scenario]:

@@ -1,8 +1,8 @@
-"""A bench in virtual time: the firmware's supervisor on fake hardware, fake nodes on its lines, power behind relays.
+"""A bench in virtual time: the firmware's supervisor on fake hardware, with a scenario's rack around it.
 
 The policy tier of `heartwire simulate` and the unit, power-cut and walk tests stand on it. One pass is a few
-milliseconds of virtual time; nothing sleeps. It checks two laws of physics after every pass and notes each breach in
-`violations`: two nodes serve at once, and every server is off.
+milliseconds of virtual time; nothing sleeps. What the rack does is rack.py's; this is how its bytes and pins reach the
+board, and how time passes.
 """
 
 from __future__ import annotations
@@ -12,57 +12,28 @@ from collections.abc import Callable
 from typing import Any
 
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
-from heartwire.simulate.node import FakeNode
-from heartwire.simulate.supply import Supply
+from heartwire.simulate.rack import KEYS, POWER, Rack, settings_of
 from heartwire_firmware import config, slots
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
 
-SENSES = ("SENSE_A1", "SENSE_B1", "SENSE_SPARE")
-POWER = ("POWER_A", "POWER_B", "POWER_SPARE")
-FRONT = ("FRONT_A", "FRONT_B", "FRONT_SPARE")
-KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
+__all__ = ["KEYS", "POWER", "Bench", "Record", "store_settings"]
 
 Record = tuple[int, int, int, int, int, int]  # ms, event, node, reason, a, b
 
 
-class Bench:
-    """Board, nodes and their power. `settings_text` is stored as confirmed before the first start."""
+class Bench(Rack):
+    """A rack with its board. `settings_text` is stored as confirmed before the first start."""
 
     def __init__(
         self, settings_text: str = "", nodes: int = 2, keyed: bool = True, start: int = 0, on: bool = True
     ) -> None:
-        if keyed:
-            lines = [f"node.{codes.NODES[node]}.key={KEYS[node].hex()}\n" for node in range(nodes)]
-            settings_text += "".join(lines)
-        if nodes > 2:
-            settings_text += "node.spare.enabled=1\n"
-        if nodes < 2:
-            settings_text += "node.b.enabled=0\n"
+        super().__init__(settings_of(settings_text, nodes, keyed), nodes, keyed)
         self.files = FakeFiles()
-        self.settings, problems = settings.parse(settings_text)
-        if problems:
-            raise ValueError(str(problems))
         store_settings(self.files, self.settings)
-        self.nodes = [FakeNode(node, KEYS[node] if keyed else None) for node in range(nodes)]
-        self.supplies = [Supply(node) for node in self.nodes]
-        for node, supply in enumerate(self.supplies):
-            supply.front = self.settings.nodes[node].front
-            self.nodes[node].on_board_loss = self.settings.nodes[node].on_board_loss
-            self.nodes[node].self_fence_ms = self.settings.nodes[node].self_fence_ms
-        self.cut: set[int] = set()  # lines that carry nothing
-        self.deaf: set[int] = set()  # lines that carry nothing to the node
-        self.noisy: set[int] = set()  # lines with framing errors only
-        self.ms = 0
         self.each_ms: list[Callable[[], None]] = []
         self.happened: list[Record] = []
-        self.violations: list[tuple[int, str]] = []
-        self._told_violations: set[str] = set()
-        self.allow_two = False
         self.board_on = False
-        self.button_ms = 0
-        self.transfer_at = 0
-        self.transfer_stuck = False
         self.board: Supervisor
         self.hardware: FakeHardware
         self._start = start
@@ -95,11 +66,6 @@ class Bench:
         """Reset by the watchdog: scratch stays."""
         self.power_on()
 
-    @property
-    def powered(self) -> list[bool]:
-        """Tell which nodes have power."""
-        return [supply.powered for supply in self.supplies]
-
     def run(self, ms: int) -> None:
         """Let `ms` milliseconds pass, one at a time."""
         for _ in range(ms):
@@ -115,77 +81,27 @@ class Bench:
 
     def step(self, elapsed: int = 1) -> None:
         """Let one loop pass happen after `elapsed` milliseconds."""
-        self.ms += elapsed
         self.hardware.ticks.now += elapsed
-        levels = self.hardware.pins.levels
-        for node, fake in enumerate(self.nodes):
-            cut = self.board_on and bool(levels[POWER[node]])
-            if self.supplies[node].step(elapsed, cut, self.board_on and bool(levels[FRONT[node]])):
-                fake.next_beat_ms = self.ms
-            fake.advance(elapsed)
-            if fake.bitten:
-                fake.bitten = False
-                self.supplies[node].reboot()
-            self._step_line(node, fake)
-        self._step_transfer(levels)
+        outputs = self.hardware.pins.levels if self.board_on else {}
+        for node, data in self.pass_time(elapsed, outputs):
+            if self.board_on:
+                self.hardware.lines[node].arrive(data)
         self._show()
         for call in self.each_ms:
             call()
         if self.board_on:
             self.board.step()
-            for node, fake in enumerate(self.nodes):
+            for node in range(len(self.nodes)):
                 sent = self.hardware.lines[node].take_sent()
-                if sent and fake.alive and node not in self.cut and node not in self.deaf:
-                    fake.hear(sent)
+                if sent:
+                    self.hear(node, sent)
             if self.board.stopping:
                 self.board._write_all()
                 self.power_on()
-        self._check()
 
     def _show(self) -> None:
         """Set the board's inputs."""
-        levels = self.hardware.pins.levels
-        for node, supply in enumerate(self.supplies):
-            levels[SENSES[node]] = int(supply.sensed)
-        levels["TRANSFER_AT_A"] = int(self.transfer_at == 0)
-        levels["TRANSFER_AT_B"] = int(self.transfer_at == 1)
-        levels["BUTTON"] = int(self.button_ms > self.ms)
-
-    def _step_transfer(self, levels: dict[str, int]) -> None:
-        if not self.transfer_stuck:
-            if levels["TRANSFER_SET_A"]:
-                self.transfer_at = 0
-            elif levels["TRANSFER_SET_B"]:
-                self.transfer_at = 1
-
-    def _step_line(self, node: int, fake: FakeNode) -> None:
-        line = self.hardware.lines[node]
-        if node in self.noisy and self.ms % 500 < 10:
-            line.errors += 1
-        if not fake.alive or self.ms < fake.next_beat_ms:
-            return
-        fake.next_beat_ms += fake.interval_ms
-        if fake.next_beat_ms <= self.ms:
-            fake.next_beat_ms = self.ms + fake.interval_ms
-        if fake.mute:
-            return
-        beat = fake.heartbeat()
-        if node not in self.cut and node not in self.noisy and self.board_on:
-            line.arrive(beat)
-
-    def _check(self) -> None:
-        serving = [codes.NODES[node] for node, fake in enumerate(self.nodes) if fake.serving]
-        if len(serving) > 1 and not self.allow_two:
-            self._violate(f"{' and '.join(serving)} serve at once")
-        if self.board_on:
-            off = [self.board.relays.commanded[node] for node in range(len(self.nodes))]
-            if len(off) > 1 and all(off):
-                self._violate("the relays of all nodes are cut at once")
-
-    def _violate(self, words: str) -> None:
-        if words not in self._told_violations:
-            self._told_violations.add(words)
-            self.violations.append((self.ms, words))
+        self.hardware.pins.levels.update(self.inputs())
 
     def journal(self) -> list[dict[str, int]]:
         """Return all durable records."""

@@ -90,6 +90,7 @@ class Scenario:
     title: str = ""
     covers: list[str] = field(default_factory=list)
     tiers: tuple[str, ...] = ("policy", "virtual", "emulated")
+    tiers_because: str = ""
     settings_text: str = ""
     nodes: list[str] = field(default_factory=lambda: ["a", "b"])
     off: list[str] = field(default_factory=list)
@@ -159,7 +160,10 @@ def _statement(scenario: Scenario, values: list[str], number: int, words: list[s
     elif first == "covers":
         scenario.covers += words[1:]
     elif first == "tiers":
-        scenario.tiers = tuple(words[1:])
+        if "because" not in words[2:-1]:
+            raise ScenarioError("tiers TIER... because WORDS: say why it cannot run on the others")
+        at = words.index("because")
+        scenario.tiers, scenario.tiers_because = tuple(words[1:at]), " ".join(words[at + 1 :])
     elif words == ["without", "keys"]:
         scenario.keyed = False
     elif words == ["allow", "two"]:

@@ -12,6 +12,7 @@ from heartwire_protocol import auth, codes, framing, messages
 
 HEARTBEAT = messages.layout_of(messages.HEARTBEAT)
 GRANT = messages.layout_of(messages.GRANT)
+FENCE_REQUEST = messages.layout_of(messages.FENCE_REQUEST)
 
 
 class FakeNode:
@@ -41,11 +42,15 @@ class FakeNode:
         self.decoder = framing.Decoder(64)
         self.next_beat_ms = 0
         self.interval_ms = 1000
+        self.speaks_text = False  # the plain-text profile: any line is a sign of life
+        self.told = ""  # the last line of text that the board has sent
+        self.wants_fence: int | None = None
         # Faults.
         self.frozen = False  # everything stands still but what the services still do to the outside
         self.mute = False
         self.trouble = ""  # how its heartbeats are altered: wrong, stuck
         self.bitten = False
+        self._said = self.state
         self._unfed_ms = 0
 
     @property
@@ -67,9 +72,36 @@ class FakeNode:
             self._unfed_ms = 0
             self.bitten = True
 
+    def due(self, ms: int) -> list[bytes]:
+        """Return what it sends at `ms` on its own clock, if anything is due."""
+        if not self.alive:
+            return []
+        if ms < self.next_beat_ms:
+            return self._ask_to_fence()
+        self.next_beat_ms += self.interval_ms
+        if self.next_beat_ms <= ms:
+            self.next_beat_ms = ms + self.interval_ms
+        if self.mute:
+            return []
+        return [b"hb\n" if self.speaks_text else self.heartbeat()]
+
+    def _ask_to_fence(self) -> list[bytes]:
+        """Return the request to fence another node, once its newest heartbeat was answered: it is bound to that."""
+        if self.wants_fence is None or not self.grants or not self.signer or not self.challenge:
+            return []
+        if self.grants[-1]["answers"] != self.sequence & 0xFFFF:
+            return []
+        body = FENCE_REQUEST.pack(target=self.wants_fence, sequence=self.sequence, mac=bytes(8))
+        body = body[: FENCE_REQUEST.offset("mac")]
+        self.wants_fence = None
+        mac = self.signer.mac(b"F", self.challenge, self.incarnation.to_bytes(4, "little"), body)
+        return [framing.encode(messages.FENCE_REQUEST, body + mac)]
+
     def heartbeat(self) -> bytes:
+        """Return the next heartbeat as it goes onto the line."""
         if self.trouble != "stuck":
             self.sequence += 1
+        self._said = self.state
         flags = self.extra_flags
         flags |= messages.FLAG_RUNNING if self.running else 0
         flags |= messages.FLAG_VERIFIED_STOPPED if self.stopped else 0
@@ -97,11 +129,23 @@ class FakeNode:
         """Take what the board sent."""
         if self.frozen:
             return
+        if self.speaks_text:
+            self._hear_text(data)
+            return
         at = 0
         while at < len(data):
             at = self.decoder.feed(data, at, len(data))
             if self.decoder.ready and self.decoder.message_type == messages.GRANT:
                 self._take(GRANT.unpack(bytes(self.decoder.payload[: self.decoder.length])))
+
+    def _hear_text(self, data: bytes) -> None:
+        """Take a line such as "active 7": a script without a lease does what it was told last."""
+        self.told = data.decode("ascii", "replace").strip()
+        word = self.told.split(" ")[0]
+        if self.obedient and word in codes.ROLES:
+            self.role = codes.ROLES.index(word)
+            self.running = self.role == codes.ROLE_ACTIVE
+            self.stopped = not self.running
 
     def _take(self, grant: dict[str, Any]) -> None:
         if grant["answers"] != self.sequence & 0xFFFF:
@@ -138,7 +182,8 @@ class FakeNode:
             self._stop()
         elif self.role == codes.ROLE_ACTIVE and self.lease_ms:
             self.left_ms = self.lease_ms
-            if self.state != codes.STATE_PLANNED_OFF:
+            # A grant answers what it said: one that takes its shutdown back starts nothing before it has said so.
+            if codes.STATE_PLANNED_OFF not in (self.state, self._said):
                 self.running, self.stopped = True, False
         elif self.orders & messages.ORDER_REVOKE or self.role != codes.ROLE_ACTIVE:
             self._stop()

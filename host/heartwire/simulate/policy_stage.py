@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from heartwire.simulate import statements
 from heartwire.simulate.bench import Bench
-from heartwire.simulate.language import Action, Scenario, ScenarioError, time_of
+from heartwire.simulate.language import Action, Scenario, ScenarioError
 from heartwire.simulate.run import Happened, record
 from heartwire_firmware import lights, policy_requests, policy_state
-from heartwire_protocol import codes, messages, operations, reasons
+from heartwire_protocol import codes, operations, reasons
 
 STEP_MS = 20
 SETTLE_MS = 120000
@@ -25,19 +26,10 @@ class PolicyStage:
 
     def __init__(self, scenario: Scenario) -> None:
         self._bench = Bench(scenario.settings_text, len(scenario.nodes), scenario.keyed, on=False)
-        self._bench.allow_two = scenario.allow_two
-        for name in scenario.off:
-            self._bench.supplies[codes.NODES.index(name)].off_before_start()
-        for node, name in enumerate(scenario.nodes):
-            # Servers do not beat in step.
-            self._bench.nodes[node].next_beat_ms = 130 * node
-            self._bench.nodes[node].state = codes.STATE_HEALTHY
-            if name == scenario.settled:
-                self._bench.nodes[node].running, self._bench.nodes[node].stopped = True, False
+        statements.set_scene(self._bench, scenario)
         self._bench.power_on()
         self._kept: dict[str, bytes] = {}
         self._zero_ms = 0
-        self._timers: list[tuple[int, int]] = []  # (ms, node) whose reported state ends
         self._settle(scenario)
         self._zero_ms = self._bench.ms
         self._seen = len(self._bench.happened)
@@ -65,6 +57,8 @@ class PolicyStage:
         )
         # The evidence of the senses is durable, and the node has its lease.
         self._wait(lambda: not bench.board.journal.waiting and (not armed or bench.nodes[node].serving), "no rest")
+        beat_ms = statements.next_beat_ms(bench)
+        self._wait(lambda: bench.ms >= beat_ms, "no heartbeat")
 
     def _wait(self, condition: Callable[[], bool], words: str) -> None:
         end = self._bench.ms + SETTLE_MS
@@ -78,11 +72,10 @@ class PolicyStage:
         bench = self._bench
         while bench.ms - self._zero_ms < ms:
             bench.step(min(STEP_MS, ms - (bench.ms - self._zero_ms)))
-            for at, node in [timer for timer in self._timers if timer[0] <= bench.ms]:
-                self._timers.remove((at, node))
-                if bench.nodes[node].alive:
-                    bench.nodes[node].state, bench.nodes[node].busy_s = codes.STATE_HEALTHY, 0
         self._collect()
+
+    def catch_up(self) -> None:
+        """Everything has been told already."""
 
     def _collect(self) -> None:
         bench = self._bench
@@ -107,14 +100,11 @@ class PolicyStage:
             found = {
                 "role": codes.ROLES[state.role[index]],
                 "verdict": codes.VERDICTS[facts.verdict[index]],
-                "power": "on" if bench.supplies[index].powered else "off",
                 "relay": "cut" if bench.board.relays.commanded[index] else "closed",
-                "serves": "yes" if bench.nodes[index].serving else "no",
                 "quarantined": "yes" if state.quarantined[index] else "no",
                 "locked": "yes" if state.locked[index] else "no",
-                "lease": "yes" if bench.nodes[index].left_ms else "no",
             }
-            return found[what]
+            return statements.seen(bench, what, node) or found[what]
         return {
             "active": codes.name_of((*codes.NODES, "nobody"), state.active),
             "holder": codes.name_of((*codes.NODES, "nobody"), state.holder),
@@ -133,13 +123,9 @@ class PolicyStage:
         if action.subject == "operator":
             return self._operate(action)
         if action.subject == "board":
-            self._board(action.verb, action.words)
-        elif action.subject == "button":
-            self._bench.button_ms = self._bench.ms + (time_of(action.words[0]) or 0)
-        elif action.subject == "transfer":
-            self._bench.transfer_stuck = action.verb == "stuck"
+            self._board(action.verb)
         else:
-            return self._node(codes.NODES.index(action.subject), action.verb, action.words)
+            statements.act(self._bench, action)
         return None
 
     def _operate(self, action: Action) -> str | None:
@@ -171,7 +157,7 @@ class PolicyStage:
         self._collect()
         return codes.name_of(reasons.REASONS, reason) if reason else None
 
-    def _board(self, verb: str, words: tuple[str, ...]) -> None:
+    def _board(self, verb: str) -> None:
         bench = self._bench
         if verb == "resets":
             bench.reset()
@@ -192,61 +178,3 @@ class PolicyStage:
             bench.scratch[1] = 4
         elif verb == "stalls":
             bench.step(400)
-
-    def _node(self, node: int, verb: str, words: tuple[str, ...]) -> str | None:
-        bench = self._bench
-        fake = bench.nodes[node]
-        supply = bench.supplies[node]
-        plain = {
-            "crashes": fake.crash, "freezes": fake.freeze, "thaws": fake.thaw, "reboots": supply.reboot,
-            "shuts-down": supply.shut_down, "agent-restarts": fake.restart_agent,
-        }  # fmt: skip
-        known, seen = messages.FLAG_PEER_KNOWN, messages.FLAG_PEER_SEEN
-        if verb in plain:
-            plain[verb]()
-        elif verb in ("loses-mains", "gets-mains"):
-            supply.mains = verb == "gets-mains"
-        elif verb in ("disobeys", "obeys"):
-            fake.obedient = verb == "obeys"
-        elif verb == "stays-down":
-            supply.boots = False
-        elif verb == "boots-in":
-            supply.boots, supply.boot_ms = True, time_of(words[0]) or 0
-        elif verb in ("sees-peer", "misses-peer", "knows-no-peer"):
-            peer = {"sees-peer": known | seen, "misses-peer": known, "knows-no-peer": 0}[verb]
-            fake.extra_flags = fake.extra_flags & ~(known | seen) | peer
-        elif verb == "beats":
-            fake.mute = words[0] == "mute"
-            fake.trouble = words[0] if words[0] in ("stuck", "wrong") else ""
-            fake.interval_ms = 100 if words[0] == "early" else 1000
-        elif verb == "beats-every":
-            fake.interval_ms = time_of(words[0]) or 1000
-        elif verb == "reports":
-            fake.state = codes.number_of(codes.STATES, words[0])
-            if fake.state == codes.STATE_PLANNED_OFF:
-                fake.running, fake.stopped = False, True
-            if len(words) == 3:
-                length = time_of(words[2]) or 0
-                fake.busy_s = length // 1000
-                self._timers.append((bench.ms + length, node))
-        elif verb == "epoch":
-            fake.epoch = int(words[0])
-        elif verb == "serves":
-            fake.running, fake.stopped = True, False
-        elif verb == "watchdog":
-            fake.on_board_loss = "stop" if words[0] == "armed" else "hold"
-        elif verb == "asks-to-fence":
-            board = bench.board
-            board._fence_for_peer(node, codes.NODES.index(words[0]))
-        elif verb == "line":
-            for kind, where in (("cut", bench.cut), ("deaf", bench.deaf), ("noisy", bench.noisy)):
-                where.discard(node)
-                if words[0] == kind:
-                    where.add(node)
-        elif verb == "relay":
-            supply.welded = words[0] == "welded"
-        elif verb == "feed":
-            supply.hidden_feed = words[0] == "hidden"
-        elif verb == "sense":
-            supply.sense_stuck = {"stuck-on": True, "stuck-off": False, "mended": None}[words[0]]
-        return None

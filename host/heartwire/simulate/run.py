@@ -13,6 +13,7 @@ from heartwire.simulate.language import NO_LIMIT, Action, Expect, Look, Scenario
 from heartwire_protocol import codes, events, reasons
 
 AROUND_MS = 15000
+LOOK_AGAIN_MS = 200
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Stage(Protocol):
 
     def run_until(self, ms: int) -> None:
         """Let time pass up to `ms` of the scenario."""
+
+    def catch_up(self) -> None:
+        """Bring `happened` up to now."""
 
     def do(self, action: Action) -> str | None:
         """Let something happen; return the name of the reason if the board refused it."""
@@ -98,22 +102,35 @@ def record(ms: int, event: int, node: int, reason: int, a: int, b: int) -> Happe
 def run(scenario: Scenario, stage: Stage) -> Verdict:
     """Run `scenario` on `stage`, which has been started and settled, and judge it."""
     failures: list[str] = []
-    stops: list[tuple[int, int, Action | Look]] = [(action.ms, 0, action) for action in scenario.actions]
-    stops += [(look.ms, 1, look) for look in scenario.looks]
+    # What is looked at is what was before anything happens at that moment.
+    stops: list[tuple[int, int, Action | Look]] = [(action.ms, 1, action) for action in scenario.actions]
+    stops += [(look.ms, 0, look) for look in scenario.looks]
     for ms, _, step in sorted(stops, key=lambda stop: (stop[0], stop[1], stop[2].line)):
         stage.run_until(ms)
         if isinstance(step, Action):
             failures += _act(scenario, stage, step)
         else:
-            seen = stage.look(step.what, step.node)
+            seen = _look(stage, step)
             if seen != step.value:
                 failures.append(_failure(scenario, stage, step.line, step.ms, f"it is {seen}"))
     stage.run_until(scenario.end_ms)
+    stage.catch_up()
     for expect in scenario.expectations:
         failures += _judge(scenario, stage, expect)
     for ms, words in stage.violations():
         failures.append(_failure(scenario, stage, 0, ms, words))
     return Verdict(scenario, failures, list(stage.happened))
+
+
+def _look(stage: Stage, look: Look) -> str:
+    """Return what is to be seen; where times are not exact, it may become so a little later."""
+    ms = look.ms
+    seen = stage.look(look.what, look.node)
+    while seen != look.value and ms < look.ms + stage.slack_ms:
+        ms += LOOK_AGAIN_MS
+        stage.run_until(ms)
+        seen = stage.look(look.what, look.node)
+    return seen
 
 
 def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
@@ -129,7 +146,7 @@ def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
 
 def _judge(scenario: Scenario, stage: Stage, expect: Expect) -> list[str]:
     found = [one for one in stage.happened if _matches(one, expect)]
-    # Where servers are real programs, a moment more or less is no fault of the policy.
+    # In real time, a moment more or less is no fault of the policy.
     slack_ms = stage.slack_ms
     if expect.never:
         inside = [one for one in found if expect.after <= one.ms <= expect.by - slack_ms]

@@ -1,258 +1,176 @@
-"""The virtual tier: a scenario on the real firmware on the MicroPython VM, with real agents, in real time.
+"""The virtual tier: a scenario on the real firmware on the MicroPython VM, with fake nodes on its lines, in real time.
 
-Servers are virtual_product.ProductRack's; operator requests go over the host link, events are read from the journal.
-What only fake nodes can do (altered heartbeats, reported states, ...) is refused before anything starts. Called by the
-runner's users through tiers.open_stage.
+The board, its flash and its USB port are those of heartwire.virtual; the rack around it is the fake one of every tier.
+This is how bytes and pins get to the virtual board, and how real time passes. Called through tiers.open_stage.
 """
 
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from heartwire.board import Board
-from heartwire.errors import HeartwireError, Refused, UsageProblem
-from heartwire.journal import Entry
-from heartwire.simulate.language import Action, Scenario, ScenarioError, time_of
-from heartwire.simulate.run import Happened
-from heartwire.virtual.cable import TO_BOARD, TO_SERVER
-from heartwire.virtual.product import ProductRack
-from heartwire_protocol import settings
+from heartwire.errors import HeartwireError
+from heartwire.keys import Keys
+from heartwire.simulate.language import Scenario
+from heartwire.simulate.wired_stage import WiredStage
+from heartwire.virtual.board import VirtualBoard
+from heartwire.virtual.power import ChargePump
+from heartwire_protocol import codes
 
-POLL_S = 0.4
-SETTLE_S = 40.0
-NODE_VERBS = ("crashes", "freezes", "thaws", "reboots", "shuts-down", "loses-mains", "gets-mains", "line", "relay",
-              "sense", "feed", "beats")  # fmt: skip
-BOARD_VERBS = ("loses-power", "gets-power", "resets")
-OPERATIONS = (
-    "mode", "switchover", "emergency", "cancel", "fence", "fence-last", "release", "clear", "readopt", "declare",
-    "maintenance", "approve", "deny", "schedule", "update", "restart", "time",
-)  # fmt: skip
-
-
-class ScenarioRack(ProductRack):
-    """A product rack with a scenario's settings at their real length."""
-
-    def __init__(self, directory: Path, scenario: Scenario) -> None:
-        self._lines = [line.split("=", 1) for line in scenario.settings_text.split()]
-        found, _ = settings.parse(scenario.settings_text)
-        self._losses = {found.nodes[index].on_board_loss for index in range(len(scenario.nodes))}
-        super().__init__(
-            directory,
-            nodes=scenario.nodes,
-            timings={"interval_ms": found.board.interval_ms},
-            on_board_loss=found.nodes[0].on_board_loss,
-            respawn_ms=300,
-        )
-
-    def _config_text(self) -> str:
-        sections: dict[str, list[str]] = {"board": []}
-        for node in self.nodes:
-            sections[f"node.{node}"] = ["enabled = true", f'key_file = "{node}.key"']
-        if len(self.nodes) < 2:
-            sections["node.b"] = ["enabled = false"]
-        sections["board"] += ['operate_key_file = "host.keys"', 'configure_key_file = "host.keys"']
-        for path, value in self._lines:
-            section, name = path.rsplit(".", 1)
-            kind = settings.row_of(path)[0][1]
-            shown = ("true" if value == "1" else "false") if kind == settings.BOOL else value
-            sections[section].append(
-                f"{name} = {shown}" if kind in (settings.BOOL, settings.INT) else f'{name} = "{value}"'
-            )
-        return "\n".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
+# How exact real time is on a busy machine: an event may come this much later or sooner than the scenario says.
+SLACK_MS = 1000
+TICK_MS = 5
+# The charge pump outlasts the time that a busy machine may keep the board's process waiting; a board that is reset or
+# loses power drops its coils at once all the same.
+ARM_HOLD_MS = 1000
+STALL_MS = 400
+OPEN_S = 8.0
+DATA = "data/"
+COILS = {f"POWER_{node.upper()}" for node in codes.NODES}
 
 
-class VirtualStage:
-    """A scenario's rack, settled; fulfils run.Stage."""
+class VirtualWires:
+    """A virtual board's lines, pins and host link in real time; fulfils wired_stage.WiredBoard."""
 
-    slack_ms = 2500
+    slack_ms = SLACK_MS
 
-    def __init__(self, scenario: Scenario) -> None:
-        problem = self._problem(scenario)
-        if problem:
-            raise UsageProblem(f"{scenario.name}: {problem}", "run it with --tier policy")
+    def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="heartwire-scenario-")
-        self._rack = ScenarioRack(Path(self._folder.name), scenario)
-        self.happened: list[Happened] = []
-        self._after = 0
-        self._zero_ns = 0
-        self._began: dict[int, int] = {}
-        try:
-            self._settle(scenario)
-        except BaseException:
-            self.close()
-            raise
-
-    @staticmethod
-    def _problem(scenario: Scenario) -> str:
-        if scenario.settled is None or scenario.off or not scenario.keyed or scenario.allow_two:
-            return "the virtual tier needs `start MODE with NODE`, keys, and servers that are on"
-        for action in scenario.actions:
-            known = {"operator": OPERATIONS, "board": BOARD_VERBS, "button": ("held",)}.get(action.subject, NODE_VERBS)
-            if action.verb not in known or (action.verb == "beats" and action.words[0] not in ("mute", "well")):
-                return f"line {action.line}: {action.subject} {action.verb} needs a fake node"
-        return ""
-
-    def _settle(self, scenario: Scenario) -> None:
-        rack = self._rack
-        rack.start()
-        if scenario.mode in ("approve", "auto"):
-            with rack.open() as board:
-                self._wait(lambda: all(node.verdict == "good" for node in board.nodes()), "not all nodes are heard")
-                board.set_mode(scenario.mode)
-                self._wait(lambda: board.status().active is not None, "nobody is active")
-                if board.status().active != scenario.settled:
-                    board.switchover(str(scenario.settled))
-                self._wait(lambda: board.status().active == scenario.settled, f"{scenario.settled} is not active")
-                self._wait(lambda: rack.is_running(str(scenario.settled)), f"{scenario.settled} does not run")
-        else:
-            raise UsageProblem(f"{scenario.name}: the virtual tier starts in approve or auto mode", "use --tier policy")
-        time.sleep(1.5)
+        self._board = VirtualBoard(Path(self._folder.name) / "board")
         self._zero_ns = time.monotonic_ns()
-        self._poll()
-        self.happened.clear()
+        self._edges: list[tuple[int, str, bool]] = []
+        self._coils = dict.fromkeys(COILS, False)
+        self._sent: dict[str, deque[bytes]] = {node: deque() for node in codes.NODES}
+        self._starts_ns: list[int] = []
+        self._tick: Callable[[], None] = lambda: None
+        self._image = b""
+        self._closing = False
+        self._pump = ChargePump(self._board, self._move_coils, ARM_HOLD_MS)
+        self._board.on_output(self._edge)
+        for node in codes.NODES:
+            self._board.on_line(node, self._sent[node].append)
 
-    @staticmethod
-    def _wait(condition: Callable[[], bool], words: str) -> None:
-        end = time.monotonic() + SETTLE_S
-        while not condition():
-            if time.monotonic() > end:
-                raise ScenarioError(f"the scenario cannot start: {words}")
-            time.sleep(0.2)
-
-    def _ms(self) -> int:
+    def now_ms(self) -> int:
+        """Return the milliseconds since this was made."""
         return (time.monotonic_ns() - self._zero_ns) // 1_000_000
 
-    def run_until(self, ms: int) -> None:
-        """Let real time pass up to `ms`, reading the journal."""
+    def start(self, files: dict[str, bytes], tick: Callable[[], None]) -> None:
+        """Write `files` into the flash, switch the board on, and tick from now on in the reactor's thread."""
+        for name, data in files.items():
+            self._board.flash.write(DATA + name, data)
+        self._tick = tick
+        self._board.power_on()
+        self._board.reactor.call(self._tick_again)
+
+    def _tick_again(self) -> None:
+        main_ns = self._board.main_ns
+        if main_ns and (not self._starts_ns or self._starts_ns[-1] != main_ns):
+            self._starts_ns.append(main_ns)
+        self._tick()
+        if not self._closing:
+            self._board.reactor.later(TICK_MS, self._tick_again)
+
+    def wait_until(self, ms: int) -> None:
+        """Sleep."""
+        time.sleep(max(0, ms - self.now_ms()) / 1000)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call `function` in the reactor's thread."""
+        self._board.reactor.call(function)
+
+    def feed(self, line: int, data: bytes) -> None:
+        """Let bytes arrive on a line."""
+        self._board.chip.send_line(codes.NODES[line], data)
+
+    def take(self, line: int) -> bytes:
+        """Return what the board has sent on a line."""
+        waiting = self._sent[codes.NODES[line]]
+        found = b"".join(waiting)
+        waiting.clear()
+        return found
+
+    def set_input(self, signal: str, asserted: bool) -> None:
+        """Set an input."""
+        self._board.set_input(signal, asserted)
+
+    def take_edges(self) -> list[tuple[int, str, bool]]:
+        """Return the edges since the last call."""
+        found, self._edges = self._edges, []
+        return found
+
+    def _edge(self, signal: str, asserted: bool, at_ns: int) -> None:
+        if signal in COILS:
+            self._move_coils()
+        else:
+            self._edges.append(((at_ns - self._zero_ns) // 1_000_000, signal, asserted))
+
+    def _move_coils(self) -> None:
+        for signal, before in self._coils.items():
+            coil = self._pump.charged and self._board.output(signal)
+            if coil != before:
+                self._coils[signal] = coil
+                self._edges.append((self.now_ms(), signal, coil))
+
+    def is_on(self) -> bool:
+        """Tell whether the board runs."""
+        return self._board.state in ("running", "hung")
+
+    def starts_ms(self) -> list[int]:
+        """Return when main.py began, once for each start."""
+        return [(ns - self._zero_ns) // 1_000_000 for ns in list(self._starts_ns)]
+
+    def open(self) -> Board:
+        """Open the host link; a board that has just come back is waited for."""
+        end = time.monotonic() + OPEN_S
         while True:
-            self._poll()
-            left_s = (ms - self._ms()) / 1000
-            if left_s <= 0:
-                return
-            time.sleep(min(POLL_S, left_s))
+            try:
+                return Board.open(str(self._board.wait_usb()), keys=Keys())
+            except HeartwireError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
-    def _poll(self) -> None:
-        if self._rack.board.state != "running":
-            return
-        try:
-            with self._rack.open() as board:
-                for found in board.events(self._after):
-                    if isinstance(found, Entry):
-                        self._take(found)
-        except HeartwireError:
-            return  # the board is on its way down or up; it keeps its journal
+    def act(self, verb: str) -> None:
+        """Let a board statement happen."""
+        board = self._board
+        {
+            "resets": board.bite, "loses-power": board.power_off, "gets-power": board.power_on,
+            "forgets": self._forget, "stores": self._store, "restores": self._restore, "stalls": self._stall,
+            "bad-boots": lambda: board.chip.scratch.__setitem__(1, 4),
+        }[verb]()  # fmt: skip
 
-    def _take(self, entry: Entry) -> None:
-        self._after = entry.sequence
-        began = self._began.setdefault(entry.boot, self._rack.board.main_ns)
-        ms = (began - self._zero_ns) // 1_000_000 + entry.uptime_ms
-        self.happened.append(Happened(ms, entry.event, entry.node, entry.reason, entry.a, entry.b))
+    def _forget(self) -> None:
+        for name in self._board.flash.names():
+            if name.startswith(DATA) and not name.startswith(DATA + "settings"):
+                self._board.flash.remove(name)
 
-    def violations(self) -> list[tuple[int, str]]:
-        """The ledger of the services is judged by the demo and its tests; nothing more is watched here."""
-        return []
+    def _store(self) -> None:
+        self._board.hang()  # so that no write is half done
+        self._image = self._board.flash.path.read_bytes()
+        self._board.resume()
+
+    def _restore(self) -> None:
+        self._board.flash.path.write_bytes(self._image)
+
+    def _stall(self) -> None:
+        self._board.hang()
+        time.sleep(STALL_MS / 1000)
+        self._board.resume()
 
     def close(self) -> None:
-        """End everything and remove its files."""
-        self._rack.close()
+        """Switch everything off and remove its files."""
+        self._closing = True
+        failures = list(self._board.reactor.failures)
+        self._board.close()
         self._folder.cleanup()
+        if failures:
+            raise failures[0]
 
-    def look(self, what: str, node: str | None) -> str:
-        """Return what is to be seen now."""
-        if what == "power" and node:
-            return "on" if self._rack.supplies[node].powered else "off"
-        if what == "serves" and node:
-            return "yes" if self._rack.is_running(node) else "no"
-        if self._rack.board.state != "running":
-            return "the board is off"
-        with self._rack.open() as board:
-            if node is not None:
-                return self._look_at(board, what, node)
-            status = board.status()
-            found: dict[str, Any] = {
-                "active": status.active or "nobody", "holder": status.holder or "nobody", "mode": status.mode,
-                "epoch": status.epoch, "phase": status.phase, "alarm": "on" if status.alarm else "off",
-                "held": status.held or "nothing", "safe-mode": "on" if status.safe else "off",
-            }  # fmt: skip
-            return str(found.get(what, f"{what} cannot be seen here"))
 
-    @staticmethod
-    def _look_at(board: Board, what: str, node: str) -> str:
-        seen = board.node(node)
-        found: dict[str, Any] = {
-            "role": seen.role, "verdict": seen.verdict, "relay": "cut" if seen.relay else "closed",
-            "quarantined": "yes" if seen.role == "quarantined" else "no", "locked": "yes" if seen.locked else "no",
-            "lease": "yes" if seen.lease_ms else "no",
-        }  # fmt: skip
-        return str(found.get(what, f"{what} cannot be seen here"))
-
-    def do(self, action: Action) -> str | None:
-        """Let something happen."""
-        if action.subject == "operator":
-            return self._operate(action)
-        if action.subject == "board":
-            act = {"loses-power": "power_off", "gets-power": "power_on", "resets": "hang"}[action.verb]
-            getattr(self._rack.board, act)()
-        elif action.subject == "button":
-            self._rack.board.set_input("BUTTON", True)
-            length_s = (time_of(action.words[0]) or 0) / 1000
-            threading.Timer(length_s, lambda: self._rack.board.set_input("BUTTON", False)).start()
-        else:
-            self._node(action.subject, action.verb, action.words)
-        return None
-
-    def _operate(self, action: Action) -> str | None:
-        verb, words = action.verb, action.words
-        name = {"emergency": "switchover", "fence-last": "fence"}.get(verb, verb)
-        arguments: dict[str, Any] = {}
-        if verb == "mode":
-            arguments["mode"] = words[0]
-        elif verb in ("maintenance", "schedule"):
-            arguments = {"node": None if words[0] == "board" else words[0], "seconds": int(words[1])}
-        elif verb == "update":
-            arguments["seconds"] = int(words[0])
-        elif words:
-            arguments["node"] = words[0]
-        if name == "switchover":
-            arguments["force"] = int(verb == "emergency")
-        elif name == "fence":
-            arguments["last"] = int(verb == "fence-last")
-        with self._rack.open() as board:
-            try:
-                if verb == "time":
-                    board.set_time()
-                elif verb in ("approve", "deny"):
-                    approval = board.status().approval
-                    board.link.request(name, request=approval["request"] if approval else 0)
-                else:
-                    board.link.request(name, **arguments)
-            except Refused as refusal:
-                return refusal.reason
-        return None
-
-    def _node(self, node: str, verb: str, words: tuple[str, ...]) -> None:
-        server, cable, supply = self._rack.servers[node], self._rack.cables[node], self._rack.supplies[node]
-        if verb == "line" or verb == "beats":
-            {
-                "cut": cable.cut, "deaf": lambda: cable.one_way(TO_BOARD), "noisy": lambda: cable.noise(0.5),
-                "mended": cable.mend, "mute": lambda: cable.one_way(TO_SERVER), "well": cable.mend,
-            }[words[0]]()  # fmt: skip
-        elif verb == "relay":
-            supply.weld(words[0] == "welded")
-        elif verb == "sense":
-            supply.stick_sense({"stuck-on": True, "stuck-off": False, "mended": None}[words[0]])
-        elif verb == "feed":
-            supply.add_hidden_feed() if words[0] == "hidden" else supply.remove_hidden_feed()
-        elif verb in ("loses-mains", "gets-mains"):
-            supply.set_mains(verb == "gets-mains")
-        else:
-            calls: dict[str, Callable[[], None]] = {
-                "crashes": server.crash, "freezes": server.freeze, "thaws": server.thaw, "reboots": server.reset,
-                "shuts-down": server.shut_down,
-            }  # fmt: skip
-            calls[verb]()
+def open_virtual(scenario: Scenario) -> WiredStage:
+    """Start `scenario` on a virtual board, settled. Raises MissingExtra, ScenarioError."""
+    return WiredStage(scenario, VirtualWires())

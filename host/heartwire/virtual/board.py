@@ -11,7 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from heartwire.virtual import image, pins
-from heartwire.virtual.chip import POWER_ON_RESET, Chip, ChipOptions, Edge, EventCallback, OutputCallback
+from heartwire.virtual.chip import (
+    POWER_ON_RESET,
+    WATCHDOG_RESET,
+    Chip,
+    ChipOptions,
+    Edge,
+    EventCallback,
+    OutputCallback,
+)
 from heartwire.virtual.errors import BoardTimeout, VirtualError
 from heartwire.virtual.processes import ProcessYard
 from heartwire.virtual.reactor import Reactor
@@ -88,6 +96,10 @@ class VirtualBoard:
     def press_reset(self) -> None:
         """Pulse the RUN pin: like a power cycle, the scratch registers are lost."""
         self.reactor.call(lambda: self.chip.restart(POWER_ON_RESET, "reset by the RUN pin"))
+
+    def bite(self) -> None:
+        """Reset the chip as the watchdog does, now: the scratch registers stay."""
+        self.reactor.call(lambda: self.chip.restart(WATCHDOG_RESET, "reset by the watchdog"))
 
     def unplug(self) -> None:
         """Pull the USB cable, which takes the power of a bus-powered board with it."""

@@ -223,3 +223,14 @@ def test_trial_ends_by_itself_and_the_host_sees_it(host: Host) -> None:
     host.bench.run(60001)
     assert host.bench.board.config.current.board.name == "heartwire"
     assert host.ask(1, VIEW, op="status")["trial_s"] == 0
+
+
+def test_a_fence_that_proves_nothing_keeps_nobody_waiting() -> None:
+    bench = Bench()
+    bench.settle()
+    bench.supplies[1].welded = True
+    assert bench.ask(op="fence", node="b") == {"ok": 1}
+    bench.run(1000)
+    began = bench.ms
+    assert bench.ask(op="status")["phase"] == "fencing"
+    assert bench.ms - began < 1000

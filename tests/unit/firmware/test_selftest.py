@@ -82,8 +82,8 @@ def refused(bench: Bench, node: str = "b", seconds: int = 5) -> str:
         ("state.active = 1", reasons.ALREADY_ACTIVE),
         ("state.holder = 1", reasons.ALREADY_ACTIVE),
         ("facts.flags[1] = messages.FLAG_RUNNING", reasons.ALREADY_ACTIVE),
-        ("state.maintenance_ms[1] = 0", reasons.MAINTENANCE),
-        ("state.maintenance_ms[1] = settings.nodes[1].boot_grace_ms - 1", reasons.MAINTENANCE),
+        ("state.maintenance_ms[1] = 0", reasons.NOT_IN_MAINTENANCE),
+        ("state.maintenance_ms[1] = settings.nodes[1].boot_grace_ms - 1", reasons.NOT_IN_MAINTENANCE),
         ("facts.verdict[0] = codes.VERDICT_LATE", reasons.ACTIVE_NOT_GOOD),
         ("state.active = codes.NO_NODE", reasons.ACTIVE_NOT_GOOD),
         ("settings.nodes[1].fence = 'reset'", reasons.NO_FENCE),
@@ -201,14 +201,14 @@ def test_a_load_on_a_bypass_is_no_disagreement_and_no_boot(armed: Bench) -> None
 
 
 def test_refused_when_armed_without_maintenance(armed: Bench) -> None:
-    assert refused(armed) == "maintenance"
-    assert armed.has(events.REFUSED, 1, reasons.MAINTENANCE)
+    assert refused(armed) == "not_in_maintenance"
+    assert armed.has(events.REFUSED, 1, reasons.NOT_IN_MAINTENANCE)
 
 
 def test_refused_when_maintenance_is_shorter_than_a_start(armed: Bench) -> None:
     grace_s = armed.settings.nodes[1].boot_grace_ms // 1000
     maintain(armed, "b", grace_s - 1)
-    assert refused(armed) == "maintenance"
+    assert refused(armed) == "not_in_maintenance"
 
 
 def test_the_active_node_is_refused_outside_observe(armed: Bench) -> None:
@@ -335,7 +335,7 @@ def test_the_test_ends_when_maintenance_gets_too_short(armed: Bench) -> None:
     begin(armed, seconds=10)
     finish(armed)
     assert max(pulses(armed)) < 4000
-    assert armed.has(events.PROOF_ENDED, 1, reasons.MAINTENANCE)
+    assert armed.has(events.PROOF_ENDED, 1, reasons.NOT_IN_MAINTENANCE)
 
 
 def test_a_node_under_test_takes_over_from_nobody(armed: Bench) -> None:
@@ -368,7 +368,7 @@ def test_a_front_panel_is_not_pressed_when_armed() -> None:
     bench = make("node.b.front=reset\n")
     bench.hardware.pins.levels["KEY"] = 1
     bench.settle()
-    assert bench.ask(op="press", node="b")["reason"] == "maintenance"
+    assert bench.ask(op="press", node="b")["reason"] == "not_in_maintenance"
     assert pulses(bench, "FRONT_B") == []
 
 

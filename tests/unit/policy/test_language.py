@@ -23,6 +23,7 @@ GOOD = "# A title.\nnodes a b\nstart auto with a\n0s a crashes\n"
         ("set board.late_ms 1", "must be"),
         ("0s operator switchover", "operator cannot switchover"),
         ("nodes b a", "nodes are"),
+        ("tiers policy", "say why"),
     ],
 )
 def test_what_makes_no_sense_is_refused(line: str, words: str) -> None:
@@ -54,5 +55,12 @@ def test_the_command_says_so_by_its_exit_code(tmp_path: Path, capsys: pytest.Cap
     assert main(["simulate", "--json", str(path)]) == 15
     assert not json.loads(capsys.readouterr().out)["held"]
     assert main(["simulate", "--tier", "nothing", str(path)]) == 2
+    assert main(["simulate", "--list", "--tier", "virtual", str(path)]) == 0
+    assert "1 of 1 files run on the virtual tier" in capsys.readouterr().out
+    path.write_text(GOOD + "tiers policy because it is so\nexpect by 5s late a\n")
+    assert main(["simulate", "--list", "--tier", "virtual", str(path)]) == 0
+    assert "left out one.txt: it is so" in capsys.readouterr().out
+    assert main(["simulate", "--tier", "virtual", str(path)]) == 2
+    assert main(["simulate", "--jobs", "2", str(path), str(path)]) == 0
     path.write_text("what?\n")
     assert main(["simulate", str(path)]) == 11

@@ -1,0 +1,141 @@
+"""The rack of a scenario: fake nodes, their power, their cables, the transfer relay and the button, at any moment.
+
+It knows what each part does as time passes, and nothing of how bytes and pins reach a board or how its time is made:
+whoever owns the board (bench.py, wired_stage.py) calls `pass_time` with the levels of the board's outputs, carries what
+comes back, and shows the board `inputs`. It checks two laws of physics and notes each breach in `violations`: two nodes
+serve at once, and the relays of all nodes are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from heartwire.simulate.node import FakeNode
+from heartwire.simulate.supply import Supply
+from heartwire_protocol import codes, settings
+
+SENSES = ("SENSE_A1", "SENSE_B1", "SENSE_SPARE")
+POWER = ("POWER_A", "POWER_B", "POWER_SPARE")
+FRONT = ("FRONT_A", "FRONT_B", "FRONT_SPARE")
+TRANSFER = ("TRANSFER_SET_A", "TRANSFER_SET_B")
+KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
+# What a disturbed line carries now and then: a frame of no type with a wrong CRC.
+NOISE = bytes((0x00, 0x07, 0x55, 0xAA, 0x13, 0x77, 0x42, 0x99, 0x00))
+NOISE_EVERY_MS = 500
+
+
+def settings_of(text: str, nodes: int, keyed: bool) -> settings.Settings:
+    """Return the settings `text` for the first `nodes` nodes, with the rack's keys. ValueError for bad ones."""
+    if keyed:
+        text += "".join(f"node.{codes.NODES[node]}.key={KEYS[node].hex()}\n" for node in range(nodes))
+    if nodes > 2:
+        text += "node.spare.enabled=1\n"
+    if nodes < 2:
+        text += "node.b.enabled=0\n"
+    found, problems = settings.parse(text)
+    if problems:
+        raise ValueError(str(problems))
+    for node in found.nodes:
+        if node.profile == "text":
+            node.key = ""
+    return found
+
+
+class Rack:
+    """The servers that `found` describes, the first `nodes` of them; all on, none heard yet."""
+
+    def __init__(self, found: settings.Settings, nodes: int, keyed: bool = True) -> None:
+        self.settings = found
+        self.nodes = [FakeNode(node, KEYS[node] if keyed else None) for node in range(nodes)]
+        self.supplies = [Supply(node) for node in self.nodes]
+        for node, supply in enumerate(self.supplies):
+            row = found.nodes[node]
+            supply.front = row.front
+            fake = self.nodes[node]
+            fake.on_board_loss = row.on_board_loss
+            fake.self_fence_ms = row.self_fence_ms
+            fake.speaks_text = row.profile == "text"
+        self.cut: set[int] = set()  # lines that carry nothing
+        self.deaf: set[int] = set()  # lines that carry nothing to the node
+        self.noisy: set[int] = set()  # lines with errors only
+        self.ms = 0
+        self.violations: list[tuple[int, str]] = []
+        self.allow_two = False
+        self.button_ms = 0  # the button is held up to this moment
+        self.transfer_at = 0
+        self.transfer_stuck = False
+        self._timers: list[tuple[int, int]] = []  # (ms, node) whose reported state ends
+        self._next_noise_ms = [0] * nodes
+        self._told: set[str] = set()
+
+    @property
+    def powered(self) -> list[bool]:
+        """Tell which nodes have power."""
+        return [supply.powered for supply in self.supplies]
+
+    def report_until(self, node: int, ms: int) -> None:
+        """Let the state that `node` reports end at `ms`."""
+        self._timers.append((ms, node))
+
+    def pass_time(self, elapsed: int, outputs: Mapping[str, int]) -> list[tuple[int, bytes]]:
+        """Let `elapsed` milliseconds pass under the board's `outputs` (asserted by signal, none where it is off).
+
+        Return what arrives at the board, as (node, bytes).
+        """
+        self.ms += elapsed
+        for at, node in [timer for timer in self._timers if timer[0] <= self.ms]:
+            self._timers.remove((at, node))
+            if self.nodes[node].alive:
+                self.nodes[node].state, self.nodes[node].busy_s = codes.STATE_HEALTHY, 0
+        sent: list[tuple[int, bytes]] = []
+        for node, fake in enumerate(self.nodes):
+            cut, pressed = bool(outputs.get(POWER[node])), bool(outputs.get(FRONT[node]))
+            if self.supplies[node].step(elapsed, cut, pressed):
+                fake.next_beat_ms = self.ms
+            fake.advance(elapsed)
+            if fake.bitten:
+                fake.bitten = False
+                self.supplies[node].reboot()
+            sent += [(node, data) for data in self._send(node, fake)]
+        if not self.transfer_stuck:
+            for node, signal in enumerate(TRANSFER):
+                if outputs.get(signal):
+                    self.transfer_at = node
+                    break
+        self._check(outputs)
+        return sent
+
+    def hear(self, node: int, data: bytes) -> None:
+        """Carry what the board sends to `node`, if its line and the node take it."""
+        if self.nodes[node].alive and node not in self.cut and node not in self.deaf:
+            self.nodes[node].hear(data)
+
+    def inputs(self) -> dict[str, int]:
+        """Return what the board's inputs show, asserted by signal."""
+        levels = {SENSES[node]: int(supply.sensed) for node, supply in enumerate(self.supplies)}
+        levels["TRANSFER_AT_A"] = int(self.transfer_at == 0)
+        levels["TRANSFER_AT_B"] = int(self.transfer_at == 1)
+        levels["BUTTON"] = int(self.button_ms > self.ms)
+        return levels
+
+    def _send(self, node: int, fake: FakeNode) -> list[bytes]:
+        found = fake.due(self.ms)
+        if node in self.noisy:
+            found = []
+            if self.ms >= self._next_noise_ms[node]:
+                self._next_noise_ms[node] = self.ms + NOISE_EVERY_MS
+                found = [NOISE]
+        return [] if node in self.cut else found
+
+    def _check(self, outputs: Mapping[str, int]) -> None:
+        serving = [codes.NODES[node] for node, fake in enumerate(self.nodes) if fake.serving]
+        if len(serving) > 1 and not self.allow_two:
+            self.violate(f"{' and '.join(serving)} serve at once")
+        if len(self.nodes) > 1 and all(outputs.get(POWER[node]) for node in range(len(self.nodes))):
+            self.violate("the relays of all nodes are cut at once")
+
+    def violate(self, words: str) -> None:
+        """Note that a law is broken, once for the same words."""
+        if words not in self._told:
+            self._told.add(words)
+            self.violations.append((self.ms, words))
