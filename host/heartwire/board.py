@@ -131,9 +131,12 @@ class Board:
         """Return what is planned: scheduled switchover, long lease, what the status LED shows."""
         return self.link.request("plans").body
 
-    def fence(self, node: str, *, last: bool = False) -> dict[str, Any]:
-        """Cut the power of `node` now; `last` even if no fit node remains. Raises Refused."""
-        return self.link.request("fence", node=node, last=int(last)).body
+    def fence(self, node: str, *, last: bool = False, by: int = codes.NO_NODE) -> dict[str, Any]:
+        """Cut the power of `node` now; `last` even if no fit node remains; `by` (requester.of) is journaled.
+
+        Raises Refused.
+        """
+        return self.link.request("fence", node=node, last=int(last), by=by).body
 
     def release(self, node: str) -> dict[str, Any]:
         """Give a fenced node its power back. Raises Refused."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
+from heartwire import requester
 from heartwire.answers import NodeStatus
 from heartwire.board import Board
 from heartwire.errors import HeartwireError, OutcomeUnknown, Refused
@@ -16,6 +17,7 @@ from heartwire.fence import plugs
 from heartwire.fence.options import Options
 from heartwire.fence.reach import PASSING, Clock, Watcher
 from heartwire.journal import Entry, reason_words
+from heartwire_protocol import codes
 
 # The board's phase while it does nothing.
 RESTING = "watching"
@@ -129,7 +131,8 @@ class Actions:
     def _ask(self, node: NodeStatus) -> bool:
         """Ask for the fence; tell whether the board took the request. Raises FenceFailed if it refuses."""
         try:
-            self.board.fence(node.node, last=self.options.last)
+            by = requester.of(codes.TOOL_FENCE_AGENT, self.watch.nodes())
+            self.board.fence(node.node, last=self.options.last, by=by)
         except OutcomeUnknown as error:
             # Asking again is harmless: the state that is wanted is the same.
             self.say(f"{error.words}; looking")
