@@ -87,8 +87,8 @@ def render_tables() -> str:
     for title, names in (
         ("nodes", codes.NODES), ("roles", codes.ROLES), ("states", codes.STATES), ("modes", codes.MODES),
         ("rights", codes.RIGHTS), ("power", codes.POWERS), ("verdicts", codes.VERDICTS),
-        ("fence results", messages.FENCE_RESULTS), ("fences", codes.FENCES), ("tools", codes.TOOLS), ("checks of a self-test", codes.CHECKS),
-        ("outcomes", codes.OUTCOMES),
+        ("fence results", messages.FENCE_RESULTS), ("fences", codes.FENCES), ("tools", codes.TOOLS),
+        ("checks of a self-test", codes.CHECKS), ("outcomes", codes.OUTCOMES),
     ):  # fmt: skip
         out.append(f"- **{title}**: " + ", ".join(f"{at} {name}" for at, name in enumerate(names)))
     out += ["", "## Drops", "", *table(("number", "name", "meaning"), list(codes.DROPS))]

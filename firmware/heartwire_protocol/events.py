@@ -1,8 +1,9 @@
 """Events: what the journal can say, with permanent numbers.
 
 EVENTS rows are (number, name, severity, ring, sentence). A sentence may use {node}, {reason} and the record's two
-arguments {a} and {b}; {a:mode} renders an argument by the table of that name, {by} says who asked for a fence. Gaps between numbers leave room for kin.
-The board writes numbers only; the sentences are rendered on the host (heartwire.journal).
+arguments {a} and {b}; {a:mode} renders an argument by the table of that name, {by} says who asked for a fence. Gaps
+between numbers leave room for kin. The board writes numbers only; the sentences are rendered on the host
+(heartwire.journal).
 """
 
 INFO, NOTICE, WARNING, ALARM = range(4)

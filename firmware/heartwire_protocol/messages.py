@@ -123,7 +123,7 @@ MESSAGES = (
             (
                 "target",
                 "u8",
-                "bits 0-1 node to be fenced, never the one that asks, bits 2-3 table of tools, bit 4 only asks how it is",
+                "bits 0-1 node to be fenced, never the one that asks, bits 2-3 tool, bit 4 only asks how it is",
             ),
             (
                 "sequence",

@@ -42,6 +42,8 @@ class Notice:
 class Board:
     """A board on an open link. Use `with Board.open(...) as board`; one program at a time holds its port."""
 
+    own = ""  # a node that cannot be fenced this way: none, over the host link
+
     def __init__(self, link: Link, reopen: Callable[[], transport.Channel] | None = None) -> None:
         self.link = link
         self._reopen = reopen

@@ -14,7 +14,7 @@ from heartwire_protocol import codes
 
 
 def of(tool: int, nodes: Iterable[NodeStatus], host: str | None = None) -> int:
-    """Return the requester's number for `tool` (codes.TOOL_*) on `host` (default: this one), known by `nodes`' names."""
+    """Return the requester's number: `tool` (codes.TOOL_*) on `host` (default: this one), if a node has its name."""
     own = (socket.gethostname() if host is None else host).lower()
     for node in nodes:
         if node.name and node.name.lower() in (own, own.partition(".")[0]):

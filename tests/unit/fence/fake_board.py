@@ -44,13 +44,15 @@ def entry(event: str, node: str, reason: str) -> Entry:
 class FakeBoard:
     """Nodes a (alpha) and b (beta); a fence is proven `proof_s` after it was asked, unless `fails`."""
 
+    own = ""
+
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.table = {
             "a": NodeStatus(node="a", name="alpha", power="on", verdict="good", role="standby"),
             "b": NodeStatus(node="b", name="beta", power="on", verdict="good", role="standby"),
         }
-        self.board = Status(name="fake", mode="fencer", phase="watching")
+        self.board = Status(name="fake", mode="fencer", phase="watching", newest=5)
         self.commands: list[str] = []
         self.asked_by: list[int] = []
         self.errors: list[HeartwireError] = []
