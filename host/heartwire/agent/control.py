@@ -31,7 +31,7 @@ Handler = Callable[[dict[str, Any], Reply], dict[str, Any] | None]
 
 
 @contextlib.contextmanager
-def _short_path(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """Give a path of the socket that fits into the 108 bytes that the kernel allows, however deep it lies."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -69,7 +69,7 @@ class Control:
             self._path.unlink(missing_ok=True)
             mask = os.umask(0o177 if self._restricted else 0o117)
             try:
-                with _short_path(path) as short:
+                with short_path(path) as short:
                     self._listener.bind(short)
             finally:
                 os.umask(mask)
@@ -169,7 +169,7 @@ def exchange(path: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dic
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
-            with _short_path(path) as short:
+            with short_path(path) as short:
                 connection.connect(short)
             connection.sendall(json.dumps(request).encode() + b"\n")
             while not answer.endswith(b"\n"):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from heartwire import keys
+from heartwire.agent.control import short_path
 from heartwire.answers import LogPage, NodeStatus, Status
 from heartwire.board import PAGE, Board
 from heartwire.errors import BoardNotFound, NoAnswer, NotAllowed, NotPermitted, ProtocolMismatch, Refused, Unplugged
@@ -116,7 +117,8 @@ class AgentSource:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(self._timeout_s)
         try:
-            connection.connect(str(self._path))
+            with short_path(self._path) as short:
+                connection.connect(short)
         except PermissionError:
             connection.close()
             raise NotPermitted(f"{self._path}: you may not talk to this agent", "join the group that owns it") from None
