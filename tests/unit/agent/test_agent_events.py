@@ -152,12 +152,12 @@ def test_requests_are_small_enough_for_the_boards_output_buffer(world: AgentBenc
 def test_reading_disturbs_no_heartbeat(world: AgentBench) -> None:
     before = world.agent.schedule.late_max_ns, world.agent.schedule.skipped
     drops = list(world.bench.board.intakes[1].drops)
-    lates = sum(row[1] == events.LATE for row in world.bench.happened)
+    late_count = sum(row[1] == events.LATE for row in world.bench.happened)
     for _ in range(10):
         read_all(world)
     assert (world.agent.schedule.late_max_ns, world.agent.schedule.skipped) == before
     assert world.bench.board.intakes[1].drops == drops
-    assert sum(row[1] == events.LATE for row in world.bench.happened) == lates
+    assert sum(row[1] == events.LATE for row in world.bench.happened) == late_count
 
 
 @pytest.mark.parametrize(
