@@ -198,10 +198,13 @@ def test_a_frozen_disk_hangs_its_probe_and_no_heartbeat(
     )
     watcher = armed(rack)
     subprocess.run(["fsfreeze", "-f", str(state)], check=True)
-    watcher.wait(lambda board: board.node("a").state == "degraded")
-    time.sleep(SICK_S)
-    undisturbed(rack, watcher)
-    subprocess.run(["fsfreeze", "-u", str(state)], check=True)
+    try:
+        watcher.wait(lambda board: board.node("a").state == "degraded")
+        time.sleep(SICK_S)
+        undisturbed(rack, watcher)
+    finally:
+        # Before anything is ended: a program that sleeps on a frozen disk cannot be killed.
+        subprocess.run(["fsfreeze", "-u", str(state)], check=True)
     watcher.wait(lambda board: board.node("a").state == "healthy")
     undisturbed(rack, watcher)
 
