@@ -80,8 +80,9 @@ generated: $(READY)
 
 check: lint types generated test ## exactly what CI runs
 
-bench: $(READY) ## timings on the virtual board: overshoot, failover, heap, CLI start
+bench: $(READY) ## timings: overshoot, failover, heap, CLI start, heartbeats under load
 	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench_agent.py
 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)
 	$(BIN)/python hw/gen/make.py
