@@ -162,6 +162,7 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
             ready[name] = text(values[name], name)
     if values.get("key_file"):
         ready["key_file"] = Path(text(values["key_file"], "key_file"))
+    ready["board_id"] = ready.get("board_id", "").upper()
     directory = values.get("state_directory")
     ready["state_directory"] = Path(text(directory, "state_directory")) if directory else default_state_directory(node)
     ready["hooks"] = _hooks(values.get("hooks", {}))
