@@ -323,17 +323,13 @@ class Supervisor:
             fence = FIRED
         intake = self.intakes[node]
         payload = bytearray(self._reply.length)
-        put = self._reply.put
-        put(payload, "target", asked)
-        put(payload, "result", 0 if reason else result)
-        put(payload, "reason", reason)
         shown = fence | self.senses.power[target] << 3 | bool(self.relays.commanded[target]) << 5 | state.mode << 6
-        put(payload, "target_is", shown)
-        put(payload, "sequence", intake.sequence)
+        values = (asked, 0 if reason else result, reason, shown, intake.sequence)
+        for index in range(len(values)):
+            self._reply.put(payload, self._reply.names[index], values[index])
         if intake.signer is not None:
-            at = self._reply.offset("mac")
-            mac = intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), bytes(payload[:at]))
-            put(payload, "mac", mac)
+            body = bytes(payload[: self._reply.offset("mac")])
+            self._reply.put(payload, "mac", intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), body))
         length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
         intake.send(self._frame_view[:length])
 
