@@ -85,9 +85,10 @@ generated: $(READY)
 
 check: lint types generated test ## exactly what CI runs
 
-bench: $(READY) ## timings: a policy step on the VM; the virtual board's overshoot, failover, heap, CLI start
+bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, CLI start, heartbeats under load
 	$(BIN)/python tools/bench_policy.py
 	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench_agent.py
 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)
 	$(BIN)/python hw/gen/make.py

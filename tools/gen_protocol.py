@@ -40,6 +40,7 @@ def table_hash() -> bytes:
         [[row[0], row[1], [field[:2] for field in row[4]]] for row in messages.MESSAGES],
         [row[:2] for row in messages.FLAGS + messages.ORDERS],
         codes.NODES, codes.ROLES, codes.STATES, codes.MODES, codes.RIGHTS, codes.POWERS, codes.VERDICTS,
+        messages.FENCE_RESULTS, codes.FENCES, codes.TOOLS,
         [row[:2] for row in codes.DROPS],
         [row[:2] for row in codes.PROOFS], codes.CHECKS, codes.OUTCOMES,
         [row[:4] for row in events.EVENTS],
@@ -86,8 +87,8 @@ def render_tables() -> str:
     for title, names in (
         ("nodes", codes.NODES), ("roles", codes.ROLES), ("states", codes.STATES), ("modes", codes.MODES),
         ("rights", codes.RIGHTS), ("power", codes.POWERS), ("verdicts", codes.VERDICTS),
-        ("fence results", messages.FENCE_RESULTS), ("checks of a self-test", codes.CHECKS),
-        ("outcomes", codes.OUTCOMES),
+        ("fence results", messages.FENCE_RESULTS), ("fences", codes.FENCES), ("tools", codes.TOOLS),
+        ("checks of a self-test", codes.CHECKS), ("outcomes", codes.OUTCOMES),
     ):  # fmt: skip
         out.append(f"- **{title}**: " + ", ".join(f"{at} {name}" for at, name in enumerate(names)))
     out += ["", "## Drops", "", *table(("number", "name", "meaning"), list(codes.DROPS))]

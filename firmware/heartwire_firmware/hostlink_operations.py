@@ -171,7 +171,8 @@ class Operations:
         return self._ask_node(policy_requests.SWITCHOVER, node, 1 if request.get("force") else 0)
 
     def do_fence(self, request, node: int):
-        return self._ask_node(policy_requests.FENCE, node, 1 if request.get("last") else 0)
+        by = request["by"] & 15
+        return self._ask_node(policy_requests.FENCE, node, by << 1 | (1 if request.get("last") else 0))
 
     def do_release(self, _request, node: int):
         return self._ask_node(policy_requests.RELEASE, node, 0)

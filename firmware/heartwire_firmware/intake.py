@@ -198,7 +198,7 @@ class Intake:
         # later.
         signer = self._signer
         payload = self._decoder.payload
-        if not self._fence_request.read_into(self._fields, payload) or self._fields[0] >= codes.NODE_COUNT:
+        if not self._fence_request.read_into(self._fields, payload) or self._fields[0] & 3 == codes.NO_NODE:
             return self._drop(codes.DROP_OUT_OF_RANGE)
         if signer is None or not self.has_incarnation or self.half_line or self._fields[1] != self.sequence:
             return self._drop(codes.DROP_NOT_ALLOWED)

@@ -171,15 +171,16 @@ def _update(policy, _node: int, seconds: int) -> int:
     return _maintenance(policy, NO_NODE, seconds)
 
 
-def _fence(policy, node: int, last: int) -> int:
+def _fence(policy, node: int, argument: int) -> int:
     """Fence a node; refused where no fit node would remain, unless the operator says so."""
+    # Bit 0: the operator says so; above it who asks, for the journal only.
     state = policy.state
     if state.mode == codes.MODE_OBSERVE:
         return reasons.OBSERVE_MODE
     reason = guards.first_reason(guards.REQUESTED, policy.settings, state, policy.facts, node)
     if reason != reasons.NONE:
         return reason
-    state.forced = 1 if last else 0
+    state.forced = argument & 1
     if guards.last_powered(policy.settings, state, policy.facts, node):
         return reasons.LAST_POWERED
     policy.prepare(node, reasons.OPERATOR)

@@ -18,7 +18,7 @@ FIRED = 1
 PROVEN = 2
 ASSUMED = 3
 FAILED = 4
-NAMES = ("idle", "firing", "proven", "assumed", "failed")
+NAMES = codes.FENCES
 
 # Scratch register 0 (survives every reset but a power loss): magic, then a bit per node fenced, then a bit per node
 # whose sense was on and trusted when its fence fired. boot.py reads the same bits.

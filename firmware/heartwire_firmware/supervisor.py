@@ -20,7 +20,7 @@ from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.selftest import CUT, WAITING, SelfTest
-from heartwire_firmware.sequencer import Sequencer
+from heartwire_firmware.sequencer import FIRED, IDLE, Sequencer
 from heartwire_firmware.timeslots import TimeSlots
 from heartwire_protocol import codes, events, framing, messages, reasons, records, version
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
@@ -300,17 +300,38 @@ class Supervisor:
         elif kind == FENCE_WANTED:
             self._fence_for_peer(node, intake.request_target)
 
-    def _fence_for_peer(self, node: int, target: int) -> None:
-        settings = self.config.current.nodes[node]
-        facts = self.facts
-        reason = reasons.NOT_ARMED
-        if settings.may_fence and target != node and facts.verdict[node] == codes.VERDICT_GOOD:
+    def _fence_for_peer(self, node: int, asked: int) -> None:
+        """Fence for a node that asks on its own line, or only tell how the target is; `asked`: fence_request.target."""
+        target = asked & 3
+        state = self.state
+        result = 1
+        if not self.config.current.nodes[node].may_fence or target == node:
+            reason = reasons.NOT_ARMED
+        elif not self.facts.enabled[target]:
+            reason = reasons.UNKNOWN_NODE
+        elif asked & messages.FENCE_QUESTION:
+            reason = reasons.NONE
+            result = 2
+        elif self.facts.verdict[node] != codes.VERDICT_GOOD:
+            reason = reasons.NOT_FIT
+        elif state.quarantined[node]:
             reason = reasons.FENCE_FIRED
-            if not self.state.quarantined[node]:
-                reason = self.request(policy_requests.FENCE, target, 0, reasons.PEER)
-        payload = self._reply.pack(target=target, result=0 if reason else 1, reason=reason)
+        else:
+            reason = self.request(policy_requests.FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
+        fence = self.sequencer.status[target]
+        if fence == IDLE and state.phase == policy_state.PREPARING and state.target == target:
+            fence = FIRED
+        intake = self.intakes[node]
+        payload = bytearray(self._reply.length)
+        shown = fence | self.senses.power[target] << 3 | bool(self.relays.commanded[target]) << 5 | state.mode << 6
+        values = (asked, 0 if reason else result, reason, shown, intake.sequence)
+        for index in range(len(values)):
+            self._reply.put(payload, self._reply.names[index], values[index])
+        if intake.signer is not None:
+            body = bytes(payload[: self._reply.offset("mac")])
+            self._reply.put(payload, "mac", intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), body))
         length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
-        self.intakes[node].send(self._frame_view[:length])
+        intake.send(self._frame_view[:length])
 
     def _judge(self, elapsed: int) -> None:
         for node in range(NODE_COUNT):

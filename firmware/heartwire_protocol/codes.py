@@ -64,6 +64,13 @@ METHOD_RESET = 2
 METHOD_BUTTON = 3
 METHOD_LEASE = 4
 METHODS = ("nothing", "power cut", "reset pulse", "power button", "lease only")
+# How far the fence of a node is.
+FENCES = ("idle", "firing", "proven", "assumed", "failed")
+# What asked for a fence, as journaled with the request: bits 0-1 the node it ran on (3: unknown), from bit 2 the tool.
+TOOL_UNKNOWN = 0
+TOOL_COMMAND = 1
+TOOL_FENCE_AGENT = 2
+TOOLS = ("", "heartwire", "fence_heartwire")
 # Steps of a recovery.
 RUNG_NOTIFY = 0
 RUNG_ASK = 1

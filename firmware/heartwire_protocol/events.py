@@ -1,8 +1,9 @@
 """Events: what the journal can say, with permanent numbers.
 
 EVENTS rows are (number, name, severity, ring, sentence). A sentence may use {node}, {reason} and the record's two
-arguments {a} and {b}; {a:mode} renders an argument by the table of that name. Gaps between numbers leave room for kin.
-The board writes numbers only; the sentences are rendered on the host (heartwire.journal).
+arguments {a} and {b}; {a:mode} renders an argument by the table of that name, {by} says who asked for a fence. Gaps
+between numbers leave room for kin. The board writes numbers only; the sentences are rendered on the host
+(heartwire.journal).
 """
 
 INFO, NOTICE, WARNING, ALARM = range(4)
@@ -143,7 +144,7 @@ EVENTS = (
     (48, "approval_expired", WARNING, DECISION, "approval {a} not given in time: {reason}"),
     (50, "maintenance_began", NOTICE, DECISION, "maintenance of {node} for {a} s"),
     (51, "maintenance_ended", NOTICE, DECISION, "maintenance of {node} ended: {reason}"),
-    (52, "requested", INFO, DECISION, "request {a:operation} for {node}"),
+    (52, "requested", INFO, DECISION, "request {a:operation} for {node}{by}"),
     (53, "refused", NOTICE, DECISION, "request {a:operation} for {node} refused: {reason}"),
     (55, "switchover_began", NOTICE, DECISION, "switchover from {a:node} to {b:node}: {reason}"),
     (56, "switchover_done", NOTICE, DECISION, "switchover to {node} done after {a} ms"),

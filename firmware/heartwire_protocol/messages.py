@@ -63,8 +63,10 @@ ORDERS = (
     (16, "recover", "the board does not get good heartbeats: restart what is stuck, before it resets the machine"),
 )
 
+# fence_request.target: bits 0-1 target, bits 2-3 tool, and this bit.
+FENCE_QUESTION = 16
 # Results of fence_reply
-FENCE_RESULTS = ("refused", "accepted", "proven_off", "failed")
+FENCE_RESULTS = ("refused", "accepted", "told")
 
 _HEARTBEAT_FIELDS = (
     ("node_state", "u8", "bits 0-1 node, bits 2-4 state, bits 5-7 zero"),
@@ -118,7 +120,11 @@ MESSAGES = (
         "node to board",
         "node line, if the config allows it",
         (
-            ("target", "u8", "node to be fenced, never the one that asks"),
+            (
+                "target",
+                "u8",
+                "bits 0-1 node to be fenced, never the one that asks, bits 2-3 tool, bit 4 only asks how it is",
+            ),
             (
                 "sequence",
                 "u32",
@@ -133,8 +139,15 @@ MESSAGES = (
         "fence_reply",
         "board to node",
         "node line",
-        (("target", "u8", "node"), ("result", "u8", "table of fence results"), ("reason", "u16", "table of reasons")),
-        "what became of the request",
+        (
+            ("target", "u8", "as in the request"),
+            ("result", "u8", "table of fence results"),
+            ("reason", "u16", "table of reasons, of a refusal"),
+            ("target_is", "u8", "bits 0-2 table of fences, bits 3-4 power, bit 5 relay cut, bits 6-7 the board's mode"),
+            ("sequence", "u32", "of the request"),
+            ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'P' incarnation fields-before)"),
+        ),
+        "what became of the request, and how the target is now",
     ),
     (HELLO, "hello", "host to board", "host link", (("version", "u8", "the host's protocol version"),), "who are you?"),
     (

@@ -42,6 +42,8 @@ class Notice:
 class Board:
     """A board on an open link. Use `with Board.open(...) as board`; one program at a time holds its port."""
 
+    own = ""  # a node that cannot be fenced this way: none, over the host link
+
     def __init__(self, link: Link, reopen: Callable[[], transport.Channel] | None = None) -> None:
         self.link = link
         self._reopen = reopen
@@ -131,9 +133,12 @@ class Board:
         """Return what is planned: scheduled switchover, long lease, what the status LED shows."""
         return self.link.request("plans").body
 
-    def fence(self, node: str, *, last: bool = False) -> dict[str, Any]:
-        """Cut the power of `node` now; `last` even if no fit node remains. Raises Refused."""
-        return self.link.request("fence", node=node, last=int(last)).body
+    def fence(self, node: str, *, last: bool = False, by: int = codes.NO_NODE) -> dict[str, Any]:
+        """Cut the power of `node` now; `last` even if no fit node remains; `by` (requester.of) is journaled.
+
+        Raises Refused.
+        """
+        return self.link.request("fence", node=node, last=int(last), by=by).body
 
     def release(self, node: str) -> dict[str, Any]:
         """Give a fenced node its power back. Raises Refused."""

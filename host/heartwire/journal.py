@@ -165,6 +165,21 @@ def _sentence_of(table: tuple[Any, ...]) -> Callable[[int], str]:
     return lambda value: str(table[value][2]) if 0 <= value < len(table) else f"#{value}"
 
 
+def _requester(entry: Entry, names: Names) -> str:
+    """Return who asked for a fence, as " by fence_heartwire on b"; "" for other requests, or where nobody said it."""
+    if _operation(entry.a) != "fence":
+        return ""
+    node, tool = entry.b >> 1 & 3, entry.b >> 3
+    peer = entry.reason == "peer"
+    if not tool and not peer:
+        return ""
+    words = f" by {codes.name_of(codes.TOOLS, tool) if tool else 'somebody'}"
+    if node != codes.NO_NODE:
+        name = codes.name_of(codes.NODES, node)
+        words += f" on {names.get(name, name)}"
+    return words + (", over its own line" if peer else "")
+
+
 # How an argument is rendered, by the word after the colon in a sentence of the events table.
 FORMATS: Mapping[str, Callable[[int], str]] = {
     "mode": _table(codes.MODES),
@@ -199,6 +214,8 @@ class _Sentence(string.Formatter):
         if key == "reason":
             row = reason_row(entry.reason_number)
             return row[2] if row else f"reason {entry.reason}"
+        if key == "by":
+            return _requester(entry, self._names)
         return getattr(entry, str(key), "?")
 
     def format_field(self, value: Any, format_spec: str) -> str:

@@ -11,10 +11,12 @@ import pytest
 import serial
 
 from heartwire.board import Board
-from tests.cluster.bench import Bench
+from heartwire.keys import read_file, write_new
+from tests.cluster.bench import NAMES, Bench, agent_command, settings_text
 from tests.cluster.conftest import Need
 from tests.cluster.machine import Fenced
 
+HOST_MAP = "alpha:a;beta:b;wrong:c"
 LIMITS = {"login_timeout": 1, "power_timeout": 5}
 
 
@@ -36,7 +38,7 @@ def fencer(shared: Bench, need: Need, tmp_path_factory: pytest.TempPathFactory) 
         pytest.skip("this Pacemaker's fencer does not run without a cluster (-s); test_cluster.py uses it in one")
     fencer = Fenced(tmp_path_factory.mktemp("fenced"))
     try:
-        assert fencer.register("hw", board=shared.port, pcmk_host_map="alpha:a;beta:b;wrong:c", **LIMITS) == 0
+        assert fencer.register("hw", board=shared.port, pcmk_host_map=HOST_MAP, **LIMITS) == 0
         yield fencer
     finally:
         fencer.close()
@@ -111,3 +113,46 @@ def test_unplugged_board(fencer: Fenced, bench: Bench) -> None:
         bench.board.wait_usb()
     assert bench.powered("a")
     assert fencer.admin("-F", "alpha", "-t", "20").returncode == 0
+
+
+@pytest.fixture
+def line_bench(tmp_path: Path) -> Iterator[Bench]:
+    """Return a bench whose node b may ask for fences over its own line."""
+    keys = {node: tmp_path / f"{node}.key" for node in NAMES}
+    text = settings_text() + "node.b.may_fence=1\n"
+    for node, path in keys.items():
+        write_new(path, ("",))
+        text += f"node.{node}.key={read_file(path)['']}\n"
+    bench = Bench(
+        tmp_path / "bench", lambda server: [*agent_command(server), "--key-file", str(keys[server.node])], text=text
+    )
+    try:
+        bench.wait_good()
+        yield bench
+    finally:
+        bench.close()
+
+
+def test_a_fence_over_the_line_of_a_node(fencer: Fenced, shared: Bench, line_bench: Bench) -> None:
+    """Device `line` is what Pacemaker on node b would use; nobody holds the board's USB port."""
+    state = {node: line_bench.servers[node].directory / "state" for node in NAMES}
+    names = {"pcmk_host_map": "alpha:a;beta:b"}
+    line_bench.board.usb_unplug()
+    fencer.admin("-D", "hw")
+    try:
+        assert fencer.register("no-right", board=f"agent:{state['a']}", **names, **LIMITS) == 0
+        assert fencer.admin("-Q", "no-right").returncode != 0
+        fencer.admin("-D", "no-right")
+        assert fencer.register("line", board=f"agent:{state['b']}", **names, **LIMITS) == 0
+        assert fencer.admin("-Q", "line").returncode == 0
+        assert failed_in_time(fencer, "-F", "beta"), "b cannot have itself fenced"
+        assert fencer.admin("-F", "alpha", "-t", "20").returncode == 0
+        assert not line_bench.powered("a") and line_bench.powered("b")
+        line_bench.board.usb_plug()
+        line_bench.until(lambda board: board.node("a").fence == "proven", "the proof that a is off")
+        asked = "request fence for a by fence_heartwire on b, over its own line"
+        assert line_bench.story().count(asked) == 1
+    finally:
+        fencer.admin("-D", "line")
+        fencer.admin("-D", "no-right")
+        fencer.register("hw", board=shared.port, pcmk_host_map=HOST_MAP, **LIMITS)

@@ -12,6 +12,9 @@ from typing import Any
 from heartwire.agent import watchdog as dog
 from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report, Schedule
 from heartwire.agent.conditions import Conditions
+from heartwire.agent.control import Reply
+from heartwire.agent.events import EventReader
+from heartwire.agent.fence import FenceAsker
 from heartwire.agent.grants import GrantReader, Refusal
 from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish
 from heartwire.agent.line import Line
@@ -26,8 +29,13 @@ from heartwire_protocol.auth import Signer
 
 STATUS_NS = NS_PER_S
 EPOCH_RETRY_NS = 5 * NS_PER_S
+# A node that has just started, or heard a recorded grant, is told so as well; only an order that stands is obeyed.
+RECOVER_GRANTS = 3
 # A status bit is best effort: the last heartbeats say "planned off" this often.
 FAREWELLS = 2
+
+# The longest payload that the board sends on a node line.
+PAYLOAD_MAX = max(messages.layout_of(messages.GRANT).length, messages.RECORD_LENGTH)
 
 Clock = Callable[[], int]
 
@@ -35,6 +43,10 @@ Clock = Callable[[], int]
 def boottime_ns() -> int:
     """Return CLOCK_BOOTTIME in ns."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _nobody(_: dict[str, Any]) -> None:
+    """Take an answer that nobody waits for."""
 
 
 class Agent:
@@ -70,6 +82,8 @@ class Agent:
         self.incarnation = Incarnation()
         self.schedule = Schedule(settings.interval_ms * NS_PER_MS, clock())
         self.grants = GrantReader(node, signer)
+        self.fencing = FenceAsker(node, signer)
+        self.events = EventReader(settings.board_id)
         self.peer_seen: bool | None = None
         self.newest_grant_ns = 0
         self.judged = lease.judge(clock())
@@ -79,7 +93,8 @@ class Agent:
         self._boot = boot
         self._clock = clock
         self._builder = HeartbeatBuilder(node, signer)
-        self._decoder = framing.Decoder(messages.layout_of(messages.GRANT).length)
+        self._decoder = framing.Decoder(PAYLOAD_MAX)
+        self._recover_grants = 0
         self._stop_timeout_ns = int(settings.stop_timeout_s * NS_PER_S)
         self._interval_ns = settings.interval_ms * NS_PER_MS
         self._next_status_ns = 0
@@ -109,6 +124,8 @@ class Agent:
             soonest = min(soonest, now_ns + int(self.settings.watchdog_timeout_s * NS_PER_S) // 4)
         if self.judged.left_ms:
             soonest = min(soonest, self.lease.until_ns)
+        if self.fencing.waits and self.fencing.next_ns > now_ns:
+            soonest = min(soonest, self.fencing.next_ns)
         return max(now_ns, min(soonest, now_ns + NS_PER_S // 4))
 
     def step(self) -> None:
@@ -117,9 +134,10 @@ class Agent:
         self._judge(now_ns)
         self._guard(now_ns)
         if self.line.ensure(now_ns):
-            self._decoder = framing.Decoder(messages.layout_of(messages.GRANT).length)
+            self._decoder = framing.Decoder(PAYLOAD_MAX)
         self._listen(now_ns)
         now_ns = self._clock()
+        self._ask(now_ns)
         self._judge(now_ns)
         self._keep_epoch(now_ns)
         self._serve(now_ns)
@@ -169,13 +187,27 @@ class Agent:
             if decoder.ready:
                 self._take(decoder.message_type, decoder.payload[: decoder.length])
 
+    def _ask(self, now_ns: int) -> None:
+        """Send at most one request: for a fence, or for records."""
+        self.fencing.step(now_ns)
+        self.events.step(now_ns)
+        if frame := self.fencing.frame(self.incarnation, now_ns) or self.events.frame(now_ns):
+            self.line.write(memoryview(frame), now_ns)
+
     def _take(self, message_type: int, payload: memoryview) -> None:
+        if message_type == messages.FENCE_REPLY:
+            self.fencing.take(bytes(payload))
+            return
+        if message_type == messages.EVENT:
+            self.events.take(bytes(payload), self._clock())
+            return
         grant = self.grants.read(message_type, payload, self.incarnation)
         if isinstance(grant, Refusal):
             if self._log.changed("refusal", grant):
                 self._log.warning("grant_dropped", reason=grant.value)
             return
         now_ns = self._clock()
+        self.events.granted(self.grants.newest_event)
         verdict = self.lease.take(grant, now_ns)
         if verdict is Verdict.LOWER_EPOCH:
             self.epochs_refused += 1
@@ -186,6 +218,14 @@ class Agent:
             self._log.changed("refusal", None)
             self.newest_grant_ns = now_ns
             self._judge(now_ns)
+            self._recover(grant.orders)
+
+    def _recover(self, orders: int) -> None:
+        """Obey, once per outage, the order to bring right what keeps the board from hearing good heartbeats."""
+        self._recover_grants = self._recover_grants + 1 if orders & messages.ORDER_RECOVER else 0
+        if self._recover_grants == RECOVER_GRANTS:
+            self._log.warning("recovery_asked", hook="on_recover" if self.settings.hooks.on_recover else None)
+            self.services.recover(self.role, self.lease.epoch)
 
     def _keep_epoch(self, now_ns: int) -> None:
         if self.disk.durable_epoch >= self.lease.epoch:
@@ -232,9 +272,14 @@ class Agent:
         bad = self.probes.bad
         return f"probes: {', '.join(bad)}" if bad else ""
 
-    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request from the control socket; the next heartbeat reports what it changed."""
+    def handle(self, request: dict[str, Any], reply: Reply = _nobody) -> dict[str, Any] | None:
+        """Answer a request from the control socket, that for a fence later; the next heartbeat reports what changed."""
         now_ns = self._clock()
+        if request.get("do") == "fence":
+            problem = self.fencing.begin(request, now_ns, reply)
+            if not problem and not request.get("question"):
+                self._log.warning("fence_asked", target=request["target"])
+            return {"error": problem} if problem else None
         problem = self.conditions.handle(request, now_ns)
         if problem:
             return {"error": problem}
@@ -242,6 +287,11 @@ class Agent:
             self._log.info("told", do=request["do"], seconds=request.get("seconds"))
             self._stored_as = ()
         return {"ok": True, "status": self.status(now_ns)}
+
+    def read_events(self, request: dict[str, Any], reply: Reply) -> dict[str, Any] | None:
+        """Answer a monitor's request for records, later."""
+        problem = self.events.begin(request, self._clock(), reply)
+        return {"error": problem} if problem else None
 
     def _beat(self) -> None:
         now_ns = self._clock()

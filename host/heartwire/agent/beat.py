@@ -64,6 +64,7 @@ class Incarnation:
         self.number = number if number is not None else 1 + secrets.randbelow(codes.COUNT_MAX)
         self.sequence = 0
         self.newest_answered = 0
+        self.answers = 0  # heartbeats that got a good grant
         self.challenge: bytes | None = None
         self._sequences = [0] * RING
         self._sent_ns = [0] * RING
@@ -90,6 +91,8 @@ class Incarnation:
 
     def answered(self, sequence: int, challenge: bytes) -> None:
         """Note a good grant for `sequence`, and the challenge to answer from now on."""
+        if sequence > self.newest_answered:
+            self.answers += 1
         self.newest_answered = sequence
         self.challenge = challenge
 

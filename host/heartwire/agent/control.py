@@ -1,14 +1,16 @@
-"""The control socket: how other programs on this server tell the agent that it is busy, about to go down, or ready
-again.
+"""The agent's local sockets: the control socket, through which programs on this server tell the agent that it is busy,
+about to go down, or ready again, or ask it to have another node fenced; and the one that monitors read events through.
 
-A unix socket, mode 0600, in the state directory; one JSON object per line each way. It is served inside the agent's
-loop, so everything is bounded and non-blocking: few clients, short lines, and who does not read his answer is dropped.
-Only root and the agent's own user get in. `ask` is the other end, used by `heartwire agent busy` and its like.
+Unix sockets; one JSON object per line each way. They are served inside the agent's loop, so everything is bounded and
+non-blocking: few clients, short lines, one request of a client at a time, and who does not read his answer is dropped.
+The control socket lets only root and the agent's own user in. `ask` is its other end, used by `heartwire agent busy`
+and its like.
 """
 
 import contextlib
 import json
 import os
+import shutil
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -23,37 +25,60 @@ CLIENTS_MAX = 8
 BACKLOG = 64
 LINE_MAX = 4096
 
-Handler = Callable[[dict[str, Any]], dict[str, Any]]
+Reply = Callable[[dict[str, Any]], None]
+# Takes a request; returns the answer, or None if it calls the reply later.
+Handler = Callable[[dict[str, Any], Reply], dict[str, Any] | None]
 
 
 @contextlib.contextmanager
-def _short_path(directory: Path) -> Iterator[str]:
-    """Give a path of the socket that fits into the 108 bytes that the kernel allows, however deep `directory` is."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def short_path(path: Path) -> Iterator[str]:
+    """Give a path of the socket that fits into the 108 bytes that the kernel allows, however deep it lies."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET_FILE}"
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)
 
 
-class Control:
-    """Serve the socket; `handler` answers requests, and is called from `serve` only."""
+class _Client:
+    """One connection."""
 
-    def __init__(self, directory: Path, handler: Handler, log: Log) -> None:
-        """Listen. OSError if the socket cannot be made. The state directory's lock keeps a second agent out."""
-        self._path = directory / SOCKET_FILE
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.line = bytearray()
+        self.waits = False  # for the answer to its request
+
+
+class Control:
+    """Serve one socket; `handler` answers requests, and is called from `serve` only."""
+
+    def __init__(self, path: Path, handler: Handler, log: Log, *, group: str | None = None, keep: bool = False) -> None:
+        """Listen at `path`. OSError if the socket cannot be made. The state directory's lock keeps a second agent out.
+
+        Without a `group` only root and the agent's own user get in; with one (empty: the agent's own), its members do.
+        `keep` leaves connections open after an answer.
+        """
+        self._path = path
         self._handler = handler
         self._log = log
-        self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
+        self._restricted = group is None
+        self._keep = keep
+        self._clients: dict[int, _Client] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
         try:
-            with _short_path(directory) as path:
-                self._listener.bind(path)
-        finally:
-            os.umask(mask)
-        self._listener.listen(BACKLOG)
+            self._path.unlink(missing_ok=True)
+            mask = os.umask(0o177 if self._restricted else 0o117)
+            try:
+                with short_path(path) as short:
+                    self._listener.bind(short)
+            finally:
+                os.umask(mask)
+            if group:
+                shutil.chown(path, group=group)
+            self._listener.listen(BACKLOG)
+        except (OSError, LookupError) as error:
+            self._listener.close()
+            raise error if isinstance(error, OSError) else OSError(str(error)) from error
 
     def descriptors(self) -> list[int]:
         """Return what to poll for reading; it changes as clients come and go."""
@@ -65,63 +90,87 @@ class Control:
             with contextlib.suppress(OSError):
                 self._accept()
         elif descriptor in self._clients:
-            self._read(descriptor)
+            self._read(self._clients[descriptor])
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
-        for descriptor in list(self._clients):
-            self._drop(descriptor)
+        for client in list(self._clients.values()):
+            self._drop(client)
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
-        client.setblocking(False)
-        _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if user not in (0, os.geteuid()):
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if self._restricted and user not in (0, os.geteuid()):
             self._log.warning("control_refused", user=user)
-            client.close()
+            connection.close()
             return
         if len(self._clients) >= CLIENTS_MAX:
-            self._drop(next(iter(self._clients)))
-        self._clients[client.fileno()] = (client, bytearray())
+            self._drop(next(iter(self._clients.values())))
+        self._clients[connection.fileno()] = _Client(connection)
 
-    def _read(self, descriptor: int) -> None:
-        client, line = self._clients[descriptor]
+    def _read(self, client: _Client) -> None:
         try:
-            data = client.recv(LINE_MAX)
+            data = client.connection.recv(LINE_MAX)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        line += data
-        if not data or len(line) > LINE_MAX:
-            self._drop(descriptor)
+        client.line += data
+        if not data or len(client.line) > LINE_MAX:
+            self._drop(client)
             return
-        end = line.find(b"\n")
-        if end < 0:
+        self._next(client)
+
+    def _next(self, client: _Client) -> None:
+        """Take the next request of `client`, unless one is under way."""
+        end = client.line.find(b"\n")
+        if client.waits or end < 0:
             return
+        line = bytes(client.line[:end])
+        del client.line[: end + 1]
+        client.waits = True
         try:
-            request = json.loads(line[:end])
-            answer = self._handler(request) if isinstance(request, dict) else {"error": "not an object"}
+            request = json.loads(line)
         except ValueError:
-            answer = {"error": "not JSON"}
-        with contextlib.suppress(OSError):
-            client.send(json.dumps(answer).encode() + b"\n")
-        self._drop(descriptor)
+            self._answer(client, {"error": "not JSON"})
+            return
+        if not isinstance(request, dict):
+            self._answer(client, {"error": "not an object"})
+            return
+        answer = self._handler(request, lambda later: self._answer(client, later))
+        if answer is not None:
+            self._answer(client, answer)
 
-    def _drop(self, descriptor: int) -> None:
-        self._clients.pop(descriptor)[0].close()
+    def _answer(self, client: _Client, answer: dict[str, Any]) -> None:
+        if client not in self._clients.values() or not client.waits:
+            return
+        client.waits = False
+        data = json.dumps(answer).encode() + b"\n"
+        try:
+            sent = client.connection.send(data)
+        except OSError:
+            sent = 0
+        if not self._keep or sent < len(data):
+            self._drop(client)
+        else:
+            self._next(client)
+
+    def _drop(self, client: _Client) -> None:
+        self._clients = {number: other for number, other in self._clients.items() if other is not client}
+        client.connection.close()
 
 
-def ask(directory: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
-    """Send one request to the agent whose state is in `directory`; return its answer. ControlError if none comes."""
+def exchange(path: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
+    """Send one request to the agent that listens at `path`; return its answer. ControlError if none comes."""
     answer = b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
-            with _short_path(directory) as path:
-                connection.connect(path)
+            with short_path(path) as short:
+                connection.connect(short)
             connection.sendall(json.dumps(request).encode() + b"\n")
             while not answer.endswith(b"\n"):
                 data = connection.recv(LINE_MAX)
@@ -129,13 +178,21 @@ def ask(directory: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dic
                     break
                 answer += data
     except PermissionError as error:
-        raise ControlError(f"{directory}: the agent belongs to another user", "run this as root") from error
+        raise ControlError(f"{path.parent}: the agent belongs to another user", "run this as root") from error
     except OSError as error:
-        raise ControlError(f"no agent answers in {directory}: {error.strerror or 'no answer in time'}") from error
+        raise ControlError(f"no agent answers in {path.parent}: {error.strerror or 'no answer in time'}") from error
     try:
         result = json.loads(answer)
     except ValueError:
-        raise ControlError(f"the agent in {directory} hung up without an answer", "run this as root") from None
-    if not isinstance(result, dict) or "error" in result:
-        raise ControlError(f"the agent refused: {result.get('error') if isinstance(result, dict) else result}")
+        raise ControlError(f"the agent in {path.parent} hung up without an answer", "run this as root") from None
+    if not isinstance(result, dict):
+        raise ControlError(f"the agent refused: {result}")
+    return result
+
+
+def ask(directory: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
+    """Send one request to the agent whose state is in `directory`; return its answer. ControlError if it has none."""
+    result = exchange(directory / SOCKET_FILE, request, timeout_s)
+    if "error" in result:
+        raise ControlError(f"the agent refused: {result['error']}")
     return result

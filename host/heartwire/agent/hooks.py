@@ -18,6 +18,9 @@ from heartwire.agent.settings import Command
 
 # How much later than its own limit a command's result may come before it counts as hung.
 OVERDUE_S = GRACE_S + 3.0
+# Checks and probes that hang (on a dead disk not even SIGKILL ends them) before no more are started: a disk may be dead
+# for days. Hooks are always started, because whatever hangs, a stop must be tried.
+HUNG_MAX = 4
 
 
 class Result(NamedTuple):
@@ -54,6 +57,8 @@ class ForkedCommands:
         self._channel: socket.socket
         self._channel, self.process = fork_runner(quiet)
         self._numbers = 0
+        self._bounded = quiet
+        self._hung: set[int] = set()
         self._overdue: dict[int, float] = {}
         self._early: list[Result] = []
 
@@ -73,7 +78,8 @@ class ForkedCommands:
     def _begin(self, message: dict[str, Any], limit_s: float) -> int:
         self._numbers += 1
         self._overdue[self._numbers] = time.monotonic() + limit_s + OVERDUE_S
-        if not self._send({"do": "start", "id": self._numbers, "limit_s": limit_s, **message}):
+        full = self._bounded and len(self._hung) >= HUNG_MAX
+        if full or not self._send({"do": "start", "id": self._numbers, "limit_s": limit_s, **message}):
             del self._overdue[self._numbers]
             self._early.append(Result(self._numbers, "hung", 0, 0.0))
         return self._numbers
@@ -90,12 +96,14 @@ class ForkedCommands:
         with contextlib.suppress(OSError):  # nothing there, or the runner is gone
             while data := self._channel.recv(MESSAGE_MAX):
                 message = json.loads(data)
+                self._hung.discard(message["id"])
                 if self._overdue.pop(message["id"], None) is not None:
                     found.append(Result(message["id"], message["outcome"], message["code"], message["seconds"]))
         now = time.monotonic()
         for number, deadline in list(self._overdue.items()):
             if now >= deadline:
                 del self._overdue[number]
+                self._hung.add(number)
                 found.append(Result(number, "hung", 0, 0.0))
         return found
 

@@ -13,11 +13,12 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from heartwire.agent import state
 from heartwire.agent.agent import Agent, boottime_ns
-from heartwire.agent.control import Control
+from heartwire.agent.control import SOCKET_FILE, Control
 from heartwire.agent.errors import SettingsError, WatchdogError
 from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.lease import NS_PER_MS, Lease, Loss, Wish
@@ -139,16 +140,17 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             log.warning("no_key", effect="anybody on the line can speak for the board")
         agent.conditions.busy_until_ns = former.busy_until_ns
         agent.conditions.crash_dump_until_ns = former.crash_dump_until_ns
-        control = Control(settings.state_directory, agent.handle, log)
+        controls = open_sockets(settings, agent, log)
         keep_on_time(settings, log)
         log.info("started", port=settings.port, epoch=epoch, incarnation=agent.incarnation.number, pid=os.getpid())
         notifier = from_environment()
         notifier.tell("READY=1")
         try:
-            loop(agent, (commands, checks, probe_commands), control, notifier)
+            loop(agent, (commands, checks, probe_commands), controls, notifier)
         finally:
             notifier.tell("STOPPING=1")
-            control.close()
+            for control in controls:
+                control.close()
         log.info("ended", sequence=agent.incarnation.sequence)
         judged = agent.lease.judge(boottime_ns())
         # What may run without a lease stays under the watchdog: it resets the server unless a new agent comes in time.
@@ -183,6 +185,22 @@ def open_peer(settings: AgentSettings, key: bytes, log: Log, now_ns: int) -> Pee
         ) from error
 
 
+def open_sockets(settings: AgentSettings, agent: Agent, log: Log) -> list[Control]:
+    """Open the control socket and, if wanted, the one for monitors. SettingsError if that one cannot be had."""
+    controls = [Control(settings.state_directory / SOCKET_FILE, agent.handle, log)]
+    if settings.events_socket:
+        path = Path(settings.events_socket)
+        try:
+            controls.append(Control(path, agent.read_events, log, group=settings.events_group, keep=True))
+        except OSError as error:
+            controls[0].close()
+            raise SettingsError(
+                f"events_socket: {path}: {error.strerror or error}",
+                "choose a path in a directory that exists (systemd's unit makes /run/heartwire), and a group that does",
+            ) from error
+    return controls
+
+
 def refuse_lease_only(settings: AgentSettings) -> None:
     """Raise SettingsError where a lease would prove nothing: in a virtual machine that nothing fences from outside."""
     if settings.on_board_loss is not Loss.STOP or settings.fenced_from_outside:
@@ -202,7 +220,7 @@ def keep_on_time(settings: AgentSettings, log: Log) -> None:
     log.info("on_time", memory=memory or "locked", priority=priority or settings.real_time_priority)
 
 
-def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, notifier: Notifier) -> None:
+def loop(agent: Agent, runners: Sequence[ForkedCommands], controls: Sequence[Control], notifier: Notifier) -> None:
     """Wait and step until the agent has said farewell."""
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)
@@ -221,7 +239,7 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
             agent.step()
             notifier.alive(boottime_ns())
             line = agent.line.port.fileno() if agent.line.port else -1
-            wanted = always.union(control.descriptors(), [line] if line >= 0 else [])
+            wanted = always.union(*(control.descriptors() for control in controls), [line] if line >= 0 else [])
             for descriptor in watched - wanted:
                 with contextlib.suppress(KeyError, OSError):
                     poller.unregister(descriptor)
@@ -241,7 +259,8 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], control: Control, noti
                     # Without it nothing can be stopped any more, and its channel would keep this loop spinning.
                     raise HeartwireError("a helper process that starts commands has died", HELPER_NEXT)
                 elif ready not in always:
-                    control.serve(ready)
+                    for control in controls:
+                        control.serve(ready)
     finally:
         signal.set_wakeup_fd(wakeup_before)
         for number, handler in before.items():

@@ -49,6 +49,7 @@ class Services:
         self._job = 0
         self._job_kind = ""
         self._job_role = ""
+        self._recovery = 0
         self._killing = False
         self._check = 0
         self._check_began_ns = 0
@@ -90,6 +91,10 @@ class Services:
         for result in self._commands.results():
             if result.number == self._job:
                 self._hook_ended(now_ns, result)
+            elif result.number == self._recovery:
+                self._recovery = 0
+                report = self._log.info if result.succeeded else self._log.warning
+                report("hook_ended", hook="on_recover", outcome=result.outcome, code=result.code)
         for result in self._checks.results():
             if result.number == self._check:
                 self._check_ended(now_ns, result)
@@ -107,6 +112,13 @@ class Services:
             self._want_stopped(now_ns, judged, role, epoch)
         if self.verified_stopped:
             self.suspect = False
+
+    def recover(self, role: str, epoch: int) -> None:
+        """Run on_recover beside whatever runs, unless it still runs. It says nothing about the services."""
+        hook = self._hooks.on_recover
+        if hook and not self._recovery:
+            self._recovery = self._commands.start(hook, self._environment(role, epoch, "recover"))
+            self._log.info("hook_started", hook="on_recover", role=role, epoch=epoch)
 
     def _want_running(
         self, now_ns: int, judged: Judgement, role: str, epoch: int, may_start: Callable[[], str], not_after_ns: int
@@ -167,17 +179,19 @@ class Services:
         return self._hooks.check is not None and self.known is Known.UNKNOWN
 
     def _start(self, kind: str, command: Command, role: str, epoch: int, reason: str, not_after_ns: int) -> None:
-        environment = {
+        self._job = self._commands.start(command, self._environment(role, epoch, reason), not_after_ns)
+        self._job_kind = kind
+        self._job_role = role
+        self._killing = False
+        self._log.info("hook_started", hook=kind, role=role, epoch=epoch, reason=reason)
+
+    def _environment(self, role: str, epoch: int, reason: str) -> dict[str, str]:
+        return {
             "HEARTWIRE_NODE": self._node,
             "HEARTWIRE_ROLE": role,
             "HEARTWIRE_EPOCH": str(epoch),
             "HEARTWIRE_REASON": reason,
         }
-        self._job = self._commands.start(command, environment, not_after_ns)
-        self._job_kind = kind
-        self._job_role = role
-        self._killing = False
-        self._log.info("hook_started", hook=kind, role=role, epoch=epoch, reason=reason)
 
     def _hook_ended(self, now_ns: int, result: Result) -> None:
         kind = self._job_kind

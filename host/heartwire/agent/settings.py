@@ -5,6 +5,7 @@ refused. Nothing here opens a port or starts anything. Called by the CLI and by 
 """
 
 import os
+import re
 import shlex
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -51,6 +52,7 @@ class HookSettings:
     on_active: Command | None = None
     on_standby: Command | None = None
     on_drain: Command | None = None
+    on_recover: Command | None = None
     check: Command | None = None
     check_interval_s: float = 2.0
     retry_s: float = 10.0
@@ -103,6 +105,9 @@ class AgentSettings:
     real_time_priority: int = 10
     lock_memory: bool = True
     fenced_from_outside: bool = False
+    events_socket: str = ""
+    events_group: str = ""
+    board_id: str = ""
 
     @property
     def node_number(self) -> int:
@@ -152,16 +157,22 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
         ready["on_exit"] = choice(values["on_exit"], "on_exit", ("leave", "stop"))
     if "on_board_loss" in values:
         ready["on_board_loss"] = Loss(choice(values["on_board_loss"], "on_board_loss", ("hold", "stop")))
-    if "watchdog" in values:
-        ready["watchdog"] = text(values["watchdog"], "watchdog")
+    for name in ("watchdog", "events_socket", "events_group", "board_id"):
+        if name in values:
+            ready[name] = text(values[name], name)
     if values.get("key_file"):
         ready["key_file"] = Path(text(values["key_file"], "key_file"))
+    ready["board_id"] = ready.get("board_id", "").upper()
     directory = values.get("state_directory")
     ready["state_directory"] = Path(text(directory, "state_directory")) if directory else default_state_directory(node)
     ready["hooks"] = _hooks(values.get("hooks", {}))
     ready["peer"] = _peer(values["peer"], node) if "peer" in values else None
     ready["probes"] = _probes(values.get("probes", []))
     settings = AgentSettings(**ready)
+    if settings.events_socket and not Path(settings.events_socket).is_absolute():
+        raise SettingsError("events_socket: must be an absolute path", 'for instance "/run/heartwire/agent.sock"')
+    if not re.fullmatch(r"([0-9A-Fa-f]{16})?", settings.board_id):
+        raise SettingsError("board_id: must be 16 hexadecimal digits", "`heartwire status --json` shows it")
     if settings.watchdog and not (settings.hooks.check or settings.hooks.on_standby):
         raise SettingsError(
             "watchdog: needs hooks.check or hooks.on_standby, else stopped services could not be verified",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from heartwire.cli.context import NODE
+from heartwire.cli.context import NODE, ask, yes_option
 
 
 @click.group(name="agent")
@@ -35,6 +35,8 @@ def agent() -> None:
 @click.option("--hook-active", help="Command that starts the services.")
 @click.option("--hook-standby", help="Command that stops the services.")
 @click.option("--hook-drain", help="Command that stops the services in good order, for a planned switchover.")
+@click.option("--hook-recover", help="Command that is run when the board does not get good heartbeats (on_recover).")
+@click.option("--events-socket", help="Socket through which a monitor reads the board's journal; empty for none.")
 @click.option("--check", help="Command that exits with 0 while the services run.")
 @click.option("--check-interval-s", type=float, help="Time between checks in s (2).")
 @click.option("--retry-s", type=float, help="Pause before a failed hook is tried again, in s (10).")
@@ -48,25 +50,36 @@ def run(config: Path | None, **flags: Any) -> None:
     from heartwire.agent import run as agent_run
     from heartwire.agent.settings import load, settings_from, with_flags
 
-    for flag, name in (("hook_active", "on_active"), ("hook_standby", "on_standby"), ("hook_drain", "on_drain")):
+    for flag, name in (
+        ("hook_active", "on_active"),
+        ("hook_standby", "on_standby"),
+        ("hook_drain", "on_drain"),
+        ("hook_recover", "on_recover"),
+    ):
         flags[name] = flags.pop(flag)
     raise click.exceptions.Exit(agent_run.run(settings_from(with_flags(load(config) if config else {}, flags))))
 
 
 def _ask(context: click.Context, request: dict[str, Any]) -> dict[str, Any]:
     """Send `request` to the agent that the options name; return its status."""
-    from heartwire.agent.control import ask
+    from heartwire.agent.control import ask as ask_agent
+
+    status: dict[str, Any] = ask_agent(_directory(context), request)["status"]
+    return status
+
+
+def _directory(context: click.Context) -> Path:
+    """Return the state directory of the agent that the options name."""
     from heartwire.agent.settings import default_state_directory, load
 
-    directory = context.params["state_directory"]
+    directory: Path | None = context.params["state_directory"]
     if directory is None and context.params["config"] is not None:
         values = load(context.params["config"])
         node = values.get("node", "a")
         directory = Path(values.get("state_directory") or default_state_directory(node))
     if directory is None:
         directory = default_state_directory(context.params["node"])
-    status: dict[str, Any] = ask(directory, request)["status"]
-    return status
+    return directory
 
 
 def _to_agent(command: Any) -> Any:
@@ -128,6 +141,35 @@ def ready(context: click.Context, **_: Any) -> None:
     heartwire agent ready
     """
     _ask(context, {"do": "ready"})
+
+
+@agent.command(name="fence")
+@click.argument("target", metavar="NODE", type=NODE)
+@click.option("--timeout", "span", default="30s", show_default=True, help="How long the proof may take.")
+@yes_option
+@_to_agent
+def fence(context: click.Context, target: str, span: str, yes: bool, **_: Any) -> None:
+    """Have another node fenced, over this server's own heartbeat line, and wait until it is proven off.
+
+    The board must allow it: node.*.may_fence in its settings. --node is this server's node, as everywhere here.
+
+    \b
+    heartwire agent fence b --config /etc/heartwire/agent.toml
+    heartwire agent fence b --yes --timeout 10s
+    """
+    from heartwire.cli.output import emit, note
+    from heartwire.fence.actions import Actions
+    from heartwire.fence.agent_line import AgentLine
+    from heartwire.fence.options import Options
+    from heartwire.fence.reach import Clock
+    from heartwire.times import parse_span
+    from heartwire_protocol import codes
+
+    line = AgentLine.open(f"agent:{_directory(context)}", codes.TOOL_COMMAND)
+    ask(f"Cut the power of {target} now, as node {line.own}?", yes)
+    wanted = Options(action="off", plug=target, power_timeout_s=parse_span(span).total_seconds())
+    Actions(line, wanted, Clock(), note).run(note)
+    emit(f"{target} is proven off")
 
 
 @agent.command(name="status")

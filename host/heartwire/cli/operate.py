@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from heartwire import requester
 from heartwire.cli.context import (
     NODE,
     Session,
@@ -181,7 +182,7 @@ def fence(session: Session, node: str, last: bool, wait: bool, yes: bool) -> Non
             others = [other.label for other in nodes if other.node != node and other.verdict == "good"]
             note(f"it is the active node; after it: {' or '.join(others) or 'nobody'}")
         ask(f"Cut the power of {target} now?", yes)
-        board.fence(node, last=last)
+        board.fence(node, last=last, by=requester.of(codes.TOOL_COMMAND, nodes))
         emit(f"fence of {target} has begun")
         wait_until_done(board, found.newest, wait, names)
 

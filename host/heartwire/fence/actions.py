@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
+from heartwire import requester
 from heartwire.answers import NodeStatus
-from heartwire.board import Board
 from heartwire.errors import HeartwireError, OutcomeUnknown, Refused
 from heartwire.fence import plugs
 from heartwire.fence.options import Options
-from heartwire.fence.reach import PASSING, Clock, Watcher
+from heartwire.fence.reach import PASSING, Clock, FenceBoard, Watcher
 from heartwire.journal import Entry, reason_words
+from heartwire_protocol import codes
 
 # The board's phase while it does nothing.
 RESTING = "watching"
@@ -35,14 +36,14 @@ class FenceFailed(HeartwireError):
 class Actions:
     """One action on `board`; `say` takes a line about each step."""
 
-    def __init__(self, board: Board, options: Options, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(self, board: FenceBoard, options: Options, clock: Clock, say: Callable[[str], None]) -> None:
         self.options = options
         self.clock = clock
         self.say = say
         self.watch = Watcher(board, clock, clock.now() + options.power_timeout_s, say)
 
     @property
-    def board(self) -> Board:
+    def board(self) -> FenceBoard:
         """The board."""
         return self.watch.board
 
@@ -53,6 +54,7 @@ class Actions:
             return self._monitor()
         nodes = self.watch.nodes()
         if action in ("list", "list-status"):
+            nodes = [node for node in nodes if node.node != self.board.own]
             output(plugs.rows(nodes, self.options.separator, with_power=action == "list-status"))
             return 0
         node = plugs.find(nodes, self.options.plug)
@@ -129,7 +131,8 @@ class Actions:
     def _ask(self, node: NodeStatus) -> bool:
         """Ask for the fence; tell whether the board took the request. Raises FenceFailed if it refuses."""
         try:
-            self.board.fence(node.node, last=self.options.last)
+            by = requester.of(codes.TOOL_FENCE_AGENT, self.watch.nodes())
+            self.board.fence(node.node, last=self.options.last, by=by)
         except OutcomeUnknown as error:
             # Asking again is harmless: the state that is wanted is the same.
             self.say(f"{error.words}; looking")
@@ -150,7 +153,7 @@ class Actions:
             "last_powered": "bring the other node's heartbeats back, or say last=1 to fence it all the same",
             "observe_mode": "`heartwire mode fencer` lets a cluster fence with it",
         }.get(refusal.reason)
-        return FenceFailed(f"the board refuses to fence {node.label}: {why}", next_step)
+        return FenceFailed(f"the board refuses to fence {node.label}: {why}", next_step or refusal.next_step)
 
     def _fail(self, node: NodeStatus) -> NoReturn:
         """Raise FenceFailed with the board's reason, from its journal."""
@@ -162,6 +165,8 @@ class Actions:
         until = self.clock.now() + JOURNAL_S
         while True:
             newest = self.watch.status().newest
+            if not newest:
+                return ""
             for item in reversed(list(self.board.events(max(0, newest - RECENT)))):
                 if isinstance(item, Entry) and item.node == node.node and item.event in ("off_failed", "refused"):
                     return reason_words(item.reason)

@@ -48,7 +48,8 @@ PARAMETERS = (
         "port",
         STRING,
         "",
-        "The board: device file, id:SERIAL (USB serial number) or socket://HOST:PORT; default: the one plugged in",
+        "The board: device file, id:SERIAL (USB serial number), socket://HOST:PORT, or agent:PATH (over this node's "
+        "own heartbeat line; PATH: its agent's control socket or state directory); default: the one plugged in",
     ),
     Parameter("key_file", "k", "key-file", STRING, "", "File (mode 0600) with the keys of the host link"),
     Parameter("last", "L", "last", BOOLEAN, "0", "Fence even if no fit node would remain by the board's view"),

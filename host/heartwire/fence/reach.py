@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
 from heartwire.answers import NodeStatus, Status
 from heartwire.board import Board
 from heartwire.errors import BoardNotFound, HeartwireError, NoAnswer, PortBusy, Unplugged
+from heartwire.fence.agent_line import SCHEME, AgentLine
 from heartwire.keys import Keys
+from heartwire_protocol import codes
 
 Answer = TypeVar("Answer")
 PASSING = (BoardNotFound, PortBusy, NoAnswer, Unplugged)
@@ -23,6 +26,49 @@ PAUSE_S = 0.1
 ASIDE_S = 0.5
 # How long one answer may take; the board's longest flash write is half a second.
 ANSWER_S = 2.0
+
+
+class FenceBoard(Protocol):
+    """What a fence needs of a board: heartwire.board.Board, or a node's line to it (agent_line)."""
+
+    @property
+    def own(self) -> str:
+        """A node that cannot be fenced this way, or ""."""
+
+    def __enter__(self) -> Self:
+        """Open it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+    def status(self) -> Status:
+        """Return the board's status."""
+
+    def node(self, node: str) -> NodeStatus:
+        """Return one node."""
+
+    def nodes(self) -> list[NodeStatus]:
+        """Return all nodes."""
+
+    def events(self, after: int = 0) -> Iterator[Any]:
+        """Yield the journal after a sequence."""
+
+    def fence(self, node: str, *, last: bool = False, by: int = codes.NO_NODE) -> dict[str, Any]:
+        """Ask for a fence."""
+
+    def release(self, node: str) -> dict[str, Any]:
+        """Give power back."""
+
+    def clear(self, node: str) -> dict[str, Any]:
+        """End a quarantine."""
+
+    def reopen(self) -> bool:
+        """Connect anew."""
+
+    def close(self) -> None:
+        """Give the port back."""
 
 
 class Clock:
@@ -37,11 +83,13 @@ class Clock:
         time.sleep(seconds)
 
 
-def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock) -> Board:
+def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock) -> FenceBoard:
     """Open the board, trying for `timeout_s`. Raises the last error of heartwire.errors that waiting did not mend."""
     deadline = clock.now() + timeout_s
     while True:
         try:
+            if address and address.startswith(SCHEME):
+                return AgentLine.open(address, codes.TOOL_FENCE_AGENT)
             return Board.open(address, keys=keys, timeout_s=min(ANSWER_S, max(timeout_s, 0.1)))
         except PASSING:
             if clock.now() >= deadline:
@@ -53,7 +101,7 @@ def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock) 
 class Watcher:
     """Questions to an open board, repeated over a lost connection until a deadline."""
 
-    def __init__(self, board: Board, clock: Clock, deadline: float, say: Callable[[str], None]) -> None:
+    def __init__(self, board: FenceBoard, clock: Clock, deadline: float, say: Callable[[str], None]) -> None:
         self.board = board
         self.clock = clock
         self.deadline = deadline

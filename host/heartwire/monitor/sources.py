@@ -11,6 +11,7 @@ An agent's line is read through a Unix socket that the agent listens on: the mon
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from heartwire import keys
+from heartwire.agent.control import short_path
 from heartwire.answers import LogPage, NodeStatus, Status
 from heartwire.board import PAGE, Board
 from heartwire.errors import BoardNotFound, NoAnswer, NotAllowed, NotPermitted, ProtocolMismatch, Refused, Unplugged
@@ -28,6 +30,8 @@ AGENT_SCHEME = "agent:"
 TIMEOUT_S = 5.0
 # One answer of an agent: 16 records of 42 bytes in hexadecimal and some names.
 ANSWER_BYTES = 16384
+# As long as the store keeps one.
+BOARD_ID_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,11 @@ class BoardSource:
 class AgentSource:
     """The board through the node line of a server that still runs, read-only, by its agent's socket."""
 
-    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, path: Path, *, name: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self._path = path
+        # A node line does not tell which board it is; where the agent's settings do not either, the name stands for it.
+        room = BOARD_ID_MAX - len("line:")
+        self._stand_in = f"line:{name if len(name) <= room else hashlib.sha256(name.encode()).hexdigest()[:room]}"
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
 
@@ -116,7 +123,8 @@ class AgentSource:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(self._timeout_s)
         try:
-            connection.connect(str(self._path))
+            with short_path(self._path) as short:
+                connection.connect(short)
         except PermissionError:
             connection.close()
             raise NotPermitted(f"{self._path}: you may not talk to this agent", "join the group that owns it") from None
@@ -126,7 +134,7 @@ class AgentSource:
             raise BoardNotFound(words, "start `heartwire agent run` on this server") from None
         self._socket = connection
         answer = self._ask(0, 0)
-        return Identity(str(answer.get("board_id", "")), int(answer.get("boot", 0)))
+        return Identity(str(answer.get("board_id") or self._stand_in), int(answer.get("boot", 0)))
 
     def page(self, after: int) -> tuple[LogPage, tuple[bytes, ...]]:
         answer = self._ask(after, PAGE)
@@ -165,6 +173,8 @@ class AgentSource:
             body = json.loads(answer)
         except ValueError:
             body = None
+        if isinstance(body, dict) and "error" in body:
+            raise NoAnswer(f"{self._path}: {body['error']}", "`heartwire agent status` on this server shows more")
         if not isinstance(body, dict) or not isinstance(body.get("board_id"), str):
             raise ProtocolMismatch(f"{self._path}: the agent's answer is not as agreed")
         return body
@@ -176,5 +186,5 @@ Maker = Callable[[BoardSettings], Source]
 def source_of(settings: BoardSettings, *, set_time: bool = True) -> Source:
     """Return the source that `port` names, not yet open."""
     if settings.port.startswith(AGENT_SCHEME):
-        return AgentSource(Path(settings.port[len(AGENT_SCHEME) :]))
+        return AgentSource(Path(settings.port[len(AGENT_SCHEME) :]), name=settings.name)
     return BoardSource(settings, set_time=set_time)

@@ -44,7 +44,8 @@ BOOT_GRACE_MS = 6000
 class ProductRack:
     """A rack with a board and servers; `timings` and `node_settings` are laid over the bench ones.
 
-    `on_board_loss` is hold or stop. Nothing runs before `start`.
+    `on_board_loss` is hold or stop. `agent_flags` are laid over those of each agent, "{directory}" in them is the
+    server's; `agent_environment` is by node. Nothing runs before `start`.
     """
 
     def __init__(
@@ -57,8 +58,11 @@ class ProductRack:
         node_settings: Mapping[str, object] | None = None,
         on_board_loss: str = "hold",
         respawn_ms: float | None = None,
+        agent_flags: Sequence[str] = (),
+        agent_environment: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.directory = directory
+        self._agent_flags = tuple(agent_flags)
         self.nodes = tuple(nodes)
         self.timings = {**TIMINGS, **(timings or {})}
         self.on_board_loss = on_board_loss
@@ -73,7 +77,11 @@ class ProductRack:
         self.config_file = directory / "heartwire.toml"
         self.config_file.write_text(self._config_text())
         self.board = VirtualBoard(directory / "board")
-        servers = [Server(node, self._command, boot_ms=boot_ms, respawn_ms=respawn_ms) for node in self.nodes]
+        around = agent_environment or {}
+        servers = [
+            Server(node, self._command, boot_ms=boot_ms, respawn_ms=respawn_ms, environment=around.get(node))
+            for node in self.nodes
+        ]
         self.rack = Rack(self.board, servers)
         self.servers = self.rack.servers
         self.cables = self.rack.cables
@@ -110,6 +118,7 @@ class ProductRack:
             "--check-interval-s", "0.3",
             # Without a kernel watchdog of its own, `stop` is refused inside a virtual machine; the rack fences it.
             *(["--fenced-from-outside"] if self.on_board_loss == "stop" else []),
+            *[flag.replace("{directory}", str(server.directory)) for flag in self._agent_flags],
         ]  # fmt: skip
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from heartwire.agent import runner, watchdog
+from heartwire.agent import hooks, runner, watchdog
 from heartwire.agent.errors import WatchdogError
 from heartwire.agent.hooks import ForkedCommands, Result
 from heartwire.agent.lease import Judgement, Wish
@@ -109,6 +109,40 @@ def test_a_hung_runner_gives_an_overdue_result(monkeypatch: pytest.MonkeyPatch, 
     start = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: start + 100)
     assert Result(number, "hung", 0, 0.0) in commands.results()
+
+
+def test_checks_that_hang_do_not_pile_up(
+    monkeypatch: pytest.MonkeyPatch, commands: ForkedCommands, tmp_path: Path
+) -> None:
+    """A dead disk: each check is given up, none ends. Then the disk comes back."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    stuck = Command(("sh", "-c", f"read x < {gate}"), 1000.0)
+    now = time.monotonic()
+    ahead = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now + ahead)
+    started = []
+    for _ in range(2 * hooks.HUNG_MAX):
+        started.append(commands.start(stuck, {}))
+        ahead += 2000
+        assert commands.results() == [Result(started[-1], "hung", 0, 0.0)]
+    monkeypatch.undo()
+    wait_for(lambda: len(children(commands.process)) >= hooks.HUNG_MAX)
+    assert len(children(commands.process)) == hooks.HUNG_MAX
+    gate.open("w").close()
+    wait_for(lambda: commands.results() or not commands._hung)
+    assert result_of(commands, ["true"]).succeeded
+
+
+def test_hooks_are_started_however_many_hang(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    forked = ForkedCommands(quiet=False)
+    forked._hung = set(range(1000, 1000 + 2 * hooks.HUNG_MAX))
+    assert result_of(forked, ["true"]).succeeded
+    forked.close()
+
+
+def children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 def alive(process: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from heartwire.agent import control, machine, probe_kinds, realtime
-from heartwire.agent.control import Control, ask
+from heartwire.agent.control import SOCKET_FILE, Control, ask
 from heartwire.agent.errors import ControlError, SettingsError
 from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.log import Log
@@ -258,12 +258,12 @@ class Served:
 
     def __init__(self, directory: Path) -> None:
         self.seen: list[dict[str, Any]] = []
-        self.control = Control(directory, self._answer, Log(io.StringIO(), "a"))
+        self.control = Control(directory / SOCKET_FILE, self._answer, Log(io.StringIO(), "a"))
         self._end = False
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, request: dict[str, Any], _: object) -> dict[str, Any]:
         self.seen.append(request)
         return {"error": "no"} if request.get("do") == "no" else {"ok": True}
 

@@ -44,14 +44,17 @@ def entry(event: str, node: str, reason: str) -> Entry:
 class FakeBoard:
     """Nodes a (alpha) and b (beta); a fence is proven `proof_s` after it was asked, unless `fails`."""
 
+    own = ""
+
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.table = {
             "a": NodeStatus(node="a", name="alpha", power="on", verdict="good", role="standby"),
             "b": NodeStatus(node="b", name="beta", power="on", verdict="good", role="standby"),
         }
-        self.board = Status(name="fake", mode="fencer", phase="watching")
+        self.board = Status(name="fake", mode="fencer", phase="watching", newest=5)
         self.commands: list[str] = []
+        self.asked_by: list[int] = []
         self.errors: list[HeartwireError] = []
         self.proof_s = 1.0
         self.fails = ""
@@ -104,9 +107,10 @@ class FakeBoard:
         if self.board.phase == "failed":
             yield entry("off_failed", str(self.board.target), self.fails)
 
-    def fence(self, node: str, *, last: bool = False) -> dict[str, Any]:
+    def fence(self, node: str, *, last: bool = False, by: int = 3) -> dict[str, Any]:
         """Begin a fence."""
         self.commands.append(f"fence {node}{' last' if last else ''}")
+        self.asked_by.append(by)
         if self.board.held:
             raise Refused("fence: the board's rules forbid it", reason=self.board.held)
         self._answer()

@@ -7,6 +7,7 @@ import pytest
 from heartwire.errors import HeartwireError, NotAllowed, OutcomeUnknown, Refused, Unplugged, UsageProblem
 from heartwire.fence.actions import Actions, FenceFailed
 from heartwire.fence.options import Options
+from heartwire_protocol import codes
 from tests.unit.fence.fake_board import FakeBoard, FakeClock
 
 
@@ -82,6 +83,14 @@ def test_last_is_passed_on_only_when_given(call: Call) -> None:
     assert call.board.commands == ["fence a last"]
 
 
+@pytest.mark.parametrize(("host", "node"), [("beta", "b"), ("BETA.example.net", "b"), ("gamma", ""), ("", "")])
+def test_the_board_is_told_who_asks(call: Call, monkeypatch: pytest.MonkeyPatch, host: str, node: str) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    assert call.run("off") == 0
+    number = codes.NODES.index(node) if node else codes.NO_NODE
+    assert call.board.asked_by == [codes.TOOL_FENCE_AGENT << 2 | number]
+
+
 def test_a_busy_board_is_waited_for_without_asking(call: Call) -> None:
     call.board.begin("b")
     call.clock.after(2, lambda: call.board.change("b", fence="idle", relay=False, power="on"))
@@ -106,7 +115,7 @@ def test_lease_alone_is_never_off(call: Call) -> None:
 def test_an_unknown_outcome_is_looked_at(call: Call) -> None:
     first = True
 
-    def lost(node: str, *, last: bool = False) -> dict[str, object]:
+    def lost(node: str, *, last: bool = False, by: int = 3) -> dict[str, object]:
         nonlocal first
         call.board.commands.append(f"fence {node}")
         if first:
@@ -121,7 +130,7 @@ def test_an_unknown_outcome_is_looked_at(call: Call) -> None:
 
 
 def test_a_request_that_is_dropped_is_a_failure(call: Call) -> None:
-    call.board.fence = lambda node, *, last=False: {"ok": 1}  # type: ignore[method-assign]
+    call.board.fence = lambda node, *, last=False, by=3: {"ok": 1}  # type: ignore[method-assign]
     with pytest.raises(FenceFailed, match="could not be proven off"):
         call.run("off")
     assert call.clock.seconds < 107
@@ -141,7 +150,7 @@ def test_a_connection_that_stays_lost_is_a_failure_in_time(call: Call) -> None:
 
 
 def test_a_missing_right_is_a_failure(call: Call) -> None:
-    def refuse(node: str, *, last: bool = False) -> dict[str, object]:
+    def refuse(node: str, *, last: bool = False, by: int = 3) -> dict[str, object]:
         raise NotAllowed("fence: the key does not have the right")
 
     call.board.fence = refuse  # type: ignore[method-assign]

@@ -292,7 +292,7 @@ def test_one_test_at_a_time(bench: Bench) -> None:
 
 def test_refused_while_a_fence_is_on(armed: Bench) -> None:
     bench = armed
-    assert bench.ask(op="fence", node="b") == {"ok": 1}
+    assert bench.ask(op="fence", node="b", by=3) == {"ok": 1}
     bench.run_until(lambda: bool(level(bench, "b")))
     maintain(bench, "a")
     bench.board.state.active = codes.NO_NODE
@@ -306,7 +306,7 @@ def test_a_fence_ends_the_test_before_it_fires() -> None:
     bench.run(3000)
     maintain(bench, "spare")
     begin(bench, "spare", 10)
-    assert bench.ask(op="fence", node="b") == {"ok": 1}
+    assert bench.ask(op="fence", node="b", by=3) == {"ok": 1}
     bench.run_until(lambda: bool(level(bench, "b")))
     assert level(bench, "spare") == 0
     assert (events.PROOF_ENDED, 2, reasons.OTHER_OPERATION) in [row[1:4] for row in bench.happened]

@@ -40,8 +40,8 @@ def operations(board: FakeBoard) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "request_sent"),
     [
-        (["fence", "a", "--yes"], {"op": "fence", "node": "a", "last": 0}),
-        (["fence", "a", "--last", "--yes"], {"op": "fence", "node": "a", "last": 1}),
+        (["fence", "a", "--yes"], {"op": "fence", "node": "a", "last": 0, "by": 7}),
+        (["fence", "a", "--last", "--yes"], {"op": "fence", "node": "a", "last": 1, "by": 7}),
         (["switchover", "b", "--yes"], {"op": "switchover", "node": "b", "force": 0}),
         (["switchover", "b", "--force", "-y"], {"op": "switchover", "node": "b", "force": 1}),
         (["release", "a"], {"op": "release", "node": "a"}),

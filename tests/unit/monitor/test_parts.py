@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heartwire.errors import BadConfig, BoardNotFound, PortBusy, ProtocolMismatch, StorageProblem, Unplugged
+from heartwire.errors import BadConfig, BoardNotFound, NoAnswer, PortBusy, ProtocolMismatch, StorageProblem, Unplugged
 from heartwire.monitor import deadman, run
 from heartwire.monitor.log import Log
 from heartwire.monitor.query import Filter, Reader
@@ -102,6 +102,22 @@ def test_records_come_through_a_surviving_nodes_agent_and_meet_those_of_the_boar
     assert [item.entry.sequence for item in Reader(store).all(Filter())] == list(range(1, 42))
     assert Reader(store).observations() == []
     assert len(world.post()) == 1
+
+
+def test_a_board_that_is_not_named_over_a_line_is_not_mixed_with_another(agent: tuple[Path, list[str]]) -> None:
+    ids = set()
+    for name in ("rack-1", "rack-2", "a long name of a rack, number 1", "a long name of a rack, number 2"):
+        agent[1][:] = [json.dumps({"board_id": "", "boot": 2, "newest": 0, "records": []})]
+        identity = source_of(BoardSettings(name=name, port=f"agent:{agent[0]}")).open()
+        assert identity.boot == 2 and len(identity.board_id) <= 16
+        ids.add(identity.board_id)
+    assert len(ids) == 4 and "line:rack-1" in ids
+
+
+def test_what_an_agent_refuses_is_told(agent: tuple[Path, list[str]]) -> None:
+    agent[1][:] = [json.dumps({"error": "the board sent no records in time"})]
+    with pytest.raises(NoAnswer, match="sent no records in time"):
+        AgentSource(agent[0]).open()
 
 
 def test_an_agent_that_answers_nonsense_or_ends_is_an_error(agent: tuple[Path, list[str]]) -> None:

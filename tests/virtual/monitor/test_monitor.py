@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from heartwire.journal import Entry
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.query import Filter, Found, Reader
 from heartwire.monitor.store import Store
@@ -105,7 +106,7 @@ def mailbox() -> Iterator[Inbox]:
 class RealMonitor:
     """`heartwire monitor run` as a process of its own."""
 
-    def __init__(self, rack: ProductRack, directory: Path, webhook: Inbox, mailbox: Inbox) -> None:
+    def __init__(self, rack: ProductRack, directory: Path, webhook: Inbox, mailbox: Inbox, port: str = "") -> None:
         self.directory = directory
         self.store = directory / "monitor.db"
         self.config = directory / "monitor.toml"
@@ -117,7 +118,7 @@ class RealMonitor:
             self.metrics_port = probe.getsockname()[1]
         self.config.write_text(
             f'store = "{self.store}"\nmetrics = "127.0.0.1:{self.metrics_port}"\n'
-            f'[[board]]\nname = "rack-1"\nport = "{rack.board.usb_path}"\nkey_file = "{rack.host_keys}"\n'
+            f'[[board]]\nname = "rack-1"\nport = "{port or rack.board.usb_path}"\nkey_file = "{rack.host_keys}"\n'
             '[[channel]]\nname = "hook"\nkind = "apprise"\nurl_file = "hook.url"\n'
             '[[channel]]\nname = "mail"\nkind = "apprise"\nurl_file = "mail.url"\n'
         )
@@ -178,7 +179,7 @@ class RealMonitor:
         return found[-1]
 
 
-MakeMonitor = Callable[[ProductRack], RealMonitor]
+MakeMonitor = Callable[..., RealMonitor]
 
 
 @pytest.fixture
@@ -186,8 +187,8 @@ def make_monitor(tmp_path: Path, webhook: Inbox, mailbox: Inbox) -> Iterator[Mak
     """Return a maker of monitors."""
     made: list[RealMonitor] = []
 
-    def make(rack: ProductRack) -> RealMonitor:
-        monitor = RealMonitor(rack, tmp_path, webhook, mailbox)
+    def make(rack: ProductRack, port: str = "") -> RealMonitor:
+        monitor = RealMonitor(rack, tmp_path, webhook, mailbox, port)
         made.append(monitor)
         return monitor
 
@@ -248,6 +249,30 @@ def test_a_monitor_killed_again_and_again_during_a_failover_tells_all_of_it_once
     for name, inbox in (("hook", webhook), ("mail", mailbox)):
         ids = [row[3] for row in inbox.got]
         assert len(ids) == len(set(ids)) == counts[name]["sent"], inbox.got
+
+
+def test_a_survivor_tells_of_the_failover_from_its_own_line(
+    make_rack: Callable[..., ProductRack], make_monitor: MakeMonitor, webhook: Inbox
+) -> None:
+    rack = make_rack(agent_flags=("--events-socket", "{directory}/events"))
+    monitor = make_monitor(rack, f"agent:{rack.servers['b'].directory}/events")
+    monitor.start()
+    rack.board.usb_unplug()  # the host that had the board's port is gone
+    rack.servers["a"].crash()
+    arrived_s, _, _, _ = webhook.wait("b is active with epoch 2")
+    decided = monitor.wait_event("granted", "b").entry.wall
+    assert decided is not None
+    print(f"granted at the webhook after {arrived_s - decided.timestamp():.2f} s, over the line of b")
+    rack.board.usb_plug()
+    rack.wait_active("b")
+    with rack.open() as board:
+        newest = board.status().newest
+        raw = [item.raw for item in board.events() if isinstance(item, Entry)][:newest]
+    monitor.wait(lambda: len(monitor.events()) >= newest)
+    assert is_whole(monitor)
+    assert [row.entry.raw for row in monitor.events()][:newest] == raw[:newest]
+    with Store.open(monitor.store, create=False) as store:
+        assert list(Reader(store).observations()) == []
 
 
 def test_a_board_that_is_reset_and_unplugged_loses_no_record(

@@ -1,0 +1,134 @@
+"""Ask the board over this node's own line to fence another node, or how that node is; believe only its signed reply.
+
+One request at a time, sent right behind the grant for the newest heartbeat: the board accepts it only with
+the challenge of that grant. A fence that got no reply is never sent again, it is
+reported as unknown; a question is, behind the next grant. The agent feeds
+grants, replies and time in, and writes the frames; control.py brings the requests. It decides nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from heartwire.agent.beat import Incarnation
+from heartwire_protocol import auth, codes, framing, messages, reasons
+from heartwire_protocol.auth import Signer
+
+NS_PER_S = 1_000_000_000
+QUEUE_MAX = 4
+SECONDS_MAX = 120
+# Each request costs the board two signatures.
+PAUSE_NS = NS_PER_S // 10
+# The board knows an incarnation once it gave a right answer: the second grant at the earliest.
+ANSWERS_NEEDED = 2
+
+Answer = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class _Request:
+    """One request: `asked` is the field `target` of its message."""
+
+    asked: int
+    until_ns: int
+    answer: Answer
+    sent: tuple[int, int] | None = None  # incarnation and sequence that it was bound to
+
+
+class FenceAsker:
+    """Fence requests of one node."""
+
+    def __init__(self, node: int, signer: Signer | None) -> None:
+        self.refused_replies = 0
+        self.next_ns = 0  # no request before this
+        self._node = node
+        self._signer = signer
+        self._queue: list[_Request] = []
+        self._request = messages.layout_of(messages.FENCE_REQUEST)
+        self._reply = messages.layout_of(messages.FENCE_REPLY)
+
+    def begin(self, request: dict[str, Any], now_ns: int, answer: Answer) -> str:
+        """Take a request of the control socket, to be answered later; return what is wrong with it, or "".
+
+        `target` is a node, `question` only asks how it is, `tool` is of codes.TOOL_*, `seconds` how long it may take.
+        """
+        target, seconds, tool = request.get("target"), request.get("seconds"), request.get("tool", 0)
+        if target not in codes.NODES:
+            return f"target must be one of {', '.join(codes.NODES)}"
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= SECONDS_MAX:
+            return f"seconds must be a number up to {SECONDS_MAX}"
+        if tool not in range(len(codes.TOOLS)):
+            return "tool must be a number of the table of tools"
+        if self._signer is None:
+            return "a fence can be asked for only with a key: this agent has no key_file"
+        if len(self._queue) >= QUEUE_MAX:
+            return "too many requests wait already"
+        asked = codes.NODES.index(target) | tool << 2 | (messages.FENCE_QUESTION if request.get("question") else 0)
+        self._queue.append(_Request(asked, now_ns + int(seconds * NS_PER_S), answer))
+        return ""
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether a request waits to be sent or answered."""
+        return bool(self._queue)
+
+    def frame(self, incarnation: Incarnation, now_ns: int) -> bytes:
+        """Return the frame to be sent now, or b"". What is returned counts as sent."""
+        if not self._queue or self._signer is None or now_ns < self.next_ns:
+            return b""
+        request = self._queue[0]
+        current = incarnation.newest_answered == incarnation.sequence and incarnation.answers >= ANSWERS_NEEDED
+        now_as = (incarnation.number, incarnation.sequence)
+        asked_once = request.sent == now_as or (request.sent and not request.asked & messages.FENCE_QUESTION)
+        if asked_once or not current or incarnation.challenge is None:
+            return b""
+        request.sent = now_as
+        self.next_ns = now_ns + PAUSE_NS
+        body = self._request.pack(target=request.asked, sequence=incarnation.sequence, mac=bytes(8))[:-8]
+        mac = self._signer.mac(b"F", incarnation.challenge, incarnation.number.to_bytes(4, "little"), body)
+        return bytes(framing.encode(messages.FENCE_REQUEST, body + mac))
+
+    def take(self, payload: bytes) -> bool:
+        """Take the payload of a reply; tell whether it answers the request under way."""
+        if not self._take(payload):
+            self.refused_replies += 1
+            return False
+        return True
+
+    def _take(self, payload: bytes) -> bool:
+        request = self._queue[0] if self._queue else None
+        if request is None or request.sent is None or self._signer is None or len(payload) != self._reply.length:
+            return False
+        incarnation, sequence = request.sent
+        try:
+            fields = self._reply.unpack(payload)
+        except ValueError:
+            return False
+        mac = self._signer.mac(b"P", incarnation.to_bytes(4, "little"), payload[: self._reply.offset("mac")])
+        if not auth.same(mac, fields["mac"]) or (fields["target"], fields["sequence"]) != (request.asked, sequence):
+            return False
+        self._queue.pop(0)
+        shown = fields["target_is"]
+        request.answer(
+            {
+                "ok": True,
+                "node": codes.NODES[self._node],
+                "result": codes.name_of(messages.FENCE_RESULTS, fields["result"]),
+                "reason": codes.name_of(reasons.REASONS, fields["reason"]),
+                "fence": codes.name_of(codes.FENCES, shown & 7),
+                "power": codes.name_of(codes.POWERS, shown >> 3 & 3),
+                "relay": bool(shown >> 5 & 1),
+                "mode": codes.name_of(codes.MODES, shown >> 6),
+            }
+        )
+        return True
+
+    def step(self, now_ns: int) -> None:
+        """End what has waited too long. A fence that was sent may have been carried out."""
+        for request in list(self._queue):
+            if now_ns < request.until_ns:
+                continue
+            self._queue.remove(request)
+            unknown = request.sent is not None and not request.asked & messages.FENCE_QUESTION
+            words = "sent, but the board did not reply" if request.sent else "the board does not answer heartbeats"
+            request.answer({"error": words, "code": "unknown" if unknown else "no_answer"})
