@@ -99,6 +99,7 @@ PROOFS = (
     (7, "no_sense", "the relay was cut and released, but no sense is wired"),
     (8, "ended", "the test was ended early"),
 )
+PROOF_NAMES = tuple([row[1] for row in PROOFS])
 # What a self-test checks, and what came out.
 CHECKS = (
     "line", "sense", "button", "key switch", "lamps", "alarm contact", "front panel", "power relay", "whole path",
@@ -141,6 +142,7 @@ DROPS = (
     (14, "unanswered", "a heartbeat carried no answer to a challenge: the node hears nothing, or has just started"),
     (15, "line_error", "the serial port reported a break, framing or parity error"),
 )
+DROP_NAMES = tuple([row[1] for row in DROPS])
 
 SEVERITIES = ("info", "notice", "warning", "alarm")
 # A decision record is never pushed out by a flood of routine records: the journal keeps a ring of segments for each.

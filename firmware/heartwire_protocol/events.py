@@ -196,3 +196,12 @@ def event_row(number: int) -> "tuple[int, str, int, int, str] | None":
         if row[0] == number:
             return row
     return None
+
+
+# The ring of each event by number; a number without a row is a decision of a later version.
+RING_OF = bytes([(event_row(number) or (0, "", 0, DECISION))[3] for number in range(EVENTS[-1][0] + 1)])
+
+
+def ring_of(number: int) -> int:
+    """Return the ring that keeps event `number`; unknown ones count as decisions."""
+    return RING_OF[number] if number < len(RING_OF) else DECISION

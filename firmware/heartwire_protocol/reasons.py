@@ -159,3 +159,5 @@ REASONS = (
     (74, "position", "its position contacts do not show where it was sent"),
     (75, "not_in_maintenance", "the node is not in maintenance for at least its boot grace"),
 )
+# The name of each reason by number.
+NAMES = tuple([row[1] for row in REASONS])

@@ -28,6 +28,7 @@ FIELDS = (
     ("wall_ms", 4, "milliseconds of that day"),
 )
 CHAIN_LENGTH = 8
+WIDTHS = bytes([row[1] for row in FIELDS])
 BODY_LENGTH = sum([row[1] for row in FIELDS])
 LENGTH = BODY_LENGTH + CHAIN_LENGTH + 2
 CHAIN_START = bytes(CHAIN_LENGTH)
@@ -38,9 +39,9 @@ def encode_into(out: "bytearray | memoryview", values: "list[int]", chain: bytes
     value.
     """
     at = 0
-    for index in range(len(FIELDS)):
+    for index in range(len(WIDTHS)):
         value = values[index]
-        for _ in range(FIELDS[index][1]):
+        for _ in range(WIDTHS[index]):
             out[at] = value & 0xFF
             value >>= 8
             at += 1

@@ -1,8 +1,8 @@
 """The board's flash as a file: a littlefs of 352 blocks of 4096 bytes, with the firmware installed from the host.
 
-Holds what the board itself would hold: boot.py and main.py as source (the board starts only those), the two packages
-compiled by mpy-cross or as source, at the top of the file system. Files of the firmware that are gone from the tree are
-removed; everything else (config, journal) is left alone. Never used while a VM runs on the image. Called by board.py.
+Holds what the board itself would hold: boot.py and main.py as source (the board starts only those), and the firmware
+as one module, compiled by mpy-cross, at the top of the file system. Files of the firmware that are gone from the tree
+are removed; everything else (config, journal) is left alone. Never used while a VM runs on the image.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from heartwire.bundle import whole
 from heartwire.virtual.errors import MissingExtra, VirtualError
 
 BLOCK_BYTES = 4096
@@ -24,6 +25,8 @@ NEWER_DISK_VERSION = 0x00020001  # what the VM's newer littlefs makes of it with
 
 ROOT_FILES = ("boot.py", "main.py")
 PACKAGES = ("heartwire_protocol", "heartwire_firmware")
+START = "heartwire_firmware/start.py"
+WHOLE = "heartwire_board.py"
 
 
 def _needed(package: str) -> ModuleType:
@@ -56,6 +59,21 @@ def _tree(directory: Path, base: Path, skip: Path | None = None) -> dict[str, Pa
         for file in sorted(directory.rglob("*.py"))
         if skip is None or skip not in file.parents
     }
+
+
+def board_files(files: dict[str, Path], *, compiled: bool = True) -> dict[str, bytes]:
+    """Return what stands on a board for these sources: path on the board -> content.
+
+    The firmware's packages become one module (heartwire.bundle); other sources, a test's own, stay as they are.
+    """
+    wanted = {name: file.read_bytes() for name, file in files.items()}
+    if START in wanted:
+        inner = {name: wanted.pop(name).decode() for name in list(wanted) if name.split("/")[0] in PACKAGES}
+        wanted[WHOLE] = whole.make(inner, (("start", "guard"),)).encode()
+    if compiled:
+        for name in [name for name in wanted if name not in ROOT_FILES]:
+            wanted[name[:-3] + ".mpy"] = compile_module(wanted.pop(name), name, cache_directory())
+    return wanted
 
 
 def compile_module(source: bytes, name: str, cache: Path) -> bytes:
@@ -94,15 +112,9 @@ class FlashImage:
 
     def install(self, files: dict[str, Path], *, compiled: bool = True) -> None:
         """Format the image if it is new and bring its firmware to `files`."""
-        wanted: dict[str, bytes] = {}
-        for name, file in files.items():
-            content = file.read_bytes()
-            if compiled and name not in ROOT_FILES:
-                wanted[name[:-3] + ".mpy"] = compile_module(content, name, cache_directory())
-            else:
-                wanted[name] = content
+        wanted = board_files(files, compiled=compiled)
         filesystem = self._mount()
-        packages = {name.split("/")[0] for name in wanted if "/" in name}
+        packages = {*PACKAGES, *(name.split("/")[0] for name in wanted if "/" in name)}
         present = set(_walk(filesystem))
         for name in sorted(present):
             if name not in wanted and (name in ROOT_FILES or name.split("/")[0] in packages):
