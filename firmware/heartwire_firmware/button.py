@@ -14,9 +14,12 @@ class Button:
         self._input = button
         self._held_ms = 0
 
-    def step(self, elapsed_ms: int) -> bool:
-        """Let time pass; return True once when it has been held for HOLD_MS."""
+    def step(self, elapsed_ms: int) -> None:
+        """Read the pin; called while inputs move or bounce."""
         self._input.step(elapsed_ms)
+
+    def advance(self, elapsed_ms: int) -> bool:
+        """Let time pass; return True once when it has been held for HOLD_MS."""
         if not self._input.asserted:
             self._held_ms = 0
             return False

@@ -9,6 +9,9 @@ clock; the host may tell it the wall time once.
 DAY_MS = 86400000
 # A pass longer than this is a stall: lines are drained first and the early window is skipped once.
 STALL_MS = 20
+# A pass may set its time ahead by less than this.
+AHEAD_MS = 32
+OVERDUE = 1 << 29
 
 
 def add_capped(value: int, step: int, limit: int) -> int:
@@ -18,34 +21,80 @@ def add_capped(value: int, step: int, limit: int) -> int:
 
 
 class Clock:
-    """Time since boot, from `ticks_ms()` (wrapping counter) and `ticks_diff(later, earlier)`."""
+    """Time since boot, from `ticks_ms()` (wrapping counter), `ticks_diff(later, earlier)` and `ticks_add`."""
 
-    def __init__(self, ticks_ms, ticks_diff):
+    def __init__(self, ticks_ms, ticks_diff, ticks_add=None):
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
-        self._last = ticks_ms()
+        self._ticks_add = ticks_add
+        now = ticks_ms()
+        self._last = now
+        # In a list, as storing an attribute takes six times as long on the board: the time of the last look,
+        # and the longest gap between two.
+        self._looked = [now, 0]
+        self._ahead = False
         self.day = 0
         self.ms = 0
         self.elapsed_ms = 0
         self.stalled = False
-        self.worst_ms = 0
         self.wall_known = False
         self._wall_day = 0
         self._wall_ms = 0
+
+    def look(self) -> int:
+        """Return the milliseconds since the last `tick` without taking them; OVERDUE after a gap that tick must see."""
+        now = self._ticks_ms()
+        diff = self._ticks_diff
+        looked = self._looked
+        gap = diff(now, looked[0])
+        if not 0 <= gap <= STALL_MS:
+            return OVERDUE
+        if gap > looked[1]:
+            looked[1] = gap
+        looked[0] = now
+        return diff(now, self._last)
+
+    def run_ahead(self, ms: int) -> int:
+        """Set this pass's time `ms` (a few) ahead, as what it decides takes effect then; return `ms`."""
+        self._last = self._ticks_add(self._last, ms)
+        self._ahead = True
+        self._add(ms)
+        return ms
+
+    @property
+    def is_ahead(self) -> bool:
+        """Tell whether the time that this pass has run ahead to has not come yet."""
+        return self._ahead and self._ticks_diff(self._last, self._ticks_ms()) > 0
+
+    def since(self, ticks: int) -> int:
+        """Return the milliseconds from `ticks`, a value of ticks_ms, to this pass; 0 at least."""
+        return max(0, self._ticks_diff(self._last, ticks))
 
     def tick(self) -> int:
         """Take the time of this pass; return the milliseconds since the pass before (0 to one day)."""
         now = self._ticks_ms()
         elapsed = self._ticks_diff(now, self._last)
-        self._last = now
+        gap = self._ticks_diff(now, self._looked[0])
+        if elapsed >= 0 or elapsed < -AHEAD_MS:
+            self._last = now
+            if self._ahead:
+                self._ahead = False
+        self._looked[0] = now
         if elapsed < 0:
             elapsed = 0
         elif elapsed > DAY_MS:
             elapsed = DAY_MS
         self.elapsed_ms = elapsed
-        self.stalled = elapsed > STALL_MS
-        if elapsed > self.worst_ms:
-            self.worst_ms = elapsed
+        # A gap between two looks is a stall; a long time between two passes that the looks found empty is none.
+        if gap < 0 or gap > elapsed:
+            gap = elapsed
+        self.stalled = gap > STALL_MS
+        if gap > self._looked[1]:
+            self._looked[1] = gap
+        self._add(elapsed)
+        return elapsed
+
+    def _add(self, elapsed: int) -> None:
         self.ms += elapsed
         if self.ms >= DAY_MS:
             self.ms -= DAY_MS
@@ -55,11 +104,15 @@ class Clock:
             if self._wall_ms >= DAY_MS:
                 self._wall_ms -= DAY_MS
                 self._wall_day += 1
-        return elapsed
 
     def forgive(self) -> None:
         """Forget a stall that was planned, so that worst_ms shows only the others."""
-        self.worst_ms = 0
+        self._looked[1] = 0
+
+    @property
+    def worst_ms(self) -> int:
+        """The longest gap between two looks of the loop."""
+        return self._looked[1]
 
     def set_wall(self, day: int, ms: int) -> None:
         """Take the wall time from the host: days since 1970-01-01 UTC, milliseconds of that day."""

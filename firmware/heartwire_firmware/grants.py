@@ -114,9 +114,8 @@ class Grants:
         layout.put(payload, "newest_event", newest_event & 0xFFFFFF)
         layout.put(payload, "challenge", intake.challenge.current)
         answered = self._answered
-        for step in range(4):
-            answered[step] = intake.answer_incarnation >> (8 * step) & 0xFF
-            answered[4 + step] = intake.answer_sequence >> (8 * step) & 0xFF
+        answered[:4] = intake.answer_incarnation.to_bytes(4, "little")
+        answered[4:] = intake.answer_sequence.to_bytes(4, "little")
         layout.put(payload, "mac", intake.signer.mac(b"G", answered, self._body) if intake.signer else answered)
         length = framing.encode_into(self._frame, messages.GRANT, payload, len(payload))
         return self._view[:length]

@@ -9,8 +9,9 @@ import json
 
 from heartwire_protocol import auth, codes, framing, messages, operations, records, version
 
+# A byte takes 45 us on the board, as each is asked for alone; near a deadline none is read or written.
 READ_MAX = 32  # bytes read a pass
-WRITE_MAX = 64  # bytes written a pass
+WRITE_MAX = 32  # bytes written a pass
 NOBODY = -1
 _COMPACT = (",", ":")
 TYPE_CHECKING = False
@@ -64,6 +65,11 @@ class HostLink:
     def idle(self) -> bool:
         """Tell whether everything that was answered has left."""
         return self._sent == self._filled and self._log_number == NOBODY
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether something is to be sent or served."""
+        return not self.idle or self._decoder.ready or self._from != self._until
 
     def step(self, elapsed_ms: int, quiet: bool) -> None:
         """Send, receive and, in a quiet slot, work for one message."""
@@ -207,12 +213,10 @@ class HostLink:
 
 
 def problem(error: str, following: str, **more):
-    """Return the response of a refused request: code, words of the table, what to do next, and more fields."""
-    words = ""
-    for code, sentence in operations.ERRORS:
-        if code == error:
-            words = sentence
-    result = {"error": error, "say": words, "next": following}
+    """Return the response of a refused request: code of the table of errors, what to do next, and more fields. The
+    host has the table and says it in words.
+    """
+    result = {"error": error, "next": following}
     result.update(more)
     return result
 

@@ -53,7 +53,7 @@ class Operations:
             "phase": PHASES[state.phase],
             "target": node_name(target),
             "successor": node_name(state.successor),
-            "held": reasons.REASONS[state.held][1] if state.held else None,
+            "held": reasons.NAMES[state.held] if state.held else None,
             "advisory": 0 if state.mode in ARMED else 1,
             "bench": int(config.current.board.bench),
             "generation": config.generation,
@@ -108,9 +108,9 @@ class Operations:
     def do_drops(self, _request, node: int):
         counts = self._board.hostlink.drops if node == NO_NODE else self._board.intakes[node].drops
         drops = {}
-        for index in range(len(codes.DROPS)):
+        for index in range(len(counts)):
             if counts[index]:
-                drops[codes.DROPS[index][1]] = counts[index]
+                drops[codes.DROP_NAMES[index]] = counts[index]
         return {"drops": drops}
 
     def do_settings(self, request, _node: int):
@@ -226,7 +226,7 @@ class Operations:
             "number": test.number,
             "cut_ms": test.cut_ms,
             "left_ms": test.left_ms,
-            "result": codes.PROOFS[test.result][1],
+            "result": codes.PROOF_NAMES[test.result],
             "off_ms": test.off_ms or None,
             "on_ms": test.on_ms or None,
         }
@@ -251,9 +251,8 @@ class Operations:
             return answer
         reason = self._board.selftest.begin(node, seconds)
         if reason != reasons.NONE:
-            row = reasons.REASONS[reason]
             self._board.journal.append(events.REFUSED, node, reason, policy_requests.PROOF, seconds)
-            return problem("refused", "see heartwire status", reason=row[1], because=row[2])
+            return problem("refused", "see heartwire status", reason=reasons.NAMES[reason])
         return {"ok": 1, "number": self._board.selftest.number}
 
     def do_press(self, _request, node: int):
@@ -336,6 +335,5 @@ class Operations:
     def _ask(self, operation: int, node: int, argument: int):
         reason = self._board.request(operation, node, argument)
         if reason != reasons.NONE:
-            row = reasons.REASONS[reason]
-            return problem("refused", "see heartwire status", reason=row[1], because=row[2])
+            return problem("refused", "see heartwire status", reason=reasons.NAMES[reason])
         return {"ok": 1}

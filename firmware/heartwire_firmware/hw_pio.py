@@ -67,6 +67,12 @@ class PioLine(ports.Line):
         self._receiver.active(0)
         self._make(baud)
 
+    def waiting(self) -> int:
+        """Return how many received bytes wait; 1 as well if bytes to be sent do."""
+        if self._queue_from != self._queue_until:
+            return 1
+        return self._left - self._dma.count  # type: ignore[attr-defined] # the stubs lack it
+
     def read_into(self, buffer: bytearray, limit: int) -> int:
         self._send()
         left = self._dma.count  # type: ignore[attr-defined] # the stubs lack it; documented with rp2.DMA

@@ -115,13 +115,11 @@ class Journal:
     def __init__(self, files, clock):
         self._clock = clock
         self._rings = (_Ring(files, 0), _Ring(files, 1))
-        self._queue = bytearray(QUEUE * records.LENGTH)
-        self._slots = tuple(
-            [memoryview(self._queue)[n * records.LENGTH : (n + 1) * records.LENGTH] for n in range(QUEUE)]
-        )
+        # What waits, as field values: a record is encoded only when it is written, in a slot where that takes no time
+        # from a deadline.
+        self._rows = [[0] * len(records.WIDTHS) for _ in range(QUEUE)]
         self._ring_of = bytearray(QUEUE)
         self._waiting = 0
-        self._values = [0] * len(records.FIELDS)
         self._other = bytearray(records.LENGTH)
         self._next = 1
         self.durable = 0
@@ -155,15 +153,15 @@ class Journal:
 
     def append(self, event: int, node: int, reason: int = 0, a: int = 0, b: int = 0) -> int:
         """Note an event; return its sequence, or 0 if it had to be dropped (counted in `lost`)."""
-        row = events.event_row(event)
-        ring = row[3] if row else events.DECISION
+        ring = events.ring_of(event)
         limit = ROUTINE_QUEUE if ring == events.ROUTINE else QUEUE
         if self._waiting >= limit or self._next >= COUNT_MAX:
             if self.lost < COUNT_MAX:
                 self.lost += 1
             return 0
-        values = self._values
         clock = self._clock
+        slot = self._waiting
+        values = self._rows[slot]
         values[0] = self._next
         values[1] = self.boot
         values[2] = clock.day
@@ -175,8 +173,6 @@ class Journal:
         values[8] = min(max(b, 0), COUNT_MAX)
         values[9] = clock.wall_day
         values[10] = clock.wall_ms
-        slot = self._waiting
-        self._rings[ring].chain = records.encode_into(self._slots[slot], values, self._rings[ring].chain)
         self._ring_of[slot] = ring
         self._waiting += 1
         self._next += 1
@@ -199,28 +195,32 @@ class Journal:
         return True
 
     def _flush_ring(self, ring: int) -> bool:
-        size = records.LENGTH
-        # Gather the ring's records at the front in order, write them, then close the gap: what was written never waits
-        # twice.
+        # Encode the ring's records in order, write them, then close the gap: what was written never waits twice, and
+        # the chain goes on only from what was written.
         picked = bytearray(0)
+        record = bytearray(records.LENGTH)
+        chain = self._rings[ring].chain
         count = 0
         first = 0
         for slot in range(self._waiting):
             if self._ring_of[slot] == ring:
-                record = self._slots[slot]
+                values = self._rows[slot]
                 if not count:
-                    first = record[0] | record[1] << 8 | record[2] << 16 | record[3] << 24
+                    first = values[0]
+                chain = records.encode_into(record, values, chain)
                 picked.extend(record)
                 count += 1
         if not count:
             return True
         if not self._rings[ring].append(first, memoryview(picked), count):
             return False
+        self._rings[ring].chain = chain
         kept = 0
         for slot in range(self._waiting):
             if self._ring_of[slot] != ring:
                 if kept != slot:
-                    self._queue[kept * size : (kept + 1) * size] = self._slots[slot]
+                    rows = self._rows
+                    rows[kept], rows[slot] = rows[slot], rows[kept]
                     self._ring_of[kept] = self._ring_of[slot]
                 kept += 1
         self._waiting = kept

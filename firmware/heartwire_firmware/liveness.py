@@ -4,7 +4,6 @@
 is the node's fault or the cable's, and what to do, is the policy's business.
 """
 
-from heartwire_firmware.clock import add_capped
 from heartwire_protocol.codes import COUNT_MAX, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
 
 
@@ -28,8 +27,11 @@ class Liveness:
 
     def advance(self, elapsed_ms: int) -> None:
         """Let time pass; call before the pass's heartbeats are taken."""
-        self.age_ms = add_capped(self.age_ms, elapsed_ms, COUNT_MAX)
-        self.sign_ms = add_capped(self.sign_ms, elapsed_ms, COUNT_MAX)
+        age_ms = self.age_ms + elapsed_ms
+        self.age_ms = age_ms if age_ms < COUNT_MAX else COUNT_MAX
+        sign_ms = self.sign_ms + elapsed_ms
+        if sign_ms < COUNT_MAX or self.sign_ms < COUNT_MAX:
+            self.sign_ms = sign_ms if sign_ms < COUNT_MAX else COUNT_MAX
 
     def good(self) -> None:
         """Take a good heartbeat."""

@@ -121,3 +121,11 @@ class Chip:
     def collect(self) -> None:
         """Collect garbage now."""
         raise NotImplementedError
+
+
+class Activity:
+    """Bits that `hardware.activity()` returns, a callable so cheap that the loop asks it every millisecond."""
+
+    LINES = 7  # bit 0 to 2: bytes wait on that node's line, or still have to be sent on it
+    USB = 8  # bytes wait on the host link
+    INPUTS = 16  # an input is not what it was at the last call

@@ -24,12 +24,14 @@ class Relays:
         self.cut_count = 0
         self.commanded = [False] * NODE_COUNT
         self.press_ms = [0] * NODE_COUNT
+        self.pressing = False
 
     def press(self, node: int, ms: int) -> None:
         """Press the front-panel header of `node` for `ms`; a longer press is never shortened by a second call."""
         if not self.press_ms[node]:
             self._pins.put(FRONT_SIGNALS[node], 1)
         self.press_ms[node] = max(self.press_ms[node], ms)
+        self.pressing = True
 
     def let_go(self, node: int) -> None:
         """End a press."""
@@ -53,18 +55,23 @@ class Relays:
 
     def step(self, elapsed_ms: int) -> None:
         """Keep the charge pump of energised relays going, and end presses; call in each pass."""
-        for node in range(NODE_COUNT):
-            left = self.press_ms[node]
-            if left:
-                if left <= elapsed_ms:
-                    self.let_go(node)
-                else:
-                    self.press_ms[node] = left - elapsed_ms
+        if self.pressing:
+            self._step_presses(elapsed_ms)
         if self.cut_count:
             self._toggle()
         elif self._arm:
             self._arm = 0
             self._pins.put("ARM", 0)
+
+    def _step_presses(self, elapsed_ms: int) -> None:
+        self.pressing = False
+        for node in range(NODE_COUNT):
+            left = self.press_ms[node]
+            if left and left <= elapsed_ms:
+                self.let_go(node)
+            elif left:
+                self.press_ms[node] = left - elapsed_ms
+                self.pressing = True
 
     def _toggle(self) -> None:
         self._arm = 1 - self._arm
@@ -118,8 +125,15 @@ class Senses:
                 on += inputs[index].asserted
             self.full[node] = count > 0 and on == count
             power = POWER_UNKNOWN if count == 0 else POWER_ON if on else POWER_OFF
+            if power != POWER_OFF or self.power[node] != POWER_OFF:
+                self.off_ms[node] = 0
             self.power[node] = power
-            self.off_ms[node] = add_capped(self.off_ms[node], elapsed_ms, COUNT_MAX) if power == POWER_OFF else 0
+
+    def advance(self, elapsed_ms: int) -> None:
+        """Let time pass for what is off."""
+        for node in range(NODE_COUNT):
+            if self.power[node] == POWER_OFF:
+                self.off_ms[node] = add_capped(self.off_ms[node], elapsed_ms, COUNT_MAX)
 
 
 # A latching coil needs a pulse; its contacts have settled after SETTLE_MS. What does not move in TRIES pulses is stuck.

@@ -130,6 +130,16 @@ class Sequencer:
         """Press the front-panel header of `node` shortly; no fence."""
         self._relays.press(node, self._board.press_ms)
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether any fence is under way, proven or failed."""
+        return self._mark != MARK_MAGIC
+
+    @property
+    def is_firing(self) -> bool:
+        """Tell whether a fence waits for its proof."""
+        return FIRED in self.status
+
     def next_ms(self) -> int:
         """Return the time until a fence could next change its status: no flash write may cover that moment."""
         soonest = COUNT_MAX

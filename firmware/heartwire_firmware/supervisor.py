@@ -7,28 +7,39 @@ the board, by tests with fake hardware. Hardware is handed in (ports.py).
 
 from heartwire_firmware import guards, policy_requests, policy_state
 from heartwire_firmware.button import Button
-from heartwire_firmware.clock import Clock, add_capped
+from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
 from heartwire_firmware.durable import Durable
+from heartwire_firmware.facts import FactFiller
 from heartwire_firmware.grants import Grants
 from heartwire_firmware.hostlink import HostLink
 from heartwire_firmware.hostlink_operations import Operations
-from heartwire_firmware.intake import BAD, EVENTS_WANTED, FENCE_WANTED, GOOD, NOTHING, SIGN, Intake
+from heartwire_firmware.intake import Intake
 from heartwire_firmware.journal import Journal
 from heartwire_firmware.lights import Lights
+from heartwire_firmware.lines import Lines
 from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
+from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.selftest import CUT, WAITING, SelfTest
-from heartwire_firmware.sequencer import FIRED, IDLE, Sequencer
-from heartwire_firmware.timeslots import TimeSlots
-from heartwire_protocol import codes, events, framing, messages, reasons, records, version
+from heartwire_firmware.sequencer import Sequencer
+from heartwire_firmware.timeslots import POLICY_MS, REST_MS, TimeSlots
+from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+from heartwire_protocol.version import FIRMWARE_VERSION
 
-# The policy looks at least this often; at once when a heartbeat, a verdict or a sense changed.
-POLICY_MS = 10
-# After a stall, at most this many turns to drain the lines before anything is judged.
-DRAIN_TURNS = 64
+# While something waits for a quiet slot; a heartbeat, after which there is one, ends the wait at once.
+WAITING_MS = 25
+URGENT_MS = 5
+# After a change of an input all inputs are read for this long: longer than relays.DEBOUNCE_MS.
+BOUNCE_MS = 60
+# Passes in a row with heavy work on the lines before the rest gets a turn all the same.
+HEAVY_MAX = 1
+# The longest that a heavy thing takes (tools/bench_board.py): none is begun so shortly before a decision is due.
+HEAVY_MS = 16
+# So many frames may put off a death that is being decided: a line that babbles is judged all the same.
+TAKEN_BACK_MAX = 4
 # A start counts as good after this long.
 GOOD_BOOT_MS = 60000
 BAD_BOOTS_MAX = 3
@@ -44,12 +55,13 @@ REPL = 2
 class Supervisor:
     """The whole board on `hardware`: lines, usb, pins, files, chip and the ticks of ports.py."""
 
-    version = version.FIRMWARE_VERSION
+    version = FIRMWARE_VERSION
 
     def __init__(self, hardware):
         self.chip = hardware.chip
         self._hardware = hardware
-        self.clock = Clock(hardware.ticks_ms, hardware.ticks_diff)
+        self.ticks_ms = hardware.ticks_ms
+        self.clock = Clock(hardware.ticks_ms, hardware.ticks_diff, hardware.ticks_add)
         self.state = policy_state.State()
         self.facts = policy_state.Facts()
         self._out = policy_state.Decisions()
@@ -66,7 +78,7 @@ class Supervisor:
         self.selftest = SelfTest(self.relays, self.senses, self.facts, self.journal)
         lines = hardware.lines
         random_into = self.chip.random_into
-        self.intakes = tuple([Intake(node, lines[node], random_into) for node in range(NODE_COUNT)])
+        self.intakes = tuple([Intake(node, lines[node], random_into, hardware.ticks_us) for node in range(NODE_COUNT)])
         self.livenesses = tuple([Liveness() for _ in range(NODE_COUNT)])
         self.grants = Grants(self.state, self.facts)
         self.policy = Policy(self.config.current, self.state, self.facts, self._out)
@@ -74,23 +86,24 @@ class Supervisor:
         self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
         self.hostlink.operations = Operations(self)
         self._slots = TimeSlots(self)
+        self.filler = FactFiller(self)
+        self.lines = Lines(self)
+        self._activity = hardware.activity
         self._persist = False
-        self._changed = True
+        self.changed = True
+        self._owed = False  # an answer has given way
+        self._heavy = 0  # passes in a row with something heavy to do
+        self._bounce_ms = BOUNCE_MS
+        self._lead_ms = hardware.lead_ms
+        self._near_ms = hardware.lead_ms and hardware.lead_ms + HEAVY_MS
+        self._aim_ms = 0
+        self._is_near = False  # a deadline is so near that only the late node may take time
+        self._taken_back = 0  # decisions ahead of this deadline that a frame has undone
+        self._verdicts = [0] * NODE_COUNT  # before this pass judged
+        self._due_ms = 0
+        self._policy_ms = 1
         self._since_policy_ms = 0
-        self._turn = 0
-        self._good = [False] * NODE_COUNT
-        self._intent_sequence = [0] * NODE_COUNT
-        self._line_errors = [0] * NODE_COUNT
-        self._altered_told = [False] * NODE_COUNT
-        self._half_told = [False] * NODE_COUNT
-        self._told_state = [-1] * NODE_COUNT
-        self._event_node = NO_NODE
-        self._event_after = 0
-        self._event_left = 0
-        self._record = bytearray(records.LENGTH)
-        self._frame = bytearray(framing.wire_length(records.LENGTH))
-        self._frame_view = memoryview(self._frame)
-        self._reply = messages.layout_of(messages.FENCE_REPLY)
+        self._since_slots_ms = 0
         self.stopping = RUN
         self.free_memory = 0  # after the last collection, so that growth shows and garbage does not
         self._young = True
@@ -117,7 +130,7 @@ class Supervisor:
         self._configure()
         resumed = self.sequencer.resume()
         self._out.clear()
-        self._fill_facts()
+        self.filler.fill()
         self.policy.boot(resumed, empty)
         self._carry_out()
         self._persist = True
@@ -133,6 +146,7 @@ class Supervisor:
         self.grants.configure(current.board)
         self.hostlink.configure(current.board)
         self._slots.configure(current.board)
+        self.filler.moved[:] = [True] * NODE_COUNT
         for node in range(NODE_COUNT):
             self.intakes[node].configure(current.board, current.nodes[node])
             self.livenesses[node].configure(current.board)
@@ -149,7 +163,7 @@ class Supervisor:
             self.journal.append(events.SETTINGS_REVERTED, NO_NODE, reasons.UNCONFIRMED, generation)
         if what != 2:
             self._configure()
-        self._changed = True
+        self.changed = True
 
     def set_wall(self, day: int, ms: int) -> None:
         """Take the wall time from the host."""
@@ -178,30 +192,13 @@ class Supervisor:
     def request(self, operation: int, node: int, argument: int, why: int = reasons.OPERATOR) -> int:
         """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE."""
         self._out.clear()
-        self._fill_facts()
+        self.filler.fill()
         reason = policy_requests.request(self.policy, operation, node, argument, why)
         if operation == policy_requests.SCHEDULE and reason == reasons.NONE:
-            self._note_schedule(argument)
+            self.filler.note_schedule(argument)
         self._carry_out()
-        self._changed = True
+        self.changed = True
         return reason
-
-    def _note_schedule(self, seconds: int) -> None:
-        """Keep in wall time when the scheduled switchover is due: only that survives a restart."""
-        clock = self.clock
-        due_s = clock.wall_ms // 1000 + seconds
-        self.state.schedule_day = clock.wall_day + due_s // 86400
-        self.state.schedule_of_day_s = due_s % 86400
-
-    def _schedule_s(self) -> int:
-        """Return the seconds until the scheduled switchover is due, negative when past; COUNT_MAX: unknown."""
-        clock = self.clock
-        if not clock.wall_known:
-            return codes.COUNT_MAX
-        days = self.state.schedule_day - clock.wall_day
-        if self.state.schedule_node == NO_NODE or days > 8:
-            return codes.COUNT_MAX - 1
-        return max(days, -8) * 86400 + self.state.schedule_of_day_s - clock.wall_ms // 1000
 
     def stop(self, how: int) -> None:
         """Leave the loop after the answers have left: RESTART or REPL."""
@@ -214,39 +211,139 @@ class Supervisor:
         """Step until asked to stop; return RESTART or REPL."""
         self.chip.start_watchdog(self.config.current.board.watchdog_ms)
         wait = self._hardware.wait_for_tick
-        while True:
-            self.step()
-            if self.stopping and self.hostlink.idle:
-                self._write_all()
-                return self.stopping
+        step = self.step
+        while not self.stopping or not self.hostlink.idle:
+            step()
             wait()
+        self._write_all()
+        return self.stopping
 
     def step(self) -> None:
-        """Step every stage once, with the same time."""
+        """Look, and step what has something to do: every stage, with the same time, or none.
+
+        A pass does one heavy thing at a time (take a frame, decide, answer, serve the host, write flash), so that none
+        stands for long between a deadline and its relay.
+        """
+        bits = self._activity()
+        if not self.changed and self.clock.look() < self._due_ms and not self._is_due(bits):
+            if self.relays.cut_count:
+                self.relays.step(0)
+            self.chip.feed()
+            return
         elapsed = self.clock.tick()
-        self._take_lines(elapsed)
+        if 0 < self._aim_ms - elapsed <= self._lead_ms:
+            elapsed += self.clock.run_ahead(self._aim_ms - elapsed)
+        for node in range(NODE_COUNT):
+            if self.facts.enabled[node]:
+                self.livenesses[node].advance(elapsed)
+                self.intakes[node].advance(elapsed)
+        self.filler.advance(elapsed)
+        self._step_inputs(bits, elapsed)
+        self.senses.advance(elapsed)
+        if self.button.advance(elapsed) and self.state.phase == policy_state.APPROVAL:
+            self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
+        self.relays.step(elapsed)
+        if self.sequencer.busy:
+            self.sequencer.step(elapsed)
+        if self.selftest.phase:
+            self._step_selftest(elapsed)
+        near = self._is_near
+        heavy = (bits & Activity.LINES or self.lines.behind or self.clock.stalled) and self.lines.take(near)
+        self._since_policy_ms += elapsed
+        heavy = self._judge(heavy) or heavy
+        self._since_slots_ms += elapsed
+        if near:
+            self._due_ms = self._next_ms()
+            self.chip.feed()
+            return
+        # An answer gives way to what is heavy, once.
+        if not heavy or self._owed:
+            heavy = self.lines.reply() or heavy
+            self._owed = False
+        else:
+            self._owed = True
+        if self._since_slots_ms >= REST_MS or self._waits_for_quiet(bits):
+            self._heavy = self._heavy + 1 if heavy else 0
+            if not heavy or self._heavy > HEAVY_MAX:
+                self._step_quiet()
+        else:
+            self._heavy = 0
+        self._due_ms = self._next_ms()
+        self.chip.feed()
+
+    def _is_due(self, bits: int) -> bool:
+        """Tell whether what came needs a pass; bytes of a frame that is not whole do not."""
+        if bits & Activity.LINES:
+            now = self.ticks_ms()
+            for node in range(NODE_COUNT):
+                if bits >> node & 1 and self.intakes[node].gather(now):
+                    return True
+        return bool(bits & (Activity.USB | Activity.INPUTS))
+
+    def _next_ms(self) -> int:
+        """Return how long at most the loop may only look: until the next deadline, or until something waits."""
+        rest_ms, dead_ms = self._slots.rest()
+        self._policy_ms = max(1, rest_ms)
+        self._is_near = self._lead_ms > 0 and dead_ms <= self._near_ms
+        # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long.
+        self._aim_ms = dead_ms if dead_ms <= rest_ms + self._lead_ms else 0
+        if self._aim_ms:
+            self._policy_ms = max(1, dead_ms - self._lead_ms)
+        if (
+            self.changed
+            or self.lines.behind
+            or self.filler.tell
+            or self._heavy
+            or self.lines.answers_wait()
+            or self._bounce_ms
+            or self.relays.pressing
+            or self.sequencer.is_firing
+            or self.selftest.phase
+            or self.hostlink.busy
+        ):
+            return 1
+        if self._persist or self.lines.events_left:
+            return min(self._policy_ms, URGENT_MS)
+        if self.journal.waiting:
+            return min(self._policy_ms, WAITING_MS)
+        return self._policy_ms
+
+    def _step_inputs(self, bits: int, elapsed: int) -> None:
+        """Read the inputs while one of them moves or bounces; the time before a change does not count for it."""
+        if bits & Activity.INPUTS:
+            if not self._bounce_ms:
+                elapsed = min(elapsed, 1)
+            self._bounce_ms = BOUNCE_MS
+        elif not self._bounce_ms:
+            return
         self.senses.step(elapsed)
         self.key.step(elapsed)
-        if self.button.step(elapsed) and self.state.phase == policy_state.APPROVAL:
-            self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
-        self.sequencer.step(elapsed)
-        self._step_selftest(elapsed)
-        self._judge(elapsed)
-        self._reply_to_lines(elapsed)
+        self.button.step(elapsed)
+        self._bounce_ms = max(0, self._bounce_ms - elapsed)
+
+    def _waits_for_quiet(self, bits: int) -> bool:
+        return bool(
+            bits & Activity.USB or self._persist or self.journal.waiting or self.lines.events_left or self.hostlink.busy
+        )
+
+    def _step_quiet(self) -> None:
+        """Step what no deadline waits for: the host link, events for nodes, lights, flash."""
+        elapsed = self._since_slots_ms
+        self._since_slots_ms = 0
+        self._heavy = 0
         if self.config.step(elapsed):
             self.settings_changed(3)
+        self.lines.count_errors()
         slots = self._slots
         slots.step(elapsed)
         self.hostlink.step(elapsed, slots.is_quiet())
-        self._send_events(slots)
-        self.relays.step(elapsed)
+        self.lines.send_events(slots)
         self._step_transfer(elapsed)
         self.lights.step(elapsed)
         self._write(slots)
         if self._young and (self.clock.day or self.clock.ms >= GOOD_BOOT_MS):
             self._young = False
             self.chip.put_scratch(BOOT_REGISTER, 0)
-        self.chip.feed()
 
     def _step_selftest(self, elapsed: int) -> None:
         """Go on with a test of a relay for as long as the guards allow it."""
@@ -257,165 +354,81 @@ class Supervisor:
                 test.end(reason)
         test.step(elapsed)
 
-    def _take_lines(self, elapsed: int) -> None:
-        for node in range(NODE_COUNT):
-            self.livenesses[node].advance(elapsed)
-            self.intakes[node].advance(elapsed)
-            if self.clock.stalled:
-                self.intakes[node].note_stall(elapsed)
-        turns = DRAIN_TURNS if self.clock.stalled else 1
-        while turns > 0:
-            turns -= 1
-            busy = False
-            self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
-            for step in range(NODE_COUNT):
-                node = self._turn + step
-                if node >= NODE_COUNT:
-                    node -= NODE_COUNT
-                # One signature a pass; after a stall one a turn, until all lines are empty.
-                self._take(node, step == 0 or not self.intakes[self._turn].waiting)
-                busy = busy or self.intakes[node].waiting
-            if not busy:
-                return
-
-    def _take(self, node: int, may_verify: bool) -> None:
-        intake = self.intakes[node]
-        kind = intake.pump(may_verify)
-        if kind == NOTHING:
-            return
-        liveness = self.livenesses[node]
-        self._changed = True
-        if kind == GOOD:
-            liveness.good()
-            self._good[node] = True
-        elif kind == SIGN:
-            liveness.sign()
-        elif kind == BAD:
-            liveness.bad()
-            self._good[node] = False
-        elif kind == EVENTS_WANTED:
-            self._event_node = node
-            self._event_after = intake.events_after
-            self._event_left = intake.events_count
-        elif kind == FENCE_WANTED:
-            self._fence_for_peer(node, intake.request_target)
-
-    def _fence_for_peer(self, node: int, asked: int) -> None:
-        """Fence for a node that asks on its own line, or only tell how the target is; `asked`: fence_request.target."""
-        target = asked & 3
-        state = self.state
-        result = 1
-        if not self.config.current.nodes[node].may_fence or target == node:
-            reason = reasons.NOT_ARMED
-        elif not self.facts.enabled[target]:
-            reason = reasons.UNKNOWN_NODE
-        elif asked & messages.FENCE_QUESTION:
-            reason = reasons.NONE
-            result = 2
-        elif self.facts.verdict[node] != codes.VERDICT_GOOD:
-            reason = reasons.NOT_FIT
-        elif state.quarantined[node]:
-            reason = reasons.FENCE_FIRED
-        else:
-            reason = self.request(policy_requests.FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
-        fence = self.sequencer.status[target]
-        if fence == IDLE and state.phase == policy_state.PREPARING and state.target == target:
-            fence = FIRED
-        intake = self.intakes[node]
-        payload = bytearray(self._reply.length)
-        shown = fence | self.senses.power[target] << 3 | bool(self.relays.commanded[target]) << 5 | state.mode << 6
-        values = (asked, 0 if reason else result, reason, shown, intake.sequence)
-        for index in range(len(values)):
-            self._reply.put(payload, self._reply.names[index], values[index])
-        if intake.signer is not None:
-            body = bytes(payload[: self._reply.offset("mac")])
-            self._reply.put(payload, "mac", intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), body))
-        length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
-        intake.send(self._frame_view[:length])
-
-    def _judge(self, elapsed: int) -> None:
-        for node in range(NODE_COUNT):
-            liveness = self.livenesses[node]
-            liveness.judge()
-            if liveness.verdict != self.facts.verdict[node] or self.senses.power[node] != self.facts.power[node]:
-                self._changed = True
-            if self.sequencer.status[node] != self.facts.fence[node]:
-                self._changed = True
-            drops = self.intakes[node].drops
-            errors = drops[codes.DROP_LINE_ERROR] + drops[codes.DROP_CRC] + drops[codes.DROP_COBS]
-            if errors != self._line_errors[node]:
-                self._line_errors[node] = errors
-                self.facts.line_error_ms[node] = 0
-            else:
-                self.facts.line_error_ms[node] = add_capped(self.facts.line_error_ms[node], elapsed, codes.COUNT_MAX)
-        self._since_policy_ms += elapsed
-        if not self._changed and self._since_policy_ms < POLICY_MS:
-            return
-        self._changed = False
-        self._fill_facts()
-        self.policy.step(self._since_policy_ms)
-        self._since_policy_ms = 0
-        if self._out.records or self._out.actions or self._out.persist:
-            self._carry_out()
-
-    def _fill_facts(self) -> None:
+    def _judge(self, taken: bool) -> bool:
+        """Judge the nodes and let the policy decide: at once where a verdict, a sense or a fence changed, in the next
+        pass where only a frame was taken in this one. Return True if the policy was asked.
+        """
         facts = self.facts
-        nodes = self.config.current.nodes
+        urgent = False
         for node in range(NODE_COUNT):
-            intake = self.intakes[node]
+            if not facts.enabled[node]:
+                continue
             liveness = self.livenesses[node]
-            facts.enabled[node] = bool(nodes[node].enabled)
-            facts.verdict[node] = liveness.verdict
-            facts.age_ms[node] = liveness.age_ms
-            facts.sign_ms[node] = liveness.sign_ms
-            facts.beats[node] = intake.beats
-            facts.node_state[node] = intake.state
-            facts.flags[node] = intake.flags
-            facts.node_epoch[node] = intake.epoch
-            facts.busy_s[node] = intake.busy_s
-            facts.incarnation[node] = intake.incarnation
-            facts.keyed[node] = intake.signer is not None
-            facts.text[node] = intake.text
-            facts.half_line[node] = intake.half_line
-            facts.altered[node] = intake.altered
-            facts.power[node] = self.senses.power[node]
-            facts.off_ms[node] = self.senses.off_ms[node]
-            facts.power_full[node] = self.senses.full[node]
-            facts.fence[node] = self.sequencer.status[node]
-            facts.fence_ms[node] = self.sequencer.since_ms[node]
-            facts.proof_ms[node] = self.sequencer.proof_ms[node]
-            facts.fence_reason[node] = self.sequencer.reason[node]
-            sequence = self._intent_sequence[node]
-            facts.intent_durable[node] = sequence != 0 and self.journal.durable >= sequence
-            self._tell_changes(node, intake)
-        facts.durable_epoch = self.durable.epoch
-        facts.durable_holder = self.durable.holder
-        facts.durable_long = self.durable.long
-        facts.proof = self.selftest.node
-        facts.schedule_s = self._schedule_s()
-
-    def _tell_changes(self, node: int, intake) -> None:
-        """Journal what a node says of itself when it changes."""
-        if intake.new_incarnation:
-            intake.new_incarnation = False
-            self.journal.append(events.NEW_INCARNATION, node, 0, intake.incarnation)
-        if intake.altered != self._altered_told[node]:
-            self._altered_told[node] = intake.altered
-            if intake.altered:
-                self.journal.append(events.ALTERED, node, 0, intake.last_drop, intake.drops[intake.last_drop])
-        if intake.half_line != self._half_told[node] and self.livenesses[node].verdict == codes.VERDICT_GOOD:
-            self._half_told[node] = intake.half_line
-            if intake.half_line:
-                self.journal.append(events.HALF_LINE, node)
-        told = intake.state | (intake.flags & ~messages.FLAG_CHALLENGE_ODD) << 3
-        if told != self._told_state[node] and intake.beats:
-            self._told_state[node] = told
-            self.journal.append(events.STATE_REPORTED, node, 0, intake.state, intake.flags)
-
-    def _carry_out(self) -> None:
-        """Carry out what the policy decided: contacts first, then what is to be remembered."""
+            self._verdicts[node] = liveness.verdict
+            liveness.judge()
+            if (
+                liveness.verdict != facts.verdict[node]
+                or self.senses.power[node] != facts.power[node]
+                or self.sequencer.status[node] != facts.fence[node]
+            ):
+                urgent = True
+            if self.intakes[node].half_line != facts.half_line[node]:
+                self.filler.moved[node] = self.changed = True
+        if not urgent:
+            if taken and self._since_policy_ms < POLICY_MS:
+                return False
+            if not self.changed and self._since_policy_ms < self._policy_ms:
+                return False
+        self.changed = False
         out = self._out
-        for kind, node in out.actions:
+        before = None
+        if self.clock.is_ahead:
+            before = self.state.freeze()
+        else:
+            self._taken_back = 0
+        self.filler.fill()
+        self.policy.step(self._since_policy_ms)
+        self.grants.step(self._since_policy_ms)
+        if before and not self._last_look():
+            # A heartbeat came while its death was being decided: nothing was decided.
+            self.state.thaw(before)
+            out.clear()
+            self.changed = True
+            return True
+        self._since_policy_ms = 0
+        if out.records or out.actions or out.persist:
+            self._carry_out()
+            self.filler.tell = True
+        return True
+
+    def _last_look(self) -> bool:
+        """Wait for the deadline that the policy was asked ahead of; return False if the node that it would fence, or
+        that it holds to be dead, brings a frame in that time: that one is judged first.
+        """
+        out = self._out
+        if not out.actions and not out.records:
+            return True
+        now_us = self._hardware.ticks_us
+        diff = self._hardware.ticks_diff
+        dead_us = self.config.current.board.dead_ms * 1000
+        for node in range(NODE_COUNT):
+            liveness = self.livenesses[node]
+            if liveness.verdict == codes.VERDICT_DEAD and self._verdicts[node] == codes.VERDICT_LATE:
+                intake = self.intakes[node]
+                heard_us = intake.heard_us
+                waits = True
+                while waits:
+                    waits = diff(now_us(), heard_us) < dead_us or self.clock.is_ahead
+                    if self._taken_back < TAKEN_BACK_MAX and intake.gather(self.ticks_ms()):
+                        self._taken_back += 1
+                        self.lines.behind = True
+                        liveness.verdict = codes.VERDICT_LATE
+                        return False
+        return True
+
+    def _move_contacts(self) -> None:
+        # A function of its own with few names: MicroPython takes room for a larger one from the heap, at each call.
+        for kind, node in self._out.actions:
             if kind == policy_state.FENCE:
                 self.selftest.end(reasons.FENCE_FIRED)
                 self.sequencer.fire(node, bool(self.state.sense_seen[node]))
@@ -425,43 +438,20 @@ class Supervisor:
                 self.sequencer.pulse(node)
             else:
                 self.sequencer.release(node)
+
+    def _carry_out(self) -> None:
+        """Carry out what the policy decided: contacts first, then what is to be remembered."""
+        out = self._out
+        if out.actions:
+            self._move_contacts()
         for event, node, reason, a, b in out.records:
             sequence = self.journal.append(event, node, reason, a, b)
             if event == events.FENCE_PREPARED:
-                self._intent_sequence[node] = sequence
+                self.filler.intent_sequence[node] = sequence
             elif event in FENCE_OVER or (event == events.RECOVERY_STEP and a == codes.RUNG_RESET):
-                self._intent_sequence[node] = 0
+                self.filler.intent_sequence[node] = 0
         self._persist = self._persist or out.persist
         out.clear()
-
-    def _reply_to_lines(self, elapsed: int) -> None:
-        self.grants.step(elapsed)
-        for node in range(NODE_COUNT):
-            intake = self.intakes[node]
-            if self.grants.has_changed(node) and intake.answers_good and self.facts.verdict[node] == codes.VERDICT_GOOD:
-                intake.reply_due = True
-                self._good[node] = True
-            if not intake.reply_due:
-                continue
-            intake.reply_due = False
-            if intake.text:
-                intake.send(self.grants.text(intake))
-            else:
-                intake.send(self.grants.frame(intake, self.journal.durable, self._good[node]))
-            self._good[node] = False
-
-    def _send_events(self, slots) -> None:
-        """Send one journal record to the node that reads, in a quiet slot."""
-        if not self._event_left or not slots.is_quiet():
-            return
-        sequence = self.journal.read(self._event_after, self._record)
-        if not sequence:
-            self._event_left = 0
-            return
-        self._event_after = sequence
-        self._event_left -= 1
-        length = framing.encode_into(self._frame, messages.EVENT, self._record, records.LENGTH)
-        self.intakes[self._event_node].send(self._frame_view[:length])
 
     # Flash.
 
@@ -475,7 +465,7 @@ class Supervisor:
                     self._persist = True
                     slots.failed()
                 slots.wrote()
-                self._changed = True
+                self.changed = self.filler.tell = True
         elif self.journal.waiting:
             for node in range(NODE_COUNT):
                 urgent = urgent or self.intent_waits(node)
@@ -483,14 +473,14 @@ class Supervisor:
                 if not self.journal.flush():
                     slots.failed()
                 slots.wrote()
-                self._changed = True
+                self.changed = True
         elif slots.may_collect():
             self.chip.collect()
             self.free_memory = self.chip.free_memory()
 
     def intent_waits(self, node: int) -> bool:
         """Tell whether the intent to fence `node` is journaled and not durable yet."""
-        return self._intent_sequence[node] > self.journal.durable
+        return self.filler.intent_sequence[node] > self.journal.durable
 
     def _write_all(self) -> None:
         self.durable.save(self.state)

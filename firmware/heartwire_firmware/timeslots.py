@@ -7,7 +7,8 @@ one whole frame), never ahead of a deadline.
 """
 
 from heartwire_firmware.clock import add_capped
-from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE
+from heartwire_firmware.policy_state import WATCHING
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
@@ -20,6 +21,10 @@ URGENT_PATIENCE_MS = 20
 COLLECT_EVERY_MS = 5000
 # After a failed write, the next try.
 RETRY_MS = 1000
+# The policy looks at least this often while a node is late or dead; at once when a heartbeat, a verdict or a sense
+# changed; and only every REST_MS while nothing is up. A deadline ends the rest to the millisecond.
+POLICY_MS = 10
+REST_MS = 50
 
 
 class TimeSlots:
@@ -62,6 +67,26 @@ class TimeSlots:
                 deadline = min(deadline, self._dead_ms - age)
         self._arrival_ms = arrival
         self._deadline_ms = deadline
+
+    def rest(self) -> "tuple[int, int]":
+        """Return how long the policy needs not be asked if nothing comes, and the time to the next death."""
+        board = self._board
+        state = board.state
+        settings = board.config.current.board
+        rest_ms = REST_MS if state.phase == WATCHING and not board.relays.cut_count else POLICY_MS
+        dead_ms = COUNT_MAX
+        for node in range(NODE_COUNT):
+            if not board.facts.enabled[node]:
+                continue
+            liveness = board.livenesses[node]
+            if liveness.verdict == VERDICT_GOOD:
+                rest_ms = min(rest_ms, settings.late_ms - liveness.age_ms, board.intakes[node].half_line_in())
+            elif liveness.verdict == VERDICT_LATE:
+                dead_ms = min(dead_ms, settings.dead_ms - liveness.age_ms)
+                rest_ms = min(rest_ms, dead_ms, POLICY_MS)
+            elif liveness.verdict == VERDICT_DEAD:
+                rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
+        return rest_ms, dead_ms
 
     def is_quiet(self) -> bool:
         """Tell whether one management message may be handled now."""

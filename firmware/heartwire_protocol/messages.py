@@ -6,6 +6,8 @@ of the payload). Codec, PROTOCOL.md and the golden vectors all come from this ta
 lists allocates nothing, so the board can do it for each heartbeat.
 """
 
+import struct
+
 from heartwire_protocol import codes
 
 TYPE_CHECKING = False
@@ -190,6 +192,7 @@ MESSAGES = (
     ),
 )
 
+_STRUCT = {"u8": "B", "u16": "H", "u32": "I"}
 _WIDTHS = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "b4": 4, "b8": 8, "tail": 0}
 
 
@@ -207,6 +210,26 @@ class Layout:
             offsets.append(at)
             at += _WIDTHS[kind]
         self.offsets = tuple(offsets)
+        # Name -> offset, width, limit (0 for bytes).
+        self._places: "dict[str, tuple[int, int, int]]" = {}
+        # The integer fields in front, which struct reads all at once, and those from a u24 on, which it does not know.
+        self._format = "<"
+        self._wide: "list[tuple[int, int]]" = []
+        plain = True
+        for index in range(len(offsets)):
+            kind = self.kinds[index]
+            width = _WIDTHS[kind]
+            limit = 0
+            if kind[0] == "u":
+                limit = codes.INT_LIMIT if width == 4 else 1 << (8 * width)
+                plain = plain and kind in _STRUCT
+                if plain:
+                    self._format += _STRUCT[kind]
+                else:
+                    self._wide.append((index, offsets[index]))
+            else:
+                plain = False
+            self._places[self.names[index]] = (offsets[index], width, limit)
         self.length = at
         self.has_tail = self.kinds[-1] == "tail"
 
@@ -220,39 +243,30 @@ class Layout:
 
     def read_into(self, values: "list[int]", payload: "bytes | bytearray | memoryview") -> bool:
         """Read the integer fields into the list `values`, by field index; return False if one reaches 2^30."""
-        offsets = self.offsets
-        kinds = self.kinds
-        for index in range(len(offsets)):
-            at = offsets[index]
-            kind = kinds[index]
-            if kind == "u8":
-                values[index] = payload[at]
-            elif kind == "u16":
-                values[index] = payload[at] | payload[at + 1] << 8
-            elif kind == "u24":
-                values[index] = payload[at] | payload[at + 1] << 8 | payload[at + 2] << 16
-            elif kind == "u32":
-                if payload[at + 3] >= 0x40:
-                    return False
-                values[index] = payload[at] | payload[at + 1] << 8 | payload[at + 2] << 16 | payload[at + 3] << 24
+        index = 0
+        for value in struct.unpack_from(self._format, payload, 0):
+            if value >= codes.INT_LIMIT:
+                return False
+            values[index] = value
+            index += 1
+        for index, at in self._wide:
+            width = _WIDTHS[self.kinds[index]]
+            value = int.from_bytes(bytes(payload[at : at + width]), "little")
+            if value >= codes.INT_LIMIT:
+                return False
+            values[index] = value
         return True
 
     def put(self, payload: "bytearray | memoryview", name: str, value: "Any") -> None:
         """Write integer or bytes `value` of field `name` into `payload`. ValueError outside the field's range."""
-        index = self.names.index(name)
-        at = self.offsets[index]
-        kind = self.kinds[index]
-        width = _WIDTHS[kind]
-        if kind[0] == "u":
-            if not 0 <= value < (codes.INT_LIMIT if width == 4 else 1 << (8 * width)):
-                raise ValueError("%s.%s: %d does not fit %s" % (self.name, name, value, kind))
-            for step in range(width):
-                payload[at + step] = value >> (8 * step) & 0xFF
-        else:
-            if len(value) != width:
-                raise ValueError("%s.%s: %d bytes instead of %d" % (self.name, name, len(value), width))
-            for step in range(width):
-                payload[at + step] = value[step]
+        at, width, limit = self._places[name]
+        if limit:
+            if not 0 <= value < limit:
+                raise ValueError("%s.%s: %d does not fit %d bytes" % (self.name, name, value, width))
+            value = value.to_bytes(width, "little")
+        elif len(value) != width:
+            raise ValueError("%s.%s: %d bytes instead of %d" % (self.name, name, len(value), width))
+        payload[at : at + width] = value
 
     def pack(self, **values: "Any") -> bytes:
         """Return the payload with all fields given by name, `tail` fields included. For the host and tests."""

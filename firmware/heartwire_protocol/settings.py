@@ -118,17 +118,17 @@ NODE: "Any" = (
 )
 
 
+_BOARD_ROWS = {row[0]: row for row in BOARD}
+_NODE_ROWS = {row[0]: row for row in NODE}
+
+
 def row_of(path: str) -> "tuple[Any, int]":
     """Return (table row, index of the node or -1) of a path; KeyError for an unknown one."""
     parts = path.split(".")
     if len(parts) == 2 and parts[0] == "board":
-        for row in BOARD:
-            if row[0] == parts[1]:
-                return row, -1
+        return _BOARD_ROWS[parts[1]], -1
     if len(parts) == 3 and parts[0] == "node" and parts[1] in codes.NODES:
-        for row in NODE:
-            if row[0] == parts[2]:
-                return row, codes.NODES.index(parts[1])
+        return _NODE_ROWS[parts[2]], codes.NODES.index(parts[1])
     raise KeyError(path)
 
 
@@ -203,15 +203,23 @@ class Settings:
         """Return the canonical text: sorted lines of what differs from the default; fingerprints for keys if not
         shown.
         """
-        lines = []
-        for path in paths():
-            value = self.get(path)
-            if value != default_of(path):
-                if not show_keys and row_of(path)[0][1] == KEY:
-                    value = fingerprint(value)
-                lines.append("%s=%s\n" % (path, int(value) if isinstance(value, bool) else value))
+        lines: "list[str]" = []
+        self._add(lines, "board.", self.board, BOARD, show_keys, 0)
+        for node in range(codes.NODE_COUNT):
+            enabled = 1 if node != codes.NODE_SPARE else 0
+            self._add(lines, "node.%s." % codes.NODES[node], self.nodes[node], NODE, show_keys, enabled)
         lines.sort()
         return "".join(lines)
+
+    def _add(
+        self, lines: "list[str]", prefix: str, section: "Section", table: "Any", show_keys: bool, enabled: int
+    ) -> None:
+        for row in table:
+            value = getattr(section, row[0])
+            if value != (enabled if row[0] == "enabled" else row[4]):
+                if not show_keys and row[1] == KEY:
+                    value = fingerprint(value)
+                lines.append("%s%s=%s\n" % (prefix, row[0], int(value) if isinstance(value, bool) else value))
 
 
 class Section:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from heartwire_firmware import policy_requests
+from heartwire_firmware.facts import FactFiller
 from heartwire_firmware.relays import Transfer
 from heartwire_firmware.selftest import CUT, REST, SelfTest
 from heartwire_firmware.supervisor import Supervisor
@@ -92,6 +93,7 @@ class Fittings:
             journal=journal, transfer=Transfer(self.pins),
             selftest=SelfTest(world.relays, world.senses, world.facts, journal),
         )  # fmt: skip
+        self._filler = SimpleNamespace(_board=self.board)
         self.board.selftest.configure(world.settings.board)
         self.clock.wall_known = False
 
@@ -111,7 +113,7 @@ class Fittings:
     def fill(self) -> None:
         """Tell the facts."""
         self._world.facts.proof = self.selftest.node
-        self._world.facts.schedule_s = Supervisor._schedule_s(self.board)
+        self._world.facts.schedule_s = FactFiller._schedule_s(self._filler)
 
     def asked(self, operation: int, node: int, argument: int, reason: int) -> None:
         """Carry out what the board does after a request was granted or refused."""
@@ -120,7 +122,7 @@ class Fittings:
         if operation == policy_requests.PROOF:
             self.selftest.begin(node, argument)
         elif operation == policy_requests.SCHEDULE:
-            Supervisor._note_schedule(self.board, argument)
+            FactFiller.note_schedule(self._filler, argument)
             self.due_node, self.due_s = node, argument
         elif operation == policy_requests.CANCEL and self._world.state.schedule_node == NO_NODE:
             self.due_node = NO_NODE

@@ -205,6 +205,12 @@ class FakeTicks:
     def ticks_ms(self) -> int:
         return (self._start + self.now) % self.PERIOD
 
+    def ticks_us(self) -> int:
+        return (self._start + self.now) * 1000 % self.PERIOD
+
+    def ticks_add(self, ticks: int, ms: int) -> int:
+        return (ticks + ms) % self.PERIOD
+
     def ticks_diff(self, later: int, earlier: int) -> int:
         half = self.PERIOD // 2
         return (later - earlier + half) % self.PERIOD - half
@@ -218,9 +224,27 @@ class FakeHardware:
     ) -> None:
         self.ticks = FakeTicks(start)
         self.ticks_ms = self.ticks.ticks_ms
+        self.ticks_us = self.ticks.ticks_us
         self.ticks_diff = self.ticks.ticks_diff
+        self.ticks_add = self.ticks.ticks_add
+        self.lead_ms = 0
         self.chip = FakeChip(scratch, seed)
         self.pins = FakePins(self.ticks)
         self.files = FakeFiles() if files is None else files
         self.usb = FakeUsb()
         self.lines = (FakeLine(), FakeLine(), FakeLine())
+        self._inputs = [row[0] for row in board.PINS if row[2] == "IN"]
+        self._seen: list[int] = []
+
+    def activity(self) -> int:
+        bits = 0
+        for node, line in enumerate(self.lines):
+            if line.incoming:
+                bits |= 1 << node
+        if self.usb.incoming:
+            bits |= ports.Activity.USB
+        seen = [self.pins.levels[name] for name in self._inputs]
+        if seen != self._seen:
+            self._seen = seen
+            bits |= ports.Activity.INPUTS
+        return bits

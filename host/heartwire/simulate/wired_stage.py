@@ -325,6 +325,7 @@ class WiredStage:
             arguments["force"] = int(verb == "emergency")
         elif name == "fence":
             arguments["last"] = int(verb == "fence-last")
+            arguments["by"] = codes.NO_NODE
 
         def ask(board: Board) -> None:
             if verb == "time":

@@ -26,6 +26,7 @@ def happened(bench: Bench, event: int) -> bool:
 def test_failover_proves_off_before_it_grants(bench: Bench) -> None:
     bench.nodes[0].crash()
     bench.run_until(lambda: bench.nodes[1].running)
+    bench.run(500)
     order = [(row["event"], row["node"]) for row in bench.journal()]
     fired, proven = order.index((events.FENCE_FIRED, 0)), order.index((events.OFF_PROVEN, 0))
     granted = order.index((events.GRANTED, 1))
@@ -106,7 +107,7 @@ def test_boot_counts_as_good_after_a_minute() -> None:
     bench.scratch = {1: 3}
     bench.reset()
     assert not bench.board.state.safe_mode
-    bench.run(60001)
+    bench.run(60100)
     assert bench.hardware.chip.scratch(1) == 0
 
 

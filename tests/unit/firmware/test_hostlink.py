@@ -220,7 +220,7 @@ def test_trial_ends_by_itself_and_the_host_sees_it(host: Host) -> None:
     host.ask(3, CONFIGURE, op="settings_put", offset=0, text=data.decode())
     assert host.ask(3, CONFIGURE, op="settings_apply")["trial_s"] == 60
     assert host.bench.board.config.current.board.name == "short-lived"
-    host.bench.run(60001)
+    host.bench.run(60100)
     assert host.bench.board.config.current.board.name == "heartwire"
     assert host.ask(1, VIEW, op="status")["trial_s"] == 0
 
@@ -229,7 +229,7 @@ def test_a_fence_that_proves_nothing_keeps_nobody_waiting() -> None:
     bench = Bench()
     bench.settle()
     bench.supplies[1].welded = True
-    assert bench.ask(op="fence", node="b") == {"ok": 1}
+    assert bench.ask(op="fence", node="b", by=3) == {"ok": 1}
     bench.run(1000)
     began = bench.ms
     assert bench.ask(op="status")["phase"] == "fencing"

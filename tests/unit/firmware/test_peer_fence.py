@@ -55,7 +55,7 @@ class Asker:
         return bytes(framing.encode(messages.FENCE_REQUEST, body + mac))
 
     def send(self, frame: bytes) -> dict[str, Any] | None:
-        """Send a frame; return the reply, or None if none comes."""
+        """Send a frame, made between two heartbeats; return the reply, or None if none comes."""
         self.replies.clear()
         self.bench.hardware.lines[self.fake.node].arrive(frame)
         self.bench.run(20)
@@ -80,7 +80,7 @@ def made(mode: int = codes.MODE_FENCER, text: str = "node.b.may_fence=1\n", node
     bench = Bench(text, nodes)
     bench.run(4000)
     bench.arm(mode)
-    bench.run(6000)
+    bench.run(6100)  # between two heartbeats: a request is bound to the last answered one
     return bench
 
 

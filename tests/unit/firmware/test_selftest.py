@@ -466,7 +466,7 @@ def test_no_write_that_can_wait_stops_the_loop_in_a_test(bench: Bench) -> None:
 
 def test_a_node_under_test_is_not_fit(bench: Bench) -> None:
     board = bench.board
-    board._fill_facts()
+    board.filler.fill()
     board.facts.flags[1] = messages.FLAG_VERIFIED_STOPPED
     assert fitness.is_fit(board.config.current, board.state, board.facts, 1)
     board.facts.proof = 1

@@ -178,14 +178,22 @@ class WDT:
 
 
 class _Registers:
-    """The watchdog's scratch registers and the UARTs' overrun flags; all else reads 0 and ignores writes."""
+    """Scratch registers, the UARTs' overrun flags and the levels of all pins; all else reads 0 and ignores writes."""
 
     _SCRATCH0 = 0x4005800C
     _RAW_INTERRUPTS = (0x4003403C, 0x4003803C)
     _CLEAR_INTERRUPTS = (0x40034044, 0x40038044)
     _OVERRUN = 0x400
+    _GPIO_IN = 0xD0000004
 
     def __getitem__(self, address):
+        if address == self._GPIO_IN:
+            _link.pump()
+            levels = 0
+            for gpio in range(_link.GPIOS):
+                if _link.levels_in[gpio]:
+                    levels |= 1 << gpio
+            return levels
         index = (address - self._SCRATCH0) >> 2
         if 0 <= index < 8:
             return _link.config["scratch"][index]

@@ -1,0 +1,179 @@
+"""Lines: takes frames from the three node lines in turn, hands on what they brought, and answers.
+
+It moves data between intake, liveness, grants and the request of a peer; it decides nothing. At most one frame a pass
+is taken and one answered, so that no line makes another one wait for long. Called by supervisor in each pass.
+"""
+
+from heartwire_firmware import policy_requests
+from heartwire_firmware.intake import BAD, EVENTS_WANTED, FENCE_WANTED, GOOD, NOTHING, SIGN
+from heartwire_firmware.policy_state import PREPARING
+from heartwire_firmware.sequencer import FIRED, IDLE
+from heartwire_protocol import codes, framing, messages, reasons, records
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+
+# Frames of a line looked at in a pass until one counts.
+FRAMES_MAX = 4
+# After a stall, at most this many turns to drain the lines before anything is judged.
+DRAIN_TURNS = 64
+
+
+class Lines:
+    """The node lines of `board` (supervisor.Supervisor)."""
+
+    def __init__(self, board):
+        self._board = board
+        self._turn = 0
+        self._good = [False] * NODE_COUNT
+        self.behind = False  # a line has more than was taken
+        self.events_left = 0
+        self._event_node = NO_NODE
+        self._event_after = 0
+        self._record = bytearray(records.LENGTH)
+        self._frame = bytearray(framing.wire_length(records.LENGTH))
+        self._frame_view = memoryview(self._frame)
+        self._reply = messages.layout_of(messages.FENCE_REPLY)
+
+    def count_errors(self) -> None:
+        """Count what one line's receiver complains of, another one each time."""
+        self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
+        self._board.intakes[self._turn].count_errors()
+
+    def take(self, near: bool) -> bool:
+        """Take what the lines brought: one frame, after a stall all of them before anything is judged. `near`: a
+        deadline is near, so only what late nodes bring is taken; the rest keeps the time it came at.
+        """
+        board = self._board
+        stalled = board.clock.stalled
+        now = board.ticks_ms()
+        taken = False
+        for _turn in range(DRAIN_TURNS if stalled else 1):
+            self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
+            busy = False
+            for step in range(NODE_COUNT):
+                node = self._turn + step
+                if node >= NODE_COUNT:
+                    node -= NODE_COUNT
+                intake = board.intakes[node]
+                if stalled:
+                    intake.note_stall(board.clock.elapsed_ms)
+                if not stalled and (taken or (near and board.livenesses[node].verdict != codes.VERDICT_LATE)):
+                    # One frame a pass; of the others only what has arrived.
+                    busy = intake.gather(now) or busy
+                    continue
+                for _frame in range(FRAMES_MAX):
+                    if not intake.gather(now):
+                        break
+                    if self._take(node, now):
+                        taken = True
+                        break
+                busy = busy or intake.waiting
+            self.behind = busy
+            if not busy and stalled:
+                break
+        return taken
+
+    def _take(self, node: int, now: int) -> bool:
+        """Take one frame of `node`; return False if it was none that counts."""
+        board = self._board
+        intake = board.intakes[node]
+        kind = intake.pump(True, now)
+        if kind == NOTHING:
+            return False
+        liveness = board.livenesses[node]
+        board.changed = True
+        board.filler.moved[node] = True
+        if kind == GOOD:
+            liveness.good()
+            # What the frame had to wait for its turn is no later heartbeat.
+            liveness.age_ms = board.clock.since(intake.heard_at)
+            self._good[node] = True
+        elif kind == SIGN:
+            liveness.sign()
+        elif kind == BAD:
+            liveness.bad()
+            self._good[node] = False
+        elif kind == EVENTS_WANTED:
+            self._event_node = node
+            self._event_after = intake.events_after
+            self.events_left = intake.events_count
+        elif kind == FENCE_WANTED:
+            self.fence_for_peer(node, intake.request_target)
+        return True
+
+    def fence_for_peer(self, node: int, asked: int) -> None:
+        """Fence for a node that asks on its own line, or only tell how the target is; `asked`: fence_request.target."""
+        board = self._board
+        target = asked & 3
+        state = board.state
+        result = 1
+        if not board.config.current.nodes[node].may_fence or target == node:
+            reason = reasons.NOT_ARMED
+        elif not board.facts.enabled[target]:
+            reason = reasons.UNKNOWN_NODE
+        elif asked & messages.FENCE_QUESTION:
+            reason = reasons.NONE
+            result = 2
+        elif board.facts.verdict[node] != codes.VERDICT_GOOD:
+            reason = reasons.NOT_FIT
+        elif state.quarantined[node]:
+            reason = reasons.FENCE_FIRED
+        else:
+            reason = board.request(policy_requests.FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
+        fence = board.sequencer.status[target]
+        if fence == IDLE and state.phase == PREPARING and state.target == target:
+            fence = FIRED
+        intake = board.intakes[node]
+        payload = bytearray(self._reply.length)
+        shown = fence | board.senses.power[target] << 3 | bool(board.relays.commanded[target]) << 5 | state.mode << 6
+        values = (asked, 0 if reason else result, reason, shown, intake.sequence)
+        for index in range(len(values)):
+            self._reply.put(payload, self._reply.names[index], values[index])
+        if intake.signer is not None:
+            body = bytes(payload[: self._reply.offset("mac")])
+            self._reply.put(payload, "mac", intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), body))
+        length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
+        intake.send(self._frame_view[:length])
+
+    def reply(self) -> bool:
+        """Answer one node; after the policy has decided, also one that is to be told something new."""
+        board = self._board
+        if board.filler.tell:
+            board.filler.tell = False
+            for node in range(NODE_COUNT):
+                intake = board.intakes[node]
+                if board.grants.has_changed(node) and intake.answers_good:
+                    if board.facts.verdict[node] == codes.VERDICT_GOOD:
+                        intake.reply_due = True
+                        self._good[node] = True
+        for node in range(NODE_COUNT):
+            intake = board.intakes[node]
+            if not intake.reply_due:
+                continue
+            intake.reply_due = False
+            if intake.text:
+                intake.send(board.grants.text(intake))
+            else:
+                intake.send(board.grants.frame(intake, board.journal.durable, self._good[node]))
+            self._good[node] = False
+            return True
+        return False
+
+    def answers_wait(self) -> bool:
+        """Tell whether a node waits for its answer."""
+        for intake in self._board.intakes:
+            if intake.reply_due:
+                return True
+        return False
+
+    def send_events(self, slots) -> None:
+        """Send one journal record to the node that reads, in a quiet slot."""
+        if not self.events_left or not slots.is_quiet():
+            return
+        sequence = self._board.journal.read(self._event_after, self._record)
+        if not sequence:
+            self.events_left = 0
+            return
+        self._event_after = sequence
+        self.events_left -= 1
+        length = framing.encode_into(self._frame, messages.EVENT, self._record, records.LENGTH)
+        self._board.intakes[self._event_node].send(self._frame_view[:length])
