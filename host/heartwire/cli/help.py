@@ -5,6 +5,7 @@ Exit codes come from the error tree and JSON keys from the dataclasses that are 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import fields
 from importlib import resources
@@ -50,6 +51,9 @@ def _exit_codes() -> str:
 
     sheet = Sheet(("code", "meaning"), right=frozenset({0}))
     sheet.rows.append([("0", ""), ("it worked", "")])
+    # These bring kinds of their own into the tree.
+    for module in ("heartwire.flash.images", "heartwire.virtual.errors"):
+        importlib.import_module(module)
     sheet.rows += [[(str(kind.exit_code), ""), (kind.meaning, "")] for kind in kinds()]
     sheet.rows.append([(str(EXIT_BROKEN_PIPE), ""), ("the program that read the output has ended", "")])
     return sheet.plain()

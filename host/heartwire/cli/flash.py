@@ -1,0 +1,48 @@
+"""`heartwire flash`: put MicroPython and Heartwire onto a board, or bring them up to date."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from heartwire.cli.context import Session, ask, connection_options, yes_option
+from heartwire.cli.output import emit, note
+
+WIDTH = 30
+
+
+@click.command()
+@yes_option
+@connection_options
+@click.pass_obj
+def flash(session: Session, yes: bool) -> None:
+    """Put Heartwire onto a board.
+
+    Finds the board, also a new one in its boot loader (hold BOOTSEL while plugging it in), installs MicroPython if it
+    is missing or another version, copies the firmware, checks every file, and waits until the board answers. Settings
+    and journal stay. While it runs the board guards nobody; one that is interrupted keeps its old firmware.
+
+    \b
+    Example:
+      heartwire flash
+      heartwire --port /dev/ttyACM0 flash --yes
+    """
+    from heartwire.flash import update
+
+    report = update.flash(
+        session.port,
+        session.key_file,
+        session.timeout,
+        confirm=lambda words: ask(words, yes),
+        tell=note,
+        progress=_bar,
+    )
+    emit(f"MicroPython {report.micropython}, Heartwire {report.before or 'none'} -> {report.after}")
+
+
+def _bar(done: int, total: int, name: str) -> None:
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    filled = WIDTH * done // total
+    click.echo(f"\r[{'#' * filled}{' ' * (WIDTH - filled)}] {done}/{total} {name[-40:]:40}", nl=done == total, err=True)

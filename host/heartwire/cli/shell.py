@@ -1,0 +1,38 @@
+"""`heartwire shell`: the MicroPython prompt of a board, through the board's own way out of the guard."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+
+from heartwire.cli.context import Session, ask, connection_options, yes_option
+from heartwire.cli.output import note
+
+
+@click.command()
+@yes_option
+@connection_options
+@click.pass_obj
+def shell(session: Session, yes: bool) -> None:
+    """Stop the guard and open the MicroPython prompt.
+
+    The board watches nobody until it is restarted: its green light goes out and its alarm contact opens. Needs the
+    configure key or the key switch. Leave with Ctrl-X; the board then restarts and guards again.
+
+    \b
+    Example:
+      heartwire shell
+    """
+    from heartwire.flash import update
+    from heartwire.flash.prompt import Prompt
+
+    ask("Stop the guard? Nobody is watched until the board is restarted.", yes)
+    port = update.to_prompt(session.port, session.key_file, session.timeout)
+    prompt = Prompt(port)
+    note("Ctrl-X leaves the prompt; the board guards again after that")
+    try:
+        subprocess.run([sys.executable, "-m", "mpremote", "connect", port, "resume", "repl"], check=False)
+    finally:
+        prompt.reset()

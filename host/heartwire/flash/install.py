@@ -1,0 +1,135 @@
+"""The firmware's files on a board: two folders, of which one is in use, so that an update is whole or has not happened.
+
+New files go into the folder not in use; only when every hash is right does the file `slot` name it. Settings and
+journal lie in /data and are never touched. A cut before the switch leaves the old firmware, one after it the new one.
+Called by `heartwire flash`; main.py on the board reads `slot`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from heartwire.errors import StorageProblem
+from heartwire.flash.prompt import Prompt
+from heartwire.virtual.image import ROOT_FILES, board_files, find_firmware
+
+SLOTS = ("fw_a", "fw_b")
+# What the board says of itself: MicroPython's version, the folder in use, and the hashes below a folder.
+_LOOK = """
+import os, sys, json, hashlib, binascii
+def h(p):
+    d = hashlib.sha256()
+    b = bytearray(512)
+    with open(p, 'rb') as f:
+        while True:
+            n = f.readinto(b)
+            if not n: break
+            d.update(memoryview(b)[:n])
+    return binascii.hexlify(d.digest()).decode()
+def w(p, o):
+    try: names = list(os.ilistdir(p))
+    except OSError: return
+    for e in names:
+        q = p + '/' + e[0]
+        if e[1] == 0x4000: w(q, o)
+        else: o[q] = h(q)
+"""
+_STATE = (
+    _LOOK
+    + """
+try: s = open('/slot').read()
+except OSError: s = ''
+print(json.dumps({'version': '.'.join([str(n) for n in sys.implementation[1][:3]]), 'slot': s}))
+"""
+)
+_MAKE = """
+import os, json
+for p in %r:
+    try: os.mkdir(p)
+    except OSError: pass
+print(json.dumps(1))
+"""
+_HASHES = (
+    _LOOK + "o = {}\nw(%r, o)\nfor f in %r:\n    try: o[f] = h(f)\n    except OSError: pass\nprint(json.dumps(o))\n"
+)
+_REMOVE = "import os, json\nfor p in %r:\n    os.remove(p)\nprint(json.dumps(1))\n"
+# A rename in littlefs happens or does not: boot.py and main.py first, then the switch.
+_SWITCH = """
+import os, json
+for n in %r: os.rename('/new.' + n, '/' + n)
+with open('/slot.new', 'w') as f: f.write(%r)
+os.rename('/slot.new', '/slot')
+print(json.dumps(1))
+"""
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What stands on the board: MicroPython's version, and the folder in use ("" before the first install)."""
+
+    micropython: str
+    slot: str
+
+
+def look(prompt: Prompt) -> Installed:
+    """Return what stands on the board."""
+    found = prompt.run(_STATE)
+    return Installed(str(found["version"]), str(found["slot"]))
+
+
+def contents() -> dict[str, bytes]:
+    """Return the firmware of this installation, compiled: path below its folder (or name of a root file) -> bytes."""
+    return board_files(find_firmware())
+
+
+def install(prompt: Prompt, progress: Progress) -> str:
+    """Copy the firmware into the folder not in use, check every hash, and switch; return that folder.
+
+    Raises StorageProblem if a hash is wrong; the board then keeps its old firmware.
+    """
+    slot = SLOTS[1] if look(prompt).slot == SLOTS[0] else SLOTS[0]
+    with tempfile.TemporaryDirectory(prefix="heartwire-") as folder:
+        pairs: list[tuple[Path, str]] = []
+        hashes: dict[str, str] = {}
+        for name, content in sorted(contents().items()):
+            target = f"/new.{name}" if name in ROOT_FILES else f"/{slot}/{name}"
+            local = Path(folder) / target.replace("/", "_")
+            local.write_bytes(content)
+            pairs.append((local, target))
+            hashes[target] = hashlib.sha256(content).hexdigest()
+        folders = sorted({target.rpartition("/")[0] for _, target in pairs} - {""}, key=len)
+        prompt.run(_MAKE % (["/" + slot, *folders],))
+        _copy(prompt, pairs, hashes, slot, progress)
+    prompt.run(_SWITCH % (list(ROOT_FILES), slot))
+    return slot
+
+
+def _copy(prompt: Prompt, pairs: list[tuple[Path, str]], hashes: dict[str, str], slot: str, progress: Progress) -> None:
+    roots = [target for _, target in pairs if target.startswith("/new.")]
+    there = prompt.run(_HASHES % ("/" + slot, roots))
+    missing = [(local, target) for local, target in pairs if there.get(target) != hashes[target]]
+    done = len(pairs) - len(missing)
+    progress(done, len(pairs), "")
+
+    def copied(target: str) -> None:
+        nonlocal done
+        done += 1
+        progress(done, len(pairs), target)
+
+    if missing:
+        prompt.copy(missing, copied)
+    there = prompt.run(_HASHES % ("/" + slot, roots))
+    extra = sorted(set(there) - set(hashes))
+    if extra:
+        prompt.run(_REMOVE % (extra,))
+    wrong = sorted(target for target in hashes if there.get(target) != hashes[target])
+    if wrong:
+        raise StorageProblem(
+            f"{len(wrong)} of {len(hashes)} files did not arrive whole, the first is {wrong[0]}",
+            "repeat the command; the board keeps its firmware from before until all files are right",
+        )
