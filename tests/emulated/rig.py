@@ -1,0 +1,248 @@
+"""A rack in virtual time around the emulated board: nodes that beat and obey, power supplies behind its relays.
+
+Everything outside the chip is as simple as it can be and happens at exact virtual times; tests and tools/bench_board.py
+build it, run it and look at edges, grants and the journal. Nothing here sleeps or reads a real clock.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from heartwire.emulated import files
+from heartwire.emulated.chip import MS, Edge, EmulatedChip, Reset, filesystem_of
+from heartwire.emulated.flashchip import TYPICAL, Times
+from heartwire_firmware import config, durable, policy_state, slots
+from heartwire_protocol import codes, framing, messages, records, settings, settings_rules
+from tests.fakes.node import FakeNode
+
+KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
+POWER = ("POWER_A", "POWER_B", "POWER_SPARE")
+SENSES = (("SENSE_A1", "SENSE_A2"), ("SENSE_B1", "SENSE_B2"), ("SENSE_SPARE",))
+INTERVAL_MS, LATE_MS, DEAD_MS = 100, 250, 800
+# As short as the rules allow, so that a failover takes a virtual second.
+QUICK = {
+    "board.bench": 1, "board.interval_ms": INTERVAL_MS, "board.early_ms": 20, "board.late_ms": LATE_MS,
+    "board.dead_ms": DEAD_MS, "board.common_cause_ms": 60, "board.lease_ms": 700, "board.good_count": 2,
+    "board.off_stable_ms": 60, "board.off_timeout_ms": 600, "board.off_ms": 400, "board.watchdog_ms": 1400,
+    "node.a.boot_grace_ms": 6000, "node.b.boot_grace_ms": 6000, "node.spare.boot_grace_ms": 6000,
+}  # fmt: skip
+OFF_DELAY_MS = 20
+EPOCH = 5
+
+
+class _Dict:
+    """ports.Files over a dict, to make the files that the board finds."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes | None:
+        return self.contents.get(name)
+
+    def write(self, name: str, data: bytes) -> bool:
+        self.contents[name] = bytes(data)
+        return True
+
+
+def wanted_settings(nodes: int = 2, **more: object) -> settings.Settings:
+    """Return the quick settings for `nodes` nodes with keys; `more` as board__dead_ms=900."""
+    values: dict[str, object] = dict(QUICK)
+    for node in range(nodes):
+        values[f"node.{codes.NODES[node]}.key"] = KEYS[node].hex()
+    if nodes > 2:
+        values["node.spare.enabled"] = 1
+    values.update({name.replace("__", "."): value for name, value in more.items()})
+    wanted = settings.Settings()
+    for path, value in values.items():
+        wanted.put(path, value)
+    problems = settings_rules.check(settings.parse(wanted.text())[0])
+    assert not problems, problems
+    return wanted
+
+
+def stored(
+    wanted: settings.Settings, mode: int = codes.MODE_AUTO, holder: int = 0, epoch: int = EPOCH, **state: object
+) -> dict[str, bytes]:
+    """Return the data files of a board with these settings whose durable holder is `holder`."""
+    store = _Dict()
+    slots.TwoSlots(store, "settings").save(wanted.text().encode(), config.CONFIRMED)
+    fields = policy_state.State()
+    fields.mode, fields.holder, fields.epoch = mode, holder, epoch
+    fields.sense_seen = [1, 1, 1]
+    for name, value in state.items():
+        setattr(fields, name, value)
+    durable.Durable(store).save(fields)
+    return {f"data/{name}": data for name, data in store.contents.items()}
+
+
+class Rig:
+    """Board, nodes and their power. `flash` continues an earlier life (a power cycle)."""
+
+    def __init__(
+        self,
+        image: Path,
+        *,
+        nodes: int = 2,
+        data: dict[str, bytes] | None = None,
+        flash: bytes | None = None,
+        times: Times = TYPICAL,
+        seed: int = 1,
+        interval_ms: int = INTERVAL_MS,
+    ) -> None:
+        self.dice = random.Random(seed)
+        system = None
+        if flash is None:
+            system = files.build(stored(wanted_settings(nodes)) if data is None else data)
+        self.chip = EmulatedChip(image, flash=flash, filesystem=system, times=times, seed=seed)
+        self.nodes = [FakeNode(node, KEYS[node]) for node in range(nodes)]
+        self.interval_ms = interval_ms
+        self.powered = [True] * nodes
+        self.cut: set[int] = set()
+        self.welded: set[int] = set()
+        self.beats: list[list[float]] = [[] for _ in range(nodes)]  # when the last bit of each heartbeat arrived
+        self.grants: list[list[tuple[float, dict[str, int]]]] = [[] for _ in range(nodes)]
+        self.fenced: list[tuple[float, int]] = []
+        self.two_active = False
+        self._heard: list[bytearray] = [bytearray() for _ in range(nodes)]
+        self.usb = bytearray()
+        self.chip.on_usb_data = self.usb.extend
+        self.chip.on_line_byte = self._line_byte
+        self.chip.on_edge = self._edge
+        self.chip.on_reset = self._reset
+        for node in range(nodes):
+            self._sense(node, True)
+            self.chip.at(self.chip.ns + (5 + 11 * node) * MS, lambda node=node: self._beat(node))
+        if nodes:
+            first = self.nodes[0]
+            first.running, first.stopped, first.epoch = True, False, EPOCH
+
+    def _sense(self, node: int, on: bool) -> None:
+        for signal in SENSES[node]:
+            self.chip.set_input(signal, on)
+
+    def _beat(self, node: int) -> None:
+        fake = self.nodes[node]
+        jitter = self.dice.uniform(-0.02, 0.02) * self.interval_ms
+        self.chip.at(self.chip.ns + (self.interval_ms + jitter) * MS, lambda: self._beat(node))
+        if fake.alive and self.powered[node] and node not in self.cut:
+            self.beat_now(node)
+
+    def beat_now(self, node: int) -> None:
+        """Send a heartbeat now."""
+        frame = self.nodes[node].heartbeat()
+        line = self.chip.lines[node]
+        line.send(frame)
+        self.beats[node].append(self.chip.ns + len(frame) * line.char_ns)
+
+    def _line_byte(self, node: int, byte: int, at_ns: float) -> None:
+        if node >= len(self.nodes):
+            return
+        heard = self._heard[node]
+        heard.append(byte)
+        if byte or len(heard) < 2:
+            return
+        fake = self.nodes[node]
+        before = len(fake.grants)
+        if fake.alive and node not in self.cut:
+            fake.hear(bytes(heard))
+        heard.clear()
+        self.grants[node] += [(at_ns, grant) for grant in fake.grants[before:]]
+        running = [node for node, fake in enumerate(self.nodes) if fake.running and fake.alive and self.powered[node]]
+        self.two_active = self.two_active or len(running) > 1
+
+    def _edge(self, edge: Edge) -> None:
+        if edge.signal not in POWER:
+            return
+        node = POWER.index(edge.signal)
+        if node >= len(self.nodes):
+            return
+        if edge.level == 1 and self.powered[node]:
+            self.fenced.append((edge.ns, node))
+            if node not in self.welded:
+                self.powered[node] = False
+                self.nodes[node].crash()
+                self.chip.at(edge.ns + OFF_DELAY_MS * MS, lambda: self._sense(node, self.powered[node]))
+        elif edge.level != 1 and not self.powered[node]:
+            self.powered[node] = True
+            self.chip.at(edge.ns + OFF_DELAY_MS * MS, lambda: self._sense(node, self.powered[node]))
+
+    def _reset(self, _event: Reset) -> None:
+        for heard in self._heard:
+            heard.clear()
+
+    # What tests ask.
+
+    def settle(self, limit_ms: int = 6000) -> None:
+        """Run until node a is adopted, all nodes have answered challenges and nothing waits to be written."""
+
+        def unsettled() -> bool:
+            leased = any(grant["lease_ms"] for _, grant in self.grants[0][-2:])
+            return not leased or any(len(fake.grants) < 4 for fake in self.nodes)
+
+        self.chip.run_while(unsettled, limit_ms * MS)
+        count = -1
+        while count != self.chip.flash.count:
+            count = self.chip.flash.count
+            self.chip.run_for(400 * MS)
+
+    def ask(self, op: str, limit_ms: int = 1000) -> dict[str, Any]:
+        """Ask the board over USB, unsigned, and return its answer; the board's time goes on meanwhile."""
+        body = json.dumps({"op": op}).encode()
+        request = messages.layout_of(messages.REQUEST).pack(right=0, number=1, mac=bytes(8), body=body)
+        self.chip.usb.send(framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION])))
+        self.chip.usb.send(framing.encode(messages.REQUEST, request))
+        found: list[dict[str, Any]] = []
+        decoder = framing.Decoder(messages.JSON_MAX + 16)
+
+        def waits() -> bool:
+            data, at = bytes(self.usb), 0
+            self.usb.clear()
+            while at < len(data):
+                at = decoder.feed(data, at, len(data))
+                if decoder.ready and decoder.message_type == messages.RESPONSE:
+                    answer = messages.layout_of(messages.RESPONSE).unpack(bytes(decoder.payload[: decoder.length]))
+                    found.append(json.loads(answer["body"]))
+            return not found
+
+        self.chip.run_while(waits, limit_ms * MS)
+        return found[0]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the board's files as they stand in flash."""
+        return files.read(filesystem_of(self.chip.contents()))
+
+    def journal(self) -> list[dict[str, int]]:
+        """Return all durable records, oldest first."""
+        return journal_of(self.files())
+
+    def epoch(self) -> int:
+        """Return the durable epoch."""
+        return epoch_of(self.files())
+
+
+def journal_of(found: dict[str, bytes]) -> list[dict[str, int]]:
+    """Return the whole records of the journal files, oldest first."""
+    rows = []
+    for name, data in found.items():
+        if name.startswith("data/") and name[5] in "dr" and len(name) == 14:
+            for at in range(0, len(data) - records.LENGTH + 1, records.LENGTH):
+                if records.is_whole(data[at : at + records.LENGTH]):
+                    rows.append(records.decode(data[at : at + records.LENGTH]))
+    return sorted(rows, key=lambda row: row["sequence"])
+
+
+def epoch_of(found: dict[str, bytes]) -> int:
+    """Return the durable epoch in the board's files."""
+    store = _Dict()
+    store.contents = {name[5:]: data for name, data in found.items() if name.startswith("data/")}
+    state = policy_state.State()
+    durable.Durable(store).load(state)
+    return int(state.epoch)
+
+
+def fence_edges(rig: Rig, node: int) -> list[float]:
+    """Return when the relay of `node` was energised."""
+    return [edge.ns for edge in rig.chip.edges if edge.signal == POWER[node] and edge.level == 1]

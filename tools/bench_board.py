@@ -1,0 +1,134 @@
+"""Measure the board on the emulated chip and print the table "Must show": every number in virtual time.
+
+Boots and settles one rack, then forks a child per trial, each with its own phase of heartbeats and faults, so that a
+thousand trials need no thousand boots. Run by `make bench-board`; `--trials` and `--hour` choose how long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from heartwire.emulated import files
+from heartwire.emulated.chip import MS, filesystem_of
+from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
+from heartwire.flash import images
+from tests.emulated.conftest import forked
+from tests.emulated.rig import DEAD_MS, Rig, epoch_of, fence_edges, journal_of
+
+Table = list[tuple[str, str, str, bool]]
+HEARTBEATS_BEFORE = 2
+
+
+def overshoot(rig: Rig, seed: int, fault: str) -> float:
+    """Let node a fall silent after some heartbeats; return how many ms after its deadline the relay moved."""
+    dice = random.Random(seed)
+    rig.dice = dice
+    if fault == "maximum erase":
+        rig.chip.flash.times = MAXIMUM
+    rig.chip.run_for(dice.uniform(0, 1.5) * rig.interval_ms * MS)
+    rig.cut.add(0)
+    if fault == "other node late":
+        rig.chip.at(rig.chip.ns + 0.6 * DEAD_MS * MS, lambda: rig.cut.add(1))
+    if fault == "host floods":
+
+        def chatter() -> None:
+            rig.chip.usb.send(b"\x00" + dice.randbytes(24) + b"\x00")
+            rig.chip.at(rig.chip.ns + 3 * MS, chatter)
+
+        chatter()
+    deadline = max(rig.beats[0]) + DEAD_MS * MS
+    rig.chip.run_until(deadline + 30 * MS)
+    edges = fence_edges(rig, 0)
+    return (edges[0] - deadline) / MS if edges else float("nan")
+
+
+def distribution(rig: Rig, trials: int, fault: str, table: Table) -> None:
+    """Run trials of one fault and add its row."""
+    found = [forked(lambda seed=seed: overshoot(rig, seed, fault)) for seed in range(trials)]
+    edges = sorted(value for value in found if value == value)
+    missing = len(found) - len(edges)
+    if not edges:
+        table.append((f"relay after deadline, {fault}", "no edge", "median 1, worst 3 ms", False))
+        return
+    median, worst = statistics.median(edges), edges[-1]
+    words = (
+        f"min {edges[0]:.2f}, median {median:.2f}, worst {worst:.2f} ms ({len(edges)} of {trials}, {missing} without)"
+    )
+    table.append(
+        (f"relay after deadline, {fault}", words, "median 1, worst 3 ms", not missing and median <= 1 and worst <= 3)
+    )
+
+
+def boot(rig: Rig, table: Table) -> None:
+    """Add what the boot of the settled rack showed."""
+    first = min(edge.ns for edge in rig.chip.edges) / MS
+    guarding = rig.chip.passes[0].ns / MS
+    table.append(("outputs at their level after power-on", f"{first:.1f} ms", "before any import", first < 50))
+    table.append(("power-on to guarding", f"{guarding:.0f} ms", "1000 ms", guarding <= 1000))
+    busy = sorted(one.busy_ns / 1000 for one in rig.chip.passes[-400:])
+    table.append(
+        ("loop pass, median and longest", f"{busy[len(busy) // 2]:.0f} us, {busy[-1] / 1000:.1f} ms", "", True)
+    )
+
+
+def cuts(rig: Rig, count: int, table: Table) -> None:
+    """Cut the power at the next flash operations, one trial each, and look at what a new life finds."""
+
+    def trial(number: int) -> tuple[bool, bool]:
+        chip = rig.chip
+        known = {row["sequence"] for row in rig.journal()}
+        epoch = rig.epoch()
+        target = chip.flash.count + number
+
+        def begun(operation: object) -> None:
+            if chip.flash.count >= target:
+                chip.at(chip.ns + rig.dice.uniform(0, 0.3) * MS, chip.stop)
+
+        chip.flash.on_operation = begun
+        rig.cut.add(0)
+        chip.run_for(1600 * MS)
+        found = files.read(filesystem_of(chip.contents()))
+        return epoch_of(found) >= epoch, known <= {row["sequence"] for row in journal_of(found)}
+
+    results = [forked(lambda number=number: trial(number)) for number in range(1, count + 1)]
+    good = sum(all(result) for result in results)
+    table.append(
+        ("power cuts in a failover's flash operations", f"{good} of {len(results)} whole", "all", good == len(results))
+    )
+
+
+def run(name: str, step: Callable[[], None]) -> None:
+    """Run one step and say how long it took."""
+    started = time.monotonic()
+    step()
+    print(f"  {name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run everything; return 1 if a target was missed."""
+    parser = argparse.ArgumentParser(description="Measure the board on the emulated RP2040.")
+    parser.add_argument("--trials", type=int, default=1000, help="trials of each distribution")
+    parser.add_argument("--cuts", type=int, default=12, help="flash operations at which the power is cut")
+    arguments = parser.parse_args()
+    table: Table = []
+    rig = Rig(images.find(), times=TYPICAL)
+    run("boot and settle", rig.settle)
+    boot(rig, table)
+    for fault in ("nothing else", "other node late", "host floods", "maximum erase"):
+        run(fault, lambda fault=fault: distribution(rig, arguments.trials, fault, table))
+    run("power cuts", lambda: cuts(rig, arguments.cuts, table))
+    for what, found, target, good in table:
+        print(f"{'ok  ' if good else 'MISS'} {what:44} {found:64} {target}")
+    return 0 if all(row[3] for row in table) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
