@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 READY := $(VENV)/.ready
 PORT ?=
+TRIALS ?= 20
 # Processes that run the tests in virtual time side by side; what runs in real time runs alone, after them.
 WORKERS ?= 2
 # Virtual boards side by side in test-scenario-virtual: each takes about an eighth of a processor.
@@ -12,8 +13,9 @@ BOARDS ?= 8
 REAL_TIME := tests/virtual tests/virtual_shim tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-walk test-powercut test-virtual \
-	test-hw test-cluster lint types fmt docs check bench flash hw clean
+.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-walk test-powercut test- \
+	virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw flash image \
+	bench-board budget clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +57,12 @@ test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real 
 test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs both, and root)
 	HEARTWIRE_DEEP=$${HEARTWIRE_DEEP:-3} $(PYTEST) -q -s tests/cluster
 
+test-emulated: $(READY) ## the official image on an emulated RP2040, in virtual time (needs the image: make image)
+	$(PYTEST) -q tests/emulated
+
+test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0
+	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT))
+
 test-hw: $(READY) ## pins, circuit, wiring and simulations
 	$(PYTEST) -q tests/hw
 
@@ -93,8 +101,17 @@ bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)
 	$(BIN)/python hw/gen/make.py
 
-flash: $(READY) ## put the firmware onto a board: make flash PORT=/dev/ttyACM0
-	sh tools/flash.sh $(or $(PORT),auto)
+flash: $(READY) ## put MicroPython and the firmware onto a board: make flash [PORT=/dev/ttyACM0]
+	$(BIN)/heartwire $(if $(PORT),--port $(PORT)) flash
+
+image: $(READY) ## fetch and check the official MicroPython image, for `make flash` and the emulated tier
+	$(BIN)/heartwire image
+
+bench-board: $(READY) ## times on the emulated chip: relay edges, boot, power cuts (TRIALS=20 of each)
+	$(BIN)/python tools/bench_board.py --trials $(TRIALS)
+
+budget: $(READY) ## hold the firmware to its sizes and times on the emulated chip
+	$(BIN)/python tools/budget.py
 
 clean: ## remove what make created
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

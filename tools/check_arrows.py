@@ -17,7 +17,7 @@ PROTOCOL = ROOT / "firmware" / "heartwire_protocol"
 HOST = ROOT / "host" / "heartwire"
 
 # What MicroPython 1.24 has on the board, as far as the firmware may use it.
-BOARD_LIBRARY = {"binascii", "gc", "hashlib", "json", "micropython", "os", "select", "sys", "time", "uctypes"}
+BOARD_LIBRARY = {"binascii", "gc", "hashlib", "json", "micropython", "os", "select", "struct", "sys", "time", "uctypes"}
 
 # Module of the firmware -> the firmware modules it may import. The order is the flow of the data.
 ARROWS: dict[str, set[str]] = {
@@ -56,11 +56,14 @@ ARROWS: dict[str, set[str]] = {
     "hostlink_operations": {
         "board", "hostlink", "lights", "policy_core", "policy_requests", "policy_state", "selftest", "sequencer",
     },
-    "timeslots": {"clock"},
+    "timeslots": {"clock", "policy_state"},
+    "facts": {"clock"},
+    "lines": {"intake", "policy_requests", "policy_state", "sequencer"},
+    "start": {"hw_rp2", "supervisor"},
     "supervisor": {
-        "button", "clock", "config", "durable", "grants", "guards", "hostlink", "hostlink_operations", "intake",
-        "journal", "lights", "liveness", "policy", "policy_requests", "policy_state", "relays", "selftest", "sequencer",
-        "timeslots",
+        "button", "clock", "config", "durable", "facts", "grants", "guards", "hostlink", "hostlink_operations",
+        "intake", "journal", "lights", "lines", "liveness", "policy", "policy_requests", "policy_state",
+        "ports", "relays", "selftest", "sequencer", "timeslots",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.
