@@ -129,8 +129,11 @@ def test_checks_that_hang_do_not_pile_up(
     monkeypatch.undo()
     wait_for(lambda: len(children(commands.process)) >= hooks.HUNG_MAX)
     assert len(children(commands.process)) == hooks.HUNG_MAX
-    gate.open("w").close()
-    wait_for(lambda: commands.results() or not commands._hung)
+    with gate.open("w") as disk:
+        # Held open, with a line for each: one that was not at its read yet gets there too.
+        disk.write("go\n" * 4 * hooks.HUNG_MAX)
+        disk.flush()
+        wait_for(lambda: commands.results() or not commands._hung)
     assert result_of(commands, ["true"]).succeeded
 
 
