@@ -57,7 +57,10 @@ class Call:
         self.output += text
 
     def journal(self, event: int) -> list[tuple[int, int, int, int]]:
-        rows = self.world.bench.journal()
+        # What was noted becomes durable in its slot, a little later.
+        bench = self.world.bench
+        bench.run_until(lambda: not bench.board.journal.waiting, 5000)
+        rows = bench.journal()
         about_a = [row for row in rows if row["event"] == event and row["node"] == codes.NODE_A]
         return [(row["node"], row["reason"], row["a"], row["b"]) for row in about_a]
 
