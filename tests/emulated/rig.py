@@ -14,13 +14,13 @@ from typing import Any
 from heartwire.emulated import files
 from heartwire.emulated.chip import MS, Edge, EmulatedChip, Reset, filesystem_of
 from heartwire.emulated.flashchip import TYPICAL, Times
+from heartwire.simulate.hardware import FakeFiles
+from heartwire.simulate.rack import KEYS, POWER
 from heartwire_firmware import config, durable, policy_state, slots
+from heartwire_firmware.relays import SENSE_SIGNALS as SENSES
 from heartwire_protocol import codes, framing, messages, records, settings, settings_rules
 from tests.fakes.node import FakeNode
 
-KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
-POWER = ("POWER_A", "POWER_B", "POWER_SPARE")
-SENSES = (("SENSE_A1", "SENSE_A2"), ("SENSE_B1", "SENSE_B2"), ("SENSE_SPARE",))
 INTERVAL_MS, LATE_MS, DEAD_MS = 100, 250, 800
 # As short as the rules allow, so that a failover takes a virtual second.
 QUICK = {
@@ -31,20 +31,6 @@ QUICK = {
 }  # fmt: skip
 OFF_DELAY_MS = 20
 EPOCH = 5
-
-
-class _Dict:
-    """ports.Files over a dict, to make the files that the board finds."""
-
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes] = {}
-
-    def read(self, name: str) -> bytes | None:
-        return self.contents.get(name)
-
-    def write(self, name: str, data: bytes) -> bool:
-        self.contents[name] = bytes(data)
-        return True
 
 
 def wanted_settings(nodes: int = 2, **more: object) -> settings.Settings:
@@ -67,7 +53,7 @@ def stored(
     wanted: settings.Settings, mode: int = codes.MODE_AUTO, holder: int = 0, epoch: int = EPOCH, **state: object
 ) -> dict[str, bytes]:
     """Return the data files of a board with these settings whose durable holder is `holder`."""
-    store = _Dict()
+    store = FakeFiles()
     slots.TwoSlots(store, "settings").save(wanted.text().encode(), config.CONFIRMED)
     fields = policy_state.State()
     fields.mode, fields.holder, fields.epoch = mode, holder, epoch
@@ -236,7 +222,7 @@ def journal_of(found: dict[str, bytes]) -> list[dict[str, int]]:
 
 def epoch_of(found: dict[str, bytes]) -> int:
     """Return the durable epoch in the board's files."""
-    store = _Dict()
+    store = FakeFiles()
     store.contents = {name[5:]: data for name, data in found.items() if name.startswith("data/")}
     state = policy_state.State()
     durable.Durable(store).load(state)

@@ -9,9 +9,10 @@ import pytest
 
 from heartwire.emulated.chip import MS, TIMER
 from heartwire.emulated.flashchip import MAXIMUM
+from heartwire.simulate.rack import POWER
 from heartwire_protocol import events, framing, messages
 from tests.emulated.conftest import forked
-from tests.emulated.rig import DEAD_MS, EPOCH, POWER, Rig, fence_edges
+from tests.emulated.rig import DEAD_MS, EPOCH, Rig, fence_edges
 
 pytestmark = pytest.mark.emulated
 # The rest of the pins are inputs, serial lines, or the board's own LED.
