@@ -458,6 +458,10 @@ class Supervisor:
     def _write(self, slots) -> None:
         """Write at most one thing, where no deadline falls due: the state before the journal, as grants wait for it."""
         urgent = self.state.phase == policy_state.PROMOTING or self.state.phase == policy_state.PREPARING
+        if self._persist or self.journal.waiting:
+            # An intent hurries the state along too, as that goes first.
+            for node in range(NODE_COUNT):
+                urgent = urgent or self.intent_waits(node)
         if self._persist:
             if slots.may_write(urgent):
                 self._persist = False
@@ -467,8 +471,6 @@ class Supervisor:
                 slots.wrote()
                 self.changed = self.filler.tell = True
         elif self.journal.waiting:
-            for node in range(NODE_COUNT):
-                urgent = urgent or self.intent_waits(node)
             if slots.may_write(urgent):
                 if not self.journal.flush():
                     slots.failed()
