@@ -32,13 +32,16 @@ def guard():
 
 
 def start():
+    # Again, because MicroPython allows Ctrl-C anew for each script it runs: a 3 among the bytes from the host would end
+    # the guard.
+    micropython.kbd_intr(-1)
     if machine.mem32[NOTE] == NOTE_REPL:
         machine.mem32[NOTE] = 0
         machine.mem32[BAD_BOOTS] = 0
     elif machine.mem32[BAD_BOOTS] < GIVE_UP:
         try:
             guard()
-        except Exception as error:
+        except BaseException as error:
             import sys
 
             try:

@@ -178,6 +178,24 @@ def test_stalled_host_never_delays_the_loop(settled: Rig) -> None:
     assert answered_stalled >= answered > 0
 
 
+def test_no_byte_from_the_host_ends_the_guard(settled: Rig) -> None:
+    # MicroPython takes a 3 for Ctrl-C unless it is told not to, and did so inside frames.
+    def body() -> tuple[int, float, str]:
+        rig = settled
+        chip = rig.chip
+        chip.usb.send(bytes(range(256)) + b"\x03" * 64 + b"\x00")
+        first, since_ns = len(rig.grants[0]), chip.ns
+        chip.run_for(500 * MS)
+        status = rig.ask("status")
+        gaps = [late.ns - early.ns for early, late in itertools.pairwise(chip.passes) if early.ns >= since_ns]
+        return len(rig.grants[0]) - first, max(gaps) / MS, str(status["mode"])
+
+    answered, longest_ms, mode = forked(body)
+    assert answered >= 4
+    assert longest_ms < 50
+    assert mode == "auto"
+
+
 def test_same_seed_gives_the_same_edges(board_image: Path) -> None:
     def body() -> list[tuple[float, str, int | None]]:
         rig = Rig(board_image, nodes=0, data={}, seed=7)
