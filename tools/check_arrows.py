@@ -59,10 +59,11 @@ ARROWS: dict[str, set[str]] = {
     "timeslots": {"clock", "policy_state"},
     "facts": {"clock"},
     "lines": {"intake", "policy_requests", "policy_state", "sequencer"},
+    "lastlook": {"clock", "policy_state"},
     "start": {"hw_rp2", "supervisor"},
     "supervisor": {
         "button", "clock", "config", "durable", "facts", "grants", "guards", "hostlink", "hostlink_operations",
-        "intake", "journal", "lights", "lines", "liveness", "policy", "policy_requests", "policy_state",
+        "intake", "journal", "lastlook", "lights", "lines", "liveness", "policy", "policy_requests", "policy_state",
         "ports", "relays", "selftest", "sequencer", "timeslots",
     },
 }  # fmt: skip

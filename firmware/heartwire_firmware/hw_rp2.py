@@ -34,6 +34,8 @@ _FOLDER = "/data"
 # supervisor decides that much ahead, waits for the deadline and looks once more, so a faster chip moves no contact
 # early and a heartbeat in that time still counts.
 LEAD_MS = 24
+# The loop looks at everything at least this often: less than clock.STALL_MS, and the host link waits so long.
+REST_MS = 8
 
 
 class UartLine(ports.Line):
@@ -44,25 +46,43 @@ class UartLine(ports.Line):
         self._tx = tx
         self._rx = rx
         self._base = _UART_BASE[number]
+        # When the line fell idle last, and how many bytes waited then; -1 once those are read.
+        self._idle = [0, -1]
+        self._idle_us = -1
         self.set_baud(baud)
 
     def set_baud(self, baud: int) -> None:
-        self._uart = machine.UART(
+        self.uart = machine.UART(
             self._number, baudrate=baud, tx=self._tx, rx=self._rx, rxbuf=256, txbuf=256, timeout=0, timeout_char=0
         )
+        if sys.platform == "rp2":
+            # Runs between two instructions of whatever the loop is busy with.
+            self.uart.irq(self._fell_idle, machine.UART.IRQ_RXIDLE)
+
+    def _fell_idle(self, uart) -> None:
+        idle = self._idle
+        idle[0] = time.ticks_us()  # type: ignore[call-overload] # ticks are integers
+        idle[1] = uart.any()
 
     def waiting(self) -> int:
         """Return how many received bytes wait."""
-        return self._uart.any()
+        return self.uart.any()
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
-        waiting = self._uart.any()
+        waiting = self.uart.any()
         if not waiting:
             return 0
-        return self._uart.readinto(buffer, waiting if waiting < limit else limit) or 0
+        idle = self._idle
+        # If more has come since, or some of it stays, these bytes ended at another time.
+        self._idle_us = idle[0] if idle[1] == waiting and waiting <= limit else -1
+        idle[1] = -1
+        return self.uart.readinto(buffer, waiting if waiting < limit else limit) or 0
+
+    def idle_us(self) -> int:
+        return self._idle_us
 
     def write(self, buffer) -> int:
-        return self._uart.write(buffer) or 0
+        return self.uart.write(buffer) or 0
 
     def take_errors(self) -> int:
         return self._take(_ERRORS)
@@ -302,8 +322,13 @@ class Hardware:
             bits |= 16
         return bits
 
-    def wait_for_tick(self) -> None:
-        """Sleep until the next millisecond of the loop."""
+    def wait_for_tick(self, quiet_ms: int) -> None:
+        """Sleep until the next millisecond of the loop; for up to `quiet_ms` if nothing comes before. A byte on a UART
+        ends the sleep at once.
+        """
+        if quiet_ms > 1:
+            self._rest(quiet_ms if quiet_ms < REST_MS else REST_MS)
+            return
         following = self._next
         now = time.ticks_ms()
         left = time.ticks_diff(following[0], now)
@@ -312,6 +337,21 @@ class Hardware:
             following[0] = time.ticks_add(following[0], 1)
         else:
             following[0] = time.ticks_add(now, 1)
+
+    def _rest(self, turns: int) -> None:
+        # What `activity` looks at but the host link, without its calls: the board does this nearly all the time.
+        lines = self.lines
+        a = lines[0].uart
+        b = lines[1].uart
+        spare = lines[2]
+        levels = self._seen[0]
+        while turns > 0:
+            if a.any() or b.any() or spare.waiting() or machine.mem32[_GPIO_IN] & self._input_mask != levels:
+                return
+            # The first returns at once, as asking a UART has set the processor's event register (v1.24: a mutex).
+            machine.idle()
+            machine.idle()
+            turns -= 1
 
 
 _PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": -1}

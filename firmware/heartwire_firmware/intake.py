@@ -65,7 +65,8 @@ class Intake:
         self.spoke = False  # something valid was heard, so the board may speak on this line
         self.since_good_ms = 0
         self.heard_at = 0  # ticks of the last frame's end
-        self.heard_us = 0  # when bytes were read last, in microseconds: a silent line's deadline is counted from it
+        self.heard_us = 0  # when the bytes read last ended, in microseconds
+        self.good_us = 0  # heard_us of the last good heartbeat: its node's deadline is counted from it
         self._unsure_ms = 0  # for this long a heartbeat may look early because an earlier one was taken late
         self.bad_in_row = 0
         self.altered = False
@@ -145,7 +146,8 @@ class Intake:
                 return False
             self._from = 0
             self._until = until
-            self.heard_us = self._ticks_us()
+            idle_us = self._line.idle_us()
+            self.heard_us = self._ticks_us() if idle_us < 0 else idle_us
         if not self._text:
             self._from = decoder.feed(self._raw, self._from, self._until)
             if not decoder.ready:

@@ -86,6 +86,7 @@ class Lines:
             liveness.good()
             # What the frame had to wait for its turn is no later heartbeat.
             liveness.age_ms = board.clock.since(intake.heard_at)
+            intake.good_us = intake.heard_us
             self._good[node] = True
         elif kind == SIGN:
             liveness.sign()

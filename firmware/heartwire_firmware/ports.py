@@ -12,6 +12,10 @@ class Line:
         """Read at most `limit` bytes that have arrived into `buffer`; return how many."""
         raise NotImplementedError
 
+    def idle_us(self) -> int:
+        """Return when the bytes read last ended, in ticks_us; -1 where that is not known."""
+        return -1
+
     def write(self, buffer: "memoryview | bytes") -> int:
         """Queue bytes for sending; return how many were taken (the rest is lost)."""
         raise NotImplementedError

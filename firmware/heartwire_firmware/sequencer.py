@@ -88,6 +88,16 @@ class Sequencer:
             elif not sense_seen:
                 self.reason[node] = reasons.SENSE_UNSEEN
 
+    def may_shoot(self, node: int) -> bool:
+        """Tell whether `shoot` may go ahead of `fire`: a power relay that no fence holds."""
+        return self.status[node] == IDLE and self._nodes[node].fence == "power"
+
+    def shoot(self, node: int) -> None:
+        """Mark and move the contact, nothing else: from a deadline to its relay each call counts. `fire` follows."""
+        self._mark |= 1 << node
+        self._chip.put_scratch(MARK_REGISTER, self._mark)
+        self._relays.cut(node)
+
     def _start(self, node: int, trusted: bool) -> None:
         self._trusted[node] = trusted
         self._mark |= 1 << node

@@ -16,6 +16,7 @@ from heartwire_firmware.hostlink import HostLink
 from heartwire_firmware.hostlink_operations import Operations
 from heartwire_firmware.intake import Intake
 from heartwire_firmware.journal import Journal
+from heartwire_firmware.lastlook import LastLook
 from heartwire_firmware.lights import Lights
 from heartwire_firmware.lines import Lines
 from heartwire_firmware.liveness import Liveness
@@ -38,8 +39,6 @@ BOUNCE_MS = 60
 HEAVY_MAX = 1
 # The longest that a heavy thing takes (tools/bench_board.py): none is begun so shortly before a decision is due.
 HEAVY_MS = 16
-# So many frames may put off a death that is being decided: a line that babbles is judged all the same.
-TAKEN_BACK_MAX = 4
 # A start counts as good after this long.
 GOOD_BOOT_MS = 60000
 BAD_BOOTS_MAX = 3
@@ -61,6 +60,8 @@ class Supervisor:
         self.chip = hardware.chip
         self._hardware = hardware
         self.ticks_ms = hardware.ticks_ms
+        self.ticks_us = hardware.ticks_us
+        self.ticks_diff = hardware.ticks_diff
         self.clock = Clock(hardware.ticks_ms, hardware.ticks_diff, hardware.ticks_add)
         self.state = policy_state.State()
         self.facts = policy_state.Facts()
@@ -98,8 +99,7 @@ class Supervisor:
         self._near_ms = hardware.lead_ms and hardware.lead_ms + HEAVY_MS
         self._aim_ms = 0
         self._is_near = False  # a deadline is so near that only the late node may take time
-        self._taken_back = 0  # decisions ahead of this deadline that a frame has undone
-        self._verdicts = [0] * NODE_COUNT  # before this pass judged
+        self._last_look = LastLook(self)
         self._due_ms = 0
         self._policy_ms = 1
         self._since_policy_ms = 0
@@ -213,23 +213,26 @@ class Supervisor:
         wait = self._hardware.wait_for_tick
         step = self.step
         while not self.stopping or not self.hostlink.idle:
-            step()
-            wait()
+            wait(step())
         self._write_all()
         return self.stopping
 
-    def step(self) -> None:
-        """Look, and step what has something to do: every stage, with the same time, or none.
+    def step(self) -> int:
+        """Look, and step what has something to do: every stage, with the same time, or none. Return for how many ms the
+        loop need not look again unless something comes.
 
         A pass does one heavy thing at a time (take a frame, decide, answer, serve the host, write flash), so that none
         stands for long between a deadline and its relay.
         """
         bits = self._activity()
-        if not self.changed and self.clock.look() < self._due_ms and not self._is_due(bits):
-            if self.relays.cut_count:
+        if not self.changed:
+            since_ms = self.clock.look()
+            if since_ms < self._due_ms and not self._is_due(bits):
+                self.chip.feed()
+                if not self.relays.cut_count:
+                    return self._due_ms - since_ms
                 self.relays.step(0)
-            self.chip.feed()
-            return
+                return 1
         elapsed = self.clock.tick()
         if 0 < self._aim_ms - elapsed <= self._lead_ms:
             elapsed += self.clock.run_ahead(self._aim_ms - elapsed)
@@ -255,7 +258,7 @@ class Supervisor:
         if near:
             self._due_ms = self._next_ms()
             self.chip.feed()
-            return
+            return 1
         # An answer gives way to what is heavy, once.
         if not heavy or self._owed:
             heavy = self.lines.reply() or heavy
@@ -270,6 +273,7 @@ class Supervisor:
             self._heavy = 0
         self._due_ms = self._next_ms()
         self.chip.feed()
+        return 1
 
     def _is_due(self, bits: int) -> bool:
         """Tell whether what came needs a pass; bytes of a frame that is not whole do not."""
@@ -364,7 +368,7 @@ class Supervisor:
             if not facts.enabled[node]:
                 continue
             liveness = self.livenesses[node]
-            self._verdicts[node] = liveness.verdict
+            self._last_look.verdicts[node] = liveness.verdict
             liveness.judge()
             if (
                 liveness.verdict != facts.verdict[node]
@@ -385,11 +389,11 @@ class Supervisor:
         if self.clock.is_ahead:
             before = self.state.freeze()
         else:
-            self._taken_back = 0
+            self._last_look.taken_back = 0
         self.filler.fill()
         self.policy.step(self._since_policy_ms)
         self.grants.step(self._since_policy_ms)
-        if before and not self._last_look():
+        if before and not self._last_look.confirms(out):
             # A heartbeat came while its death was being decided: nothing was decided.
             self.state.thaw(before)
             out.clear()
@@ -399,31 +403,6 @@ class Supervisor:
         if out.records or out.actions or out.persist:
             self._carry_out()
             self.filler.tell = True
-        return True
-
-    def _last_look(self) -> bool:
-        """Wait for the deadline that the policy was asked ahead of; return False if the node that it would fence, or
-        that it holds to be dead, brings a frame in that time: that one is judged first.
-        """
-        out = self._out
-        if not out.actions and not out.records:
-            return True
-        now_us = self._hardware.ticks_us
-        diff = self._hardware.ticks_diff
-        dead_us = self.config.current.board.dead_ms * 1000
-        for node in range(NODE_COUNT):
-            liveness = self.livenesses[node]
-            if liveness.verdict == codes.VERDICT_DEAD and self._verdicts[node] == codes.VERDICT_LATE:
-                intake = self.intakes[node]
-                heard_us = intake.heard_us
-                waits = True
-                while waits:
-                    waits = diff(now_us(), heard_us) < dead_us or self.clock.is_ahead
-                    if self._taken_back < TAKEN_BACK_MAX and intake.gather(self.ticks_ms()):
-                        self._taken_back += 1
-                        self.lines.behind = True
-                        liveness.verdict = codes.VERDICT_LATE
-                        return False
         return True
 
     def _move_contacts(self) -> None:

@@ -1,0 +1,66 @@
+"""The last look: what was decided ahead of a deadline waits for that deadline, and a heartbeat until then undoes it.
+
+A decision takes some 20 ms on the board, so the supervisor asks the policy that much ahead. This waits for the rest of
+the time and looks at the lines of the nodes that would be dead; when it is over, the relay moves before anything else
+is done. It never waits for longer than the clock may run ahead. Called by supervisor, in a pass that has run ahead.
+"""
+
+from heartwire_firmware import policy_state
+from heartwire_firmware.clock import AHEAD_MS
+from heartwire_protocol import codes
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+
+AHEAD_US = AHEAD_MS * 1000
+# So many frames may put off a death that is being decided: a line that babbles is judged all the same.
+TAKEN_BACK_MAX = 4
+
+
+class LastLook:
+    """The last look of `board` (supervisor.Supervisor)."""
+
+    def __init__(self, board):
+        self._board = board
+        self.taken_back = 0  # decisions ahead of this deadline that a frame has undone
+        self.verdicts = [0] * NODE_COUNT  # before this pass judged
+
+    def confirms(self, out) -> bool:
+        """Wait for the deadline that the policy was asked ahead of and move the relay that it decided on; return False
+        if the node that it would fence, or that it holds to be dead, brings a frame in that time: that one is judged
+        first.
+        """
+        if not out.actions and not out.records:
+            return True
+        aimed = self._aim(out)
+        for node in range(NODE_COUNT):
+            dead = self._board.livenesses[node].verdict == codes.VERDICT_DEAD
+            if dead and self.verdicts[node] == codes.VERDICT_LATE and not self._stays_silent(node):
+                return False
+        if aimed != NO_NODE:
+            self._board.sequencer.shoot(aimed)
+        return True
+
+    def _stays_silent(self, node: int) -> bool:
+        """Look at the line of `node` until its deadline; return False if it brings a frame."""
+        board = self._board
+        intake = board.intakes[node]
+        now_us = board.ticks_us
+        dead_us = board.config.current.board.dead_ms * 1000
+        waits = True
+        while waits:
+            # Counted from the last good heartbeat: what a dying server leaves on its line is none.
+            waits = 0 < dead_us - board.ticks_diff(now_us(), intake.good_us) < AHEAD_US
+            if self.taken_back < TAKEN_BACK_MAX and intake.gather(board.ticks_ms()):
+                self.taken_back += 1
+                board.lines.behind = True
+                board.livenesses[node].verdict = codes.VERDICT_LATE
+                return False
+        return True
+
+    def _aim(self, out) -> int:
+        """Return the node whose power relay moves as soon as the look is over; NO_NODE: none can go ahead."""
+        board = self._board
+        if not board.selftest.phase:
+            for kind, node in out.actions:
+                if kind == policy_state.FENCE and board.sequencer.may_shoot(node):
+                    return node
+        return NO_NODE
