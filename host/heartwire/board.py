@@ -105,13 +105,20 @@ class Board:
         """Return the settings that the board runs, keys as fingerprints."""
         return settings_transfer.download(self.link)
 
-    def apply_settings(self, wanted: Settings, *, progress: settings_transfer.Progress | None = None) -> int:
+    def apply_settings(
+        self,
+        wanted: Settings,
+        *,
+        progress: settings_transfer.Progress | None = None,
+        confirming: Callable[[], None] | None = None,
+    ) -> int:
         """Upload `wanted`, run it on trial, read it back and confirm it; return its generation.
 
-        Anything that goes wrong before the confirmation, Ctrl-C included, reverts to the settings before. Raises
-        BadConfig if the board finds a broken rule.
+        Anything that goes wrong before the confirmation, Ctrl-C included, reverts to the settings before. `confirming`
+        is called just before the confirmation, which cannot be taken back: an interrupt from there on should wait.
+        Raises BadConfig if the board finds a broken rule.
         """
-        return settings_transfer.apply(self.link, wanted, progress)
+        return settings_transfer.apply(self.link, wanted, progress, confirming)
 
     def set_mode(self, mode: str) -> dict[str, Any]:
         """Change the mode; leaving observe arms, and needs the configure key or the key switch. Raises Refused."""

@@ -10,8 +10,9 @@ import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from heartwire.errors import HeartwireError, NoAnswer, ProtocolMismatch, Unplugged
+from heartwire.errors import Cancelled, HeartwireError, NoAnswer, ProtocolMismatch, Unplugged
 from heartwire.link import Link
 from heartwire_protocol import codes, framing, settings
 from heartwire_protocol.settings import Settings
@@ -103,16 +104,20 @@ def upload(link: Link, text: str, progress: Progress | None = None) -> None:
             progress(sent, len(text))
 
 
-def apply(link: Link, wanted: Settings, progress: Progress | None = None) -> int:
+def apply(
+    link: Link, wanted: Settings, progress: Progress | None = None, confirming: Callable[[], None] | None = None
+) -> int:
     """Upload, try, read back and confirm `wanted`; return its generation. See Board.apply_settings."""
     upload(link, wanted.text(), progress)
     keys_before = link.keys
-    body = link.request("settings_apply").body
+    body = _start_trial(link)
     generation = int(body.get("generation", 0))
     trial_s = int(body.get("trial_s", 60))
     try:
         link.keys = keys_before.replaced(_new_keys(wanted))
         _read_back(link, wanted, generation)
+        if confirming is not None:
+            confirming()
         link.request("settings_confirm", generation=generation)
     except (Unplugged, NoAnswer) as error:
         error.next_step = f"the board goes back to its old settings within {trial_s} s; then try again"
@@ -123,6 +128,18 @@ def apply(link: Link, wanted: Settings, progress: Progress | None = None) -> int
         link.keys = keys_before
         raise
     return generation
+
+
+def _start_trial(link: Link) -> dict[str, Any]:
+    """Ask the board to run the upload on trial; an interrupt while it is asked ends the trial that may have begun."""
+    try:
+        return link.request("settings_apply").body
+    except (KeyboardInterrupt, Cancelled):
+        revert(link)
+        raise KeyboardInterrupt from None
+    except SystemExit:
+        revert(link)
+        raise
 
 
 def revert(link: Link) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from heartwire.cli.context import Session, ask, connection_options, json_option, yes_option
+from heartwire.cli.context import Session, ask, connection_options, ignore_interrupts, json_option, yes_option
 from heartwire.cli.output import Cell, Sheet, emit, emit_json, is_terminal, note, show
 from heartwire.errors import Cancelled, NotAsAsked, StorageProblem
 
@@ -195,7 +195,7 @@ def apply(session: Session, file: Path, yes: bool) -> None:
         ask(f"Apply {len(changes)} change{'s' if len(changes) > 1 else ''} to {_name(running.values)}?", yes)
         try:
             with _progress() as progress:
-                generation = board.apply_settings(wanted.settings, progress=progress)
+                generation = board.apply_settings(wanted.settings, progress=progress, confirming=ignore_interrupts)
         except KeyboardInterrupt:
             raise Cancelled("cancelled: the board keeps its old settings") from None
     emit(f"applied and confirmed: generation {generation}")

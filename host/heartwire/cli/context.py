@@ -7,6 +7,7 @@ sets a missing wall time quietly. Nothing here prints results.
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ class Session:
             if board.link.limited:
                 warn(board.link.limited)
             yield board
+
+
+def ignore_interrupts() -> None:
+    """Let Ctrl-C and SIGTERM do nothing from here to the end of the program: what follows cannot be taken back, so a
+    command that said "cancelled" would lie. One that came before this is raised here.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -121,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         signal.signal(signal.SIGTERM, _end)
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         code = _run(arguments)
         if sys.stdout is not None:
@@ -133,8 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         return _fail(StorageProblem(f"the output could not be written: {error.strerror or error}"))
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _fail(Cancelled("cancelled"))  # an interrupt in the middle of an import comes out as a RuntimeError
         traceback.print_exc()
         return _fail(HeartwireError(f"a fault inside heartwire: {type(error).__name__}: {error}"))
+    finally:
+        if arguments is not None:
+            # A program that goes on wants its Ctrl-C back; see context.ignore_interrupts.
+            for number, handler in handlers:
+                if signal.getsignal(number) is not handler:
+                    signal.signal(number, handler)
 
 
 def _end(number: int, _: object) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -395,6 +396,28 @@ def test_ctrl_c_before_the_confirmation_reverts(board: FakeBoard, run: Run, conf
     assert "the board keeps its old settings" in result.err
     assert operations(board)[-1] == "settings_revert"
     assert board.trial is None
+
+
+def test_ctrl_c_while_the_trial_begins_reverts(board: FakeBoard, run: Run, config_file: str) -> None:
+    board.before_answer = lambda op: signal.raise_signal(signal.SIGINT) if op == "settings_apply" else None
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 130
+    assert "the board keeps its old settings" in result.err
+    assert operations(board)[-1] == "settings_revert"
+    assert board.trial is None and board.generation == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_from_the_confirmation_on_changes_nothing_any_more(
+    board: FakeBoard, run: Run, config_file: str, number: signal.Signals
+) -> None:
+    board.before_answer = lambda op: signal.raise_signal(number) if op == "settings_confirm" else None
+    result = run("config", "apply", config_file, "--yes")
+    assert result.code == 0
+    assert "applied and confirmed" in result.out
+    assert board.trial is None and board.generation == 4
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # whoever called it in his own program has his Ctrl-C back
 
 
 def test_a_board_that_runs_something_else_is_reverted(board: FakeBoard, run: Run, config_file: str) -> None:

@@ -419,6 +419,16 @@ def test_a_fault_inside_is_exit_code_1(board: FakeBoard, run: Run, monkeypatch: 
     assert "a fault inside heartwire: ZeroDivisionError" in result.err
 
 
+def test_an_interrupted_import_is_no_fault(board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr(status_view, "parts", interrupted)
+    result = run("status")
+    assert result.code == 130
+    assert result.err.strip() == "cancelled"
+
+
 def test_names_and_help_import_no_command() -> None:
     """What --version, --help and completion load decides how fast they are."""
     import subprocess
