@@ -18,11 +18,16 @@ _DEPTH = 4
 _WAIT_FOR_PIN = 1
 
 
-class Blocks(list[Any]):
-    """The emulator's list of PIO blocks; its main loop finds none to step, everybody else finds them by index."""
+class Blocks(tuple[Any, ...]):
+    """The emulator's PIO blocks, by index; its main loop, which iterates after each instruction, finds none to step.
 
-    def __iter__(self) -> Any:
-        return iter(())
+    An empty tuple underneath, because an `__iter__` in Python would cost as much as the instruction.
+    """
+
+    blocks: list[Any]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.blocks[index]
 
 
 class PacedPio:
@@ -35,7 +40,9 @@ class PacedPio:
         self._cycle = self._now()
         self._alarm = self._clock.create_alarm(self._due)
         mcu.peripherals[BASE] = self
-        mcu.pio = Blocks(mcu.pio)
+        blocks = Blocks()
+        blocks.blocks = list(mcu.pio)
+        mcu.pio = blocks
 
     @property
     def machines(self) -> Any:
