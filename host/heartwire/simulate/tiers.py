@@ -19,7 +19,7 @@ from heartwire.simulate.run import Stage, Verdict, run
 TIERS = {
     "policy": ("heartwire.simulate.policy_stage", "PolicyStage"),
     "virtual": ("heartwire.simulate.virtual_stage", "open_virtual"),
-    "emulated": ("heartwire.simulate.emulated_stage", "EmulatedStage"),
+    "emulated": ("heartwire.simulate.emulated_stage", "open_emulated"),
 }
 
 
