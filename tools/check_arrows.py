@@ -52,13 +52,14 @@ ARROWS: dict[str, set[str]] = {
     "lights": {"policy_core", "policy_state"},
     "journal": set(),
     "selftest": {"clock"},
-    "hostlink": set(),
+    "journal_reader": {"journal"},
+    "hostlink": {"journal_reader"},
     "hostlink_operations": {
         "board", "hostlink", "lights", "policy_core", "policy_requests", "policy_state", "selftest", "sequencer",
     },
     "timeslots": {"clock", "policy_state"},
     "facts": {"clock"},
-    "lines": {"intake", "policy_requests", "policy_state", "sequencer"},
+    "lines": {"intake", "journal_reader", "policy_requests", "policy_state", "sequencer"},
     "lastlook": {"clock", "policy_state"},
     "start": {"hw_rp2", "supervisor"},
     "supervisor": {

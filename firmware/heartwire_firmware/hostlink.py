@@ -7,6 +7,7 @@ quiet slot, which the supervisor announces. What an operation does stands in hos
 
 import json
 
+from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_protocol import auth, codes, framing, messages, operations, records, version
 
 # A byte takes 45 us on the board, as each is asked for alone; near a deadline none is read or written.
@@ -26,6 +27,7 @@ class HostLink:
         self._usb = usb
         self._chip = chip
         self._journal = journal
+        self._reader = Reader(journal)
         self._raw = bytearray(READ_MAX)
         self._from = 0
         self._until = 0
@@ -181,7 +183,9 @@ class HostLink:
         self._log_sent = 0
 
     def _send_event(self) -> None:
-        sequence = self._journal.read(self._log_after, self._record) if self._log_left else 0
+        sequence = self._reader.step(self._log_after, self._record) if self._log_left else 0
+        if sequence == WAITS:
+            return
         if sequence:
             self._log_after = sequence
             self._log_left -= 1

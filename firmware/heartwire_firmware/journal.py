@@ -2,7 +2,7 @@
 
 A record waits in memory until the supervisor finds a quiet slot to flush; only flushed records are shown to anybody. A
 flood of routine records can push out neither waiting nor stored decisions. A torn or damaged tail is left alone and a
-new segment begun. It never reads its own records to decide anything.
+new segment begun. It never reads its own records to decide anything; journal_reader reads them for others.
 """
 
 from heartwire_protocol import events, records
@@ -72,41 +72,16 @@ class _Ring:
             return False
         self.sealed = False
         self.count += count
+        at = len(data) - records.LENGTH
+        self.newest = data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
         return True
 
     def oldest(self) -> int:
         return self.firsts[0] if self.firsts else 0
 
-    def find(self, after: int, record: bytearray) -> int:
-        """Read the first record with a sequence above `after` into `record`; return its sequence, 0 if there is
-        none.
-        """
-        low = 0
-        for index in range(len(self.firsts)):
-            if self.firsts[index] <= after + 1:
-                low = index
-        for index in range(low, len(self.firsts)):
-            name = self.name(self.firsts[index])
-            start = 0
-            end = SEGMENT_RECORDS
-            while start < end:
-                middle = (start + end) // 2
-                sequence = self._sequence(name, middle, record)
-                if sequence == 0 or sequence > after:
-                    end = middle
-                else:
-                    start = middle + 1
-            sequence = self._sequence(name, start, record) if start < SEGMENT_RECORDS else 0
-            if sequence > after:
-                return sequence
-        return 0
-
-    def _sequence(self, name: str, position: int, record: bytearray) -> int:
-        if self._files.read_part(name, position * records.LENGTH, record) != records.LENGTH:
-            return 0
-        if record[3] >= 0x40:
-            return 0
-        return record[0] | record[1] << 8 | record[2] << 16 | record[3] << 24
+    def read(self, first: int, position: int, chunk: bytearray) -> int:
+        """Read records of the segment `first` from `position` on into `chunk`; return how many whole ones came."""
+        return self._files.read_part(self.name(first), position * records.LENGTH, chunk) // records.LENGTH
 
 
 class Journal:
@@ -114,13 +89,12 @@ class Journal:
 
     def __init__(self, files, clock):
         self._clock = clock
-        self._rings = (_Ring(files, 0), _Ring(files, 1))
+        self.rings = (_Ring(files, 0), _Ring(files, 1))
         # What waits, as field values: a record is encoded only when it is written, in a slot where that takes no time
         # from a deadline.
         self._rows = [[0] * len(records.WIDTHS) for _ in range(QUEUE)]
         self._ring_of = bytearray(QUEUE)
         self._waiting = 0
-        self._other = bytearray(records.LENGTH)
         self._next = 1
         self.durable = 0
         self.boot = 0
@@ -130,11 +104,11 @@ class Journal:
 
     def load(self) -> None:
         """Find the segments and where to go on. `boot` must be set before the first append."""
-        files = self._rings[0]._files
+        files = self.rings[0]._files
         names = files.names()
-        for ring in self._rings:
+        for ring in self.rings:
             ring.load(names)
-        self.durable = max(self._rings[0].newest, self._rings[1].newest)
+        self.durable = max(self.rings[0].newest, self.rings[1].newest)
         self._next = self.durable + 1
 
     @property
@@ -149,7 +123,7 @@ class Journal:
 
     def oldest(self, ring: int) -> int:
         """Return the sequence of the oldest record kept of a ring; 0 if it is empty."""
-        return self._rings[ring].oldest()
+        return self.rings[ring].oldest()
 
     def append(self, event: int, node: int, reason: int = 0, a: int = 0, b: int = 0) -> int:
         """Note an event; return its sequence, or 0 if it had to be dropped (counted in `lost`)."""
@@ -199,7 +173,7 @@ class Journal:
         # the chain goes on only from what was written.
         picked = bytearray(0)
         record = bytearray(records.LENGTH)
-        chain = self._rings[ring].chain
+        chain = self.rings[ring].chain
         count = 0
         first = 0
         for slot in range(self._waiting):
@@ -212,9 +186,9 @@ class Journal:
                 count += 1
         if not count:
             return True
-        if not self._rings[ring].append(first, memoryview(picked), count):
+        if not self.rings[ring].append(first, memoryview(picked), count):
             return False
-        self._rings[ring].chain = chain
+        self.rings[ring].chain = chain
         kept = 0
         for slot in range(self._waiting):
             if self._ring_of[slot] != ring:
@@ -225,14 +199,3 @@ class Journal:
                 kept += 1
         self._waiting = kept
         return True
-
-    def read(self, after: int, record: bytearray) -> int:
-        """Read the next durable record after sequence `after` into `record`; return its sequence, 0 if there is
-        none.
-        """
-        one = self._rings[0].find(after, record)
-        two = self._rings[1].find(after, self._other)
-        if two and (not one or two < one):
-            record[:] = self._other
-            one = two
-        return one if one <= self.durable else 0

@@ -6,6 +6,7 @@ is taken and one answered, so that no line makes another one wait for long. Call
 
 from heartwire_firmware import policy_requests
 from heartwire_firmware.intake import BAD, EVENTS_WANTED, FENCE_WANTED, GOOD, NOTHING, SIGN
+from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.policy_state import PREPARING
 from heartwire_firmware.sequencer import FIRED, IDLE
 from heartwire_protocol import codes, framing, messages, reasons, records
@@ -28,6 +29,7 @@ class Lines:
         self.events_left = 0
         self._event_node = NO_NODE
         self._event_after = 0
+        self._reader = Reader(board.journal)
         self._record = bytearray(records.LENGTH)
         self._frame = bytearray(framing.wire_length(records.LENGTH))
         self._frame_view = memoryview(self._frame)
@@ -170,7 +172,9 @@ class Lines:
         """Send one journal record to the node that reads, in a quiet slot."""
         if not self.events_left or not slots.is_quiet():
             return
-        sequence = self._board.journal.read(self._event_after, self._record)
+        sequence = self._reader.step(self._event_after, self._record)
+        if sequence == WAITS:
+            return
         if not sequence:
             self.events_left = 0
             return

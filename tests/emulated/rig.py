@@ -21,10 +21,10 @@ from heartwire_firmware.relays import SENSE_SIGNALS as SENSES
 from heartwire_protocol import codes, framing, messages, records, settings, settings_rules
 from tests.fakes.node import FakeNode
 
-INTERVAL_MS, LATE_MS, DEAD_MS = 100, 250, 800
+INTERVAL_MS, EARLY_MS, LATE_MS, DEAD_MS = 100, 20, 250, 800
 # As short as the rules allow, so that a failover takes a virtual second.
 QUICK = {
-    "board.bench": 1, "board.interval_ms": INTERVAL_MS, "board.early_ms": 20, "board.late_ms": LATE_MS,
+    "board.bench": 1, "board.interval_ms": INTERVAL_MS, "board.early_ms": EARLY_MS, "board.late_ms": LATE_MS,
     "board.dead_ms": DEAD_MS, "board.common_cause_ms": 60, "board.lease_ms": 700, "board.good_count": 2,
     "board.off_stable_ms": 60, "board.off_timeout_ms": 600, "board.off_ms": 400, "board.watchdog_ms": 1400,
     "node.a.boot_grace_ms": 6000, "node.b.boot_grace_ms": 6000, "node.spare.boot_grace_ms": 6000,
@@ -92,6 +92,7 @@ class Rig:
         self.grants: list[list[tuple[float, dict[str, int]]]] = [[] for _ in range(nodes)]
         self.fenced: list[tuple[float, int]] = []
         self.two_active = False
+        self._next: dict[int, Any] = {}  # the alarms of the next heartbeats
         self._heard: list[bytearray] = [bytearray() for _ in range(nodes)]
         self.usb = bytearray()
         self.chip.on_usb_data = self.usb.extend
@@ -100,7 +101,7 @@ class Rig:
         self.chip.on_reset = self._reset
         for node in range(nodes):
             self._sense(node, True)
-            self.chip.at(self.chip.ns + (5 + 11 * node) * MS, lambda node=node: self._beat(node))
+            self._next[node] = self.chip.at(self.chip.ns + (5 + 11 * node) * MS, lambda node=node: self._beat(node))
         if nodes:
             first = self.nodes[0]
             first.running, first.stopped, first.epoch = True, False, EPOCH
@@ -112,9 +113,16 @@ class Rig:
     def _beat(self, node: int) -> None:
         fake = self.nodes[node]
         jitter = self.dice.uniform(-0.02, 0.02) * self.interval_ms
-        self.chip.at(self.chip.ns + (self.interval_ms + jitter) * MS, lambda: self._beat(node))
+        self._next[node] = self.chip.at(self.chip.ns + (self.interval_ms + jitter) * MS, lambda: self._beat(node))
         if fake.alive and self.powered[node] and node not in self.cut:
             self.beat_now(node)
+
+    def shift(self, node: int, later_ms: float) -> None:
+        """Let the next heartbeat of `node`, and all after it, come in `later_ms`, or as soon as it is not early."""
+        since_ms = (self.chip.ns - self.beats[node][-1]) / MS if self.beats[node] else 0.0
+        self._next[node].cancel()
+        wait_ms = max(later_ms, EARLY_MS + 5 - since_ms)
+        self._next[node] = self.chip.at(self.chip.ns + wait_ms * MS, lambda: self._beat(node))
 
     def beat_now(self, node: int) -> None:
         """Send a heartbeat now."""

@@ -14,6 +14,7 @@ from typing import Any
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire.simulate.rack import KEYS, POWER, Rack, settings_of
 from heartwire_firmware import config, slots
+from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
 
@@ -103,17 +104,21 @@ class Bench(Rack):
         """Set the board's inputs."""
         self.hardware.pins.levels.update(self.inputs())
 
+    def raw_journal(self) -> list[bytes]:
+        """Return all durable records as they are in flash."""
+        found: list[bytes] = []
+        record = bytearray(records.LENGTH)
+        reader = Reader(self.board.journal)
+        after = 0
+        while sequence := reader.step(after, record):
+            if sequence != WAITS:
+                found.append(bytes(record))
+                after = sequence
+        return found
+
     def journal(self) -> list[dict[str, int]]:
         """Return all durable records."""
-        found: list[dict[str, int]] = []
-        record = bytearray(records.LENGTH)
-        after = 0
-        while True:
-            sequence = self.board.journal.read(after, record)
-            if not sequence:
-                return found
-            found.append(records.decode(bytes(record)))
-            after = sequence
+        return [records.decode(raw) for raw in self.raw_journal()]
 
     def has(self, event: int, node: int | None = None, reason: int | None = None) -> bool:
         """Tell whether a record of `event` is durable."""

@@ -81,6 +81,8 @@ class EmulatedWires:
         self._edges: list[tuple[int, str, bool]] = []
         self._dropped: dict[str, int] = {}  # coils that lost their drive in a reset, and when
         self._starts: list[int] = []
+        self._counted = 0  # passes of the loop that have been looked at
+        self._begins = False  # power or a reset came; its program has not begun yet
         self._tick: Callable[[], None] = lambda: None
 
     def now_ms(self) -> int:
@@ -101,6 +103,7 @@ class EmulatedWires:
         self._born_ms = self._ms
         self._lives += 1
         self._starts.append(self._ms)
+        self._counted, self._begins = 0, True
         chip.on_edge, chip.on_reset, chip.on_line_byte = self._edge, self._reset, self._line_byte
         chip.on_usb_data = self._usb.extend
         for signal, asserted in self._inputs.items():
@@ -132,10 +135,22 @@ class EmulatedWires:
     def _reset(self, event: Reset) -> None:
         self._lives += 1
         self._usb.clear()
+        self._note_start()
         self._starts.append(self._born_ms + int(event.ns / MS))
+        self._begins = True
 
     def _line_byte(self, line: int, byte: int, _ns: float) -> None:
         self._sent[line].append(byte)
+
+    def _note_start(self) -> None:
+        """Take the first watchdog feed for the program's begin: from there the board counts its time."""
+        if self._chip is None:
+            return
+        passes = self._chip.passes
+        if self._begins and len(passes) > self._counted:
+            self._starts[-1] = self._born_ms + int(passes[self._counted].ns / MS)
+            self._begins = False
+        self._counted = len(passes)
 
     def wait_until(self, ms: int) -> None:
         """Let virtual time pass in steps; a tick comes before each."""
@@ -145,6 +160,7 @@ class EmulatedWires:
             self._tick()
             if self._chip is not None:
                 self._chip.run_until((self._ms - self._born_ms) * MS)
+                self._note_start()
 
     def call(self, function: Callable[[], None]) -> None:
         """Call `function`: nothing else runs meanwhile."""

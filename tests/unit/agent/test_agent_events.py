@@ -21,12 +21,7 @@ def world(tmp_path: Path) -> AgentBench:
 
 def journal(world: AgentBench) -> list[bytes]:
     """Return all durable records as they are in flash."""
-    found = []
-    record = bytearray(records.LENGTH)
-    after = 0
-    while after := world.bench.board.journal.read(after, record):
-        found.append(bytes(record))
-    return found
+    return world.bench.raw_journal()
 
 
 def page(world: AgentBench, after: int, count: int = 16) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from heartwire_firmware import config, durable, journal, policy_state, slots
+from heartwire_firmware import config, durable, journal, journal_reader, policy_state, slots
 from heartwire_firmware.clock import Clock
 from heartwire_protocol import events, framing, reasons, records, settings
 from tests.fakes.hardware import FakeFiles, FakeTicks, PowerCut
@@ -21,8 +21,11 @@ def read_all(found: journal.Journal) -> list[dict[str, int]]:
     rows = []
     record = bytearray(records.LENGTH)
     after = 0
-    while after := found.read(after, record):
-        rows.append(records.decode(record))
+    reader = journal_reader.Reader(found)
+    while sequence := reader.step(after, record):
+        if sequence != journal_reader.WAITS:
+            rows.append(records.decode(record))
+            after = sequence
     return rows
 
 

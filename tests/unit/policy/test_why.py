@@ -10,17 +10,12 @@ from heartwire.cli.main import main
 from heartwire.errors import UsageProblem
 from heartwire.simulate.bench import Bench
 from heartwire_firmware import guards
-from heartwire_protocol import reasons, records
+from heartwire_protocol import reasons
 
 
 def entries(bench: Bench) -> list[journal.Entry]:
     """Return the bench's durable journal."""
-    found = []
-    record = bytearray(records.LENGTH)
-    after = 0
-    while after := bench.board.journal.read(after, record):
-        found.append(journal.decode(bytes(record)))
-    return found
+    return [journal.decode(raw) for raw in bench.raw_journal()]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,200 @@
+"""The distribution of the relay edge after a deadline: many trials that share the boot, and in tens their history.
+
+A history is a child process in which node a falls silent at a phase of its own, up to BRANCH_MS before its deadline.
+Its trials fork from there, each with its own arrival times of what else comes, and so its own moments of the passes.
+All times are virtual. Called by tools/bench_board.py; asserts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from heartwire.emulated.chip import MS, Edge
+from heartwire.emulated.flashchip import MAXIMUM
+from heartwire.simulate.rack import POWER
+from heartwire_protocol import codes, framing, messages
+from tests.emulated.conftest import forked
+from tests.emulated.rig import DEAD_MS, LATE_MS, Rig
+
+# More than the board looks ahead and stays near for (40 ms) and the longest pass before that (26 ms).
+BRANCH_MS = 68
+AFTER_MS = 30
+FLOOD_MS = 3
+SPARE = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trial showed: ms from the deadline to the relay (nan: it did not move), and what the board did then."""
+
+    after_ms: float
+    flash_operations: int  # from the last heartbeat to the deadline
+    erases: int
+    host_answers: int
+    third_line_bytes: int
+
+
+class Faults:
+    """What goes on around the deadline, on one rig; each method starts one thing for good."""
+
+    def __init__(self, rig: Rig, dice: random.Random) -> None:
+        self.rig = rig
+        self.dice = dice
+        self.answers = 0
+        self.third_bytes = 0
+        self.erases = 0
+        self.operations_before = 0
+        rig.chip.flash.on_operation = self._operation
+
+    def _operation(self, operation: object) -> None:
+        self.erases += getattr(operation, "kind", "") == "erase"
+
+    def maximum_erase(self) -> None:
+        """Let flash take as long as its datasheet allows."""
+        self.rig.chip.flash.times = MAXIMUM
+
+    def host_floods(self) -> None:
+        """Let the host send garbage without end."""
+        rig = self.rig
+
+        def chatter() -> None:
+            rig.chip.usb.send(b"\x00" + self.dice.randbytes(24) + b"\x00")
+            rig.chip.at(rig.chip.ns + FLOOD_MS * MS, chatter)
+
+        chatter()
+
+    def host_reads_log(self) -> None:
+        """Let the host read the journal from its beginning again and again, as fast as it is answered."""
+        chip = self.rig.chip
+        decoder = framing.Decoder(messages.JSON_MAX + 16)
+        body = json.dumps({"op": "log", "after": 0, "count": 16}, separators=(",", ":")).encode()
+        number = 0
+
+        def ask() -> None:
+            nonlocal number
+            number += 1
+            request = messages.layout_of(messages.REQUEST).pack(right=0, number=number, mac=bytes(8), body=body)
+            chip.usb.send(framing.encode(messages.REQUEST, request))
+
+        def heard(data: bytes) -> None:
+            at = 0
+            while at < len(data):
+                at = decoder.feed(data, at, len(data))
+                if decoder.ready and decoder.message_type == messages.RESPONSE:
+                    self.answers += 1
+                    ask()
+
+        chip.on_usb_data = heard
+        chip.usb.send(framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION])))
+        ask()
+
+    def journal_writes(self) -> None:
+        """Let the spare report another state with each heartbeat: a record each time."""
+        fake = self.rig.nodes[SPARE]
+        beat = fake.heartbeat
+
+        def changing() -> bytes:
+            fake.state = codes.STATE_BUSY if fake.state == codes.STATE_HEALTHY else codes.STATE_HEALTHY
+            return beat()
+
+        fake.heartbeat = changing  # type: ignore[method-assign]
+
+    def third_line_full(self) -> None:
+        """Let the third line receive without a pause: frames that are none, so that each costs the decoder its work."""
+        rig = self.rig
+        line = rig.chip.lines[SPARE]
+
+        def fill() -> None:
+            data = bytes(self.dice.randrange(1, 256) for _ in range(31)) + b"\x00"
+            line.send(data)
+            self.third_bytes += len(data)
+            rig.chip.at(rig.chip.ns + len(data) * line.char_ns, fill)
+
+        fill()
+
+    def other_node_late(self) -> None:
+        """Let the spare become late at the very deadline of node a. Node b is its successor: late, it would be none."""
+        rig = self.rig
+        silent_ns = rig.beats[0][-1] + (DEAD_MS - LATE_MS) * MS
+        rig.chip.at(silent_ns - 45 * MS, lambda: rig.cut.add(SPARE))
+        rig.chip.at(silent_ns - 32 * rig.chip.lines[SPARE].char_ns, partial(rig.beat_now, SPARE))
+
+
+FAULTS: dict[str, tuple[str, ...]] = {
+    "nothing else": (),
+    "other node late": ("other_node_late",),
+    "host floods": ("host_floods",),
+    "host reads the log": ("host_reads_log",),
+    "journal writes": ("journal_writes",),
+    "longest erase": ("journal_writes", "maximum_erase"),
+    "third line full": ("third_line_full",),
+    "all of it": ("host_reads_log", "journal_writes", "third_line_full", "other_node_late"),
+}
+
+
+def nodes_of(fault: str) -> int:
+    """Return how many nodes the rig of `fault` needs."""
+    return 3 if set(FAULTS[fault]) & {"third_line_full", "journal_writes", "other_node_late"} else 2
+
+
+def _branch(rig: Rig, faults: Faults, deadline_ns: float, seed: int) -> Trial:
+    dice = random.Random(seed)
+    rig.dice = faults.dice = dice
+    chip = rig.chip
+    for node in range(1, len(rig.nodes)):
+        rig.shift(node, dice.uniform(0, rig.interval_ms / 2))
+    # A byte alone wakes the loop: its passes fall elsewhere in each trial.
+    stray_ns = chip.ns + dice.uniform(0, 12) * MS
+    chip.at(stray_ns, lambda: chip.lines[0].send(b"\x55"))
+    on_edge = chip.on_edge
+
+    def moved(edge: Edge) -> None:
+        if on_edge is not None:
+            on_edge(edge)
+        if edge.signal == POWER[0] and edge.level == 1:
+            chip.stop()
+
+    chip.on_edge = moved
+    chip.run_until(deadline_ns + AFTER_MS * MS)
+    fired = [at_ns for at_ns, node in rig.fenced if node == 0]
+    after_ms = (fired[0] - deadline_ns) / MS if fired else float("nan")
+    return Trial(
+        after_ms, chip.flash.count - faults.operations_before, faults.erases, faults.answers, faults.third_bytes
+    )
+
+
+def _history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
+    dice = random.Random(seed)
+    rig.dice = dice
+    faults = Faults(rig, dice)
+    late = "other_node_late" in FAULTS[fault]
+    for name in FAULTS[fault]:
+        if name != "other_node_late":
+            getattr(faults, name)()
+    rig.chip.run_for(dice.uniform(0.5, 2) * rig.interval_ms * MS)
+    rig.cut.add(0)
+    rig.chip.run_for(4 * MS)
+    if late:
+        faults.other_node_late()
+    faults.operations_before = rig.chip.flash.count
+    deadline_ns = max(rig.beats[0]) + DEAD_MS * MS
+    rig.chip.run_until(deadline_ns - BRANCH_MS * MS)
+    return [forked(partial(_branch, rig, faults, deadline_ns, seed * 1000 + index)) for index in range(branches)]
+
+
+def trials(rig: Rig, fault: str, count: int, branches: int, tell: Callable[[int], None]) -> Iterator[Trial]:
+    """Yield `count` trials of `fault` on the settled `rig`, `branches` of each history; `tell` gets how many are
+    done.
+    """
+    done = 0
+    history = 0
+    while done < count:
+        found = forked(partial(_history, rig, fault, history, min(branches, count - done)))
+        history += 1
+        done += len(found)
+        tell(done)
+        yield from found
