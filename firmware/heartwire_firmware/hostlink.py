@@ -12,7 +12,7 @@ from heartwire_protocol import auth, codes, framing, messages, operations, recor
 
 # A byte takes 45 us on the board, as each is asked for alone; near a deadline none is read or written.
 READ_MAX = 32  # bytes read a pass
-WRITE_MAX = 32  # bytes written a pass
+WRITE_MAX = 56  # bytes written a pass: a record whole
 NOBODY = -1
 _COMPACT = (",", ":")
 TYPE_CHECKING = False

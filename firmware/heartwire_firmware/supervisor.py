@@ -234,6 +234,7 @@ class Supervisor:
                 self.relays.step(0)
                 return 1
         elapsed = self.clock.tick()
+        self._slots.passes += 1
         if 0 < self._aim_ms - elapsed <= self._lead_ms:
             elapsed += self.clock.run_ahead(self._aim_ms - elapsed)
         for node in range(NODE_COUNT):
@@ -449,13 +450,17 @@ class Supervisor:
                     slots.failed()
                 slots.wrote()
                 self.changed = self.filler.tell = True
+                return
         elif self.journal.waiting:
             if slots.may_write(urgent):
                 if not self.journal.flush():
                     slots.failed()
                 slots.wrote()
                 self.changed = True
-        elif slots.may_collect():
+                return
+        else:
+            slots.nothing_waits()
+        if slots.may_collect():
             self.chip.collect()
             self.free_memory = self.chip.free_memory()
 

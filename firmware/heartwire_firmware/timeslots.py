@@ -15,10 +15,15 @@ from heartwire_protocol.settings_rules import FLASH_STALL_MS
 USUAL_WRITE_MS = 110
 MANAGEMENT_MS = 30
 COLLECT_MS = 25
+# Garbage is collected before memory runs out, which would do it at a moment of its own choice: a full pass leaves some
+# 500 bytes, of more than 56,000. And once shortly before a death may have to be decided.
+COLLECT_EVERY_MS = 5000
+COLLECT_EVERY_PASSES = 60
+COLLECT_AHEAD_MS = 300
+COLLECT_CLEAR_MS = 70  # before a deadline, where passes are to be short: collecting, and all that is near
 # Patience with expected heartbeats.
 WRITE_PATIENCE_MS = 1500
 URGENT_PATIENCE_MS = 20
-COLLECT_EVERY_MS = 5000
 # After a failed write, the next try.
 RETRY_MS = 1000
 # The policy looks at least this often while a node is late or dead; at once when a heartbeat, a verdict or a sense
@@ -36,6 +41,7 @@ class TimeSlots:
         self._dead_ms = 10000
         self._waiting_ms = 0
         self._since_collect_ms = 0
+        self.passes = 0  # full passes since then
         self._retry_ms = 0
         self._arrival_ms = 0
         self._deadline_ms = 0
@@ -105,15 +111,20 @@ class TimeSlots:
 
     def may_collect(self) -> bool:
         """Tell whether garbage may be collected now; counts as done."""
-        self._waiting_ms = 0
-        if (
-            self._since_collect_ms < COLLECT_EVERY_MS
-            or self._deadline_ms <= COLLECT_MS
-            or self._arrival_ms <= COLLECT_MS
-        ):
+        if self._deadline_ms <= COLLECT_CLEAR_MS:
             return False
+        if self._deadline_ms > COLLECT_AHEAD_MS or self._since_collect_ms < COLLECT_AHEAD_MS:
+            if self._since_collect_ms < COLLECT_EVERY_MS and self.passes < COLLECT_EVERY_PASSES:
+                return False
+            if self._arrival_ms <= COLLECT_MS and self.passes < 2 * COLLECT_EVERY_PASSES:
+                return False
         self._since_collect_ms = 0
+        self.passes = 0
         return True
+
+    def nothing_waits(self) -> None:
+        """Note that nothing waits to be written: patience begins anew."""
+        self._waiting_ms = 0
 
     def wrote(self) -> None:
         """Note that something was written."""
