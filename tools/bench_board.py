@@ -1,7 +1,8 @@
 """Measure the board on the emulated chip and print the table "Must show": every number in virtual time.
 
 Boots and settles one rack, then forks a child per trial, each with its own phase of heartbeats and faults, so that a
-thousand trials need no thousand boots. Run by `make bench-board`; `--trials` and `--hour` choose how long it takes.
+thousand trials need no thousand boots. Run by `make bench-board`; `--trials` chooses how long it takes. `--sweep` cuts
+the power at every flash operation of what a board does instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
+from tests.emulated import aftermath, sweep
 from tests.emulated.conftest import forked
 from tests.emulated.rig import DEAD_MS, Rig, epoch_of, fence_edges, journal_of
 
@@ -105,6 +107,43 @@ def cuts(rig: Rig, count: int, table: Table) -> None:
     )
 
 
+def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, seed: int) -> bool:
+    """Cut the power at every flash operation of one activity, print what was found; return whether all is well."""
+    image = images.find()
+
+    def swept_from() -> sweep.Sweep:
+        return sweep.run(name, sweep.begin(name, image, settled_flash) if name in sweep.BOOTS else rig, each, seed)
+
+    swept = forked(swept_from)
+    erases = sum(cut.kind == "erase" for cut in swept.cuts)
+    complaints = [(cut, words) for cut in swept.cuts for words in aftermath.files_hold(swept, cut)]
+    dice = random.Random(f"{name} boots {seed}")
+    booted = aftermath.sample(swept, boots, dice)
+    for number, cut in enumerate(booted):
+        found = forked(lambda cut=cut, number=number: aftermath.boot_holds(image, swept, cut, number))
+        complaints += [(cut, f"next life: {words}") for words in found]
+    print(
+        f"{'MISS' if complaints else 'ok  '} {name:17} {swept.operations:3} flash operations, {len(swept.cuts):4} cuts "
+        f"({erases} at erases), files: {len(swept.cuts)} looked at, boots: {len(booted)}",
+        flush=True,
+    )
+    for cut, words in complaints:
+        print(f"       operation {cut.operation} ({cut.kind}), {cut.ns / MS:.3f} ms: {words}", flush=True)
+    return not complaints
+
+
+def power_cuts(arguments: argparse.Namespace) -> int:
+    """Run the sweep of all activities; return 1 if anything was found."""
+    rig = Rig(images.find(), times=TYPICAL)
+    run("boot and settle", rig.settle)
+    flash = rig.chip.contents()
+    good = [
+        sweep_one(name, rig, flash, arguments.sweep_each, arguments.sweep_boots, arguments.seed)
+        for name in arguments.activity or sweep.ACTIVITIES
+    ]
+    return 0 if all(good) else 1
+
+
 def run(name: str, step: Callable[[], None]) -> None:
     """Run one step and say how long it took."""
     started = time.monotonic()
@@ -117,7 +156,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the board on the emulated RP2040.")
     parser.add_argument("--trials", type=int, default=1000, help="trials of each distribution")
     parser.add_argument("--cuts", type=int, default=12, help="flash operations at which the power is cut")
+    parser.add_argument("--sweep", action="store_true", help="only cut the power at every flash operation")
+    parser.add_argument(
+        "--activity", action="append", choices=sweep.ACTIVITIES, help="sweep only this; may be repeated"
+    )
+    parser.add_argument("--sweep-each", type=int, default=4, help="cuts within each operation, besides one after it")
+    parser.add_argument("--sweep-boots", type=int, default=4, help="cuts of each activity that the image boots from")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the instants of the sweep")
     arguments = parser.parse_args()
+    if arguments.sweep:
+        return power_cuts(arguments)
     table: Table = []
     rig = Rig(images.find(), times=TYPICAL)
     run("boot and settle", rig.settle)
