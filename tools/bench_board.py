@@ -2,7 +2,7 @@
 
 Boots and settles one rack, then forks a child per trial, each with its own phase of heartbeats and faults, so that a
 thousand trials need no thousand boots. Run by `make bench-board`; `--trials` chooses how long it takes. `--sweep` cuts
-the power at every flash operation of what a board does instead.
+the power at every flash operation of what a board does instead, `--hour` watches its heap.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
+from heartwire.simulate.rack import KEYS
+from heartwire_protocol import codes
+from heartwire_protocol.settings import Settings
 from tests.emulated import aftermath, sweep
 from tests.emulated.conftest import forked
-from tests.emulated.rig import DEAD_MS, Rig, epoch_of, fence_edges, journal_of
+from tests.emulated.rig import DEAD_MS, Rig, epoch_of, fence_edges, journal_of, stored
 
 Table = list[tuple[str, str, str, bool]]
 HEARTBEATS_BEFORE = 2
+HEAP_LOSS_MAX = 256  # a leak of 16 bytes, the smallest piece, per heartbeat is far more than this within a minute
 
 
 def overshoot(rig: Rig, seed: int, fault: str) -> float:
@@ -132,6 +136,42 @@ def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, 
     return not complaints
 
 
+def hour(minutes: float, report_s: float) -> int:
+    """Run two nodes at the default interval for virtual `minutes`, print the free heap; return 1 if it shrinks.
+
+    The board says how much is free after its last collection, so garbage does not count. The first part is left out:
+    buffers grow to their size in it.
+    """
+    wanted = Settings()
+    for node in range(2):
+        wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
+    rig = Rig(images.find(), data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
+    rig.settle(20_000)
+    reports: list[tuple[float, int]] = []
+    started = time.monotonic()
+    end_ns = rig.chip.ns + minutes * 60e9
+    while rig.chip.ns < end_ns:
+        rig.chip.run_until(min(end_ns, rig.chip.ns + report_s * 1e9))
+        status = rig.ask("status")
+        reports.append((rig.chip.ns / 1e9, int(status["free"])))
+        real_s = time.monotonic() - started
+        grants = sum(len(found) for found in rig.grants)
+        print(
+            f"{reports[-1][0]:8.1f} virtual s: {reports[-1][1]} bytes free after the last collection, longest pass "
+            f"{status['loop_ms']} ms, {grants} grants, {real_s:.0f} real s",
+            flush=True,
+        )
+    later = [free for _, free in reports[len(reports) // 4 :]]
+    half = len(later) // 2
+    lost = statistics.mean(later[:half] or later) - statistics.mean(later[half:])
+    good = lost < HEAP_LOSS_MAX
+    print(
+        f"{'ok  ' if good else 'MISS'} heap over {minutes:g} virtual minutes: {min(later)} to {max(later)} bytes free, "
+        f"second half {-lost:+.0f} bytes on average"
+    )
+    return 0 if good else 1
+
+
 def power_cuts(arguments: argparse.Namespace) -> int:
     """Run the sweep of all activities; return 1 if anything was found."""
     rig = Rig(images.find(), times=TYPICAL)
@@ -163,7 +203,12 @@ def main() -> int:
     parser.add_argument("--sweep-each", type=int, default=4, help="cuts within each operation, besides one after it")
     parser.add_argument("--sweep-boots", type=int, default=4, help="cuts of each activity that the image boots from")
     parser.add_argument("--seed", type=int, default=1, help="seed of the instants of the sweep")
+    parser.add_argument("--hour", action="store_true", help="only watch the free heap over an hour of normal traffic")
+    parser.add_argument("--hour-minutes", type=float, default=60, help="virtual minutes of --hour")
+    parser.add_argument("--report-s", type=float, default=10, help="virtual seconds between two reports of --hour")
     arguments = parser.parse_args()
+    if arguments.hour:
+        return hour(arguments.hour_minutes, arguments.report_s)
     if arguments.sweep:
         return power_cuts(arguments)
     table: Table = []
