@@ -24,12 +24,14 @@ ACROSS_MS = 700
 # A pass of the loop ends within this, so that it takes the time of one jump and not of two.
 PASS_MS = 40
 GUARDING_MS = 1000
+# Between heartbeats this close together a record that is not urgent waits so long for its slot.
+ROWS_WAIT_MS = 1800
 
 
 class Found:
     """What a rack showed: around the limit, and when its active node died after it."""
 
-    def __init__(self, rig: Rig, crossed_ns: float) -> None:
+    def __init__(self, rig: Rig, crossed_ns: float, rows_wait_ms: int = 0) -> None:
         chip = rig.chip
         assert chip.ns < crossed_ns, f"settled {(chip.ns - crossed_ns) / MS:.0f} ms after the limit"
         self.epoch = rig.epoch()
@@ -44,12 +46,13 @@ class Found:
         self.fenced_before = list(rig.fenced)
         self.running = [fake.running for fake in rig.nodes]
         self.uptime_s = int(rig.ask("status")["uptime_s"])
+        self.before = [row["event"] for row in rig.journal()]
         rig.cut.add(0)
         chip.run_for(120 * MS)
         died_ns = rig.beats[0][-1]
         deadline = died_ns + DEAD_MS * MS
         chip.run_while(lambda: not rig.nodes[1].running, 2500 * MS)
-        chip.run_for(1800 * MS)
+        chip.run_for(rows_wait_ms * MS)
         self.late_ms = [(ns - deadline) / MS for ns in fence_edges(rig, 0)]
         self.rows = [row for row in rig.journal() if row["boot"]]
         self.two_active = rig.two_active
@@ -68,13 +71,10 @@ class Found:
         assert 0 <= self.late_ms[0] <= 3
         assert not self.two_active
         assert self.granted == self.epoch + 1
-        kinds = [row["event"] for row in self.rows]
-        assert events.ALTERED not in kinds
-        assert events.HALF_LINE not in kinds
-        # Once, when it died.
-        assert sum(row["event"] == events.LATE for row in self.rows) <= 1
+        # Whoever is late gets an intent at once, which is urgent and so durable.
+        assert events.FENCE_PREPARED not in self.before
+        assert events.ALTERED not in self.before
         assert sum(row["event"] == events.FENCE_PREPARED for row in self.rows) == 1
-        assert events.FENCE_CANCELLED not in kinds
 
 
 TICKS = {
@@ -118,7 +118,7 @@ def _aged(rig: Rig, limit_ms: float) -> Found:
     rig.cut.discard(1)
     rig.settle()
     assert _timer_ms(rig) < limit_ms, "settled too late"
-    return Found(rig, chip.ns + (limit_ms + started_ms - _timer_ms(rig)) * MS)
+    return Found(rig, chip.ns + (limit_ms + started_ms - _timer_ms(rig)) * MS, ROWS_WAIT_MS)
 
 
 @pytest.mark.parametrize(("limit_ms", "day"), [(DAY_MS, 1), (1 << 30, 12)], ids=["day roll-over", "ages of 2^30 ms"])
