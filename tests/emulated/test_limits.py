@@ -35,6 +35,7 @@ class Found:
         chip = rig.chip
         assert chip.ns < crossed_ns, f"settled {(chip.ns - crossed_ns) / MS:.0f} ms after the limit"
         self.epoch = rig.epoch()
+        settled = [row["sequence"] for row in rig.journal()]
         sent = [len(beats) for beats in rig.beats]
         heard = [len(grants) for grants in rig.grants]
         chip.run_until(crossed_ns + ACROSS_MS * MS)
@@ -46,7 +47,7 @@ class Found:
         self.fenced_before = list(rig.fenced)
         self.running = [fake.running for fake in rig.nodes]
         self.uptime_s = int(rig.ask("status")["uptime_s"])
-        self.before = [row["event"] for row in rig.journal()]
+        self.across = [row["event"] for row in rig.journal() if row["sequence"] not in settled]
         rig.cut.add(0)
         chip.run_for(120 * MS)
         died_ns = rig.beats[0][-1]
@@ -54,7 +55,7 @@ class Found:
         chip.run_while(lambda: not rig.nodes[1].running, 2500 * MS)
         chip.run_for(rows_wait_ms * MS)
         self.late_ms = [(ns - deadline) / MS for ns in fence_edges(rig, 0)]
-        self.rows = [row for row in rig.journal() if row["boot"]]
+        self.rows = [row for row in rig.journal() if row["sequence"] not in settled]
         self.two_active = rig.two_active
         self.granted = rig.epoch()
         self.resets = len(chip.resets)
@@ -72,8 +73,8 @@ class Found:
         assert not self.two_active
         assert self.granted == self.epoch + 1
         # Whoever is late gets an intent at once, which is urgent and so durable.
-        assert events.FENCE_PREPARED not in self.before
-        assert events.ALTERED not in self.before
+        assert events.FENCE_PREPARED not in self.across
+        assert events.ALTERED not in self.across
         assert sum(row["event"] == events.FENCE_PREPARED for row in self.rows) == 1
 
 
