@@ -75,7 +75,8 @@ class Found:
         # Whoever is late gets an intent at once, which is urgent and so durable.
         assert events.FENCE_PREPARED not in self.across
         assert events.ALTERED not in self.across
-        assert sum(row["event"] == events.FENCE_PREPARED for row in self.rows) == 1
+        # One at most: intents are rate-limited, an older one of this life may still stand.
+        assert sum(row["event"] == events.FENCE_PREPARED for row in self.rows) <= 1
 
 
 TICKS = {
