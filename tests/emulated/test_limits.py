@@ -22,7 +22,7 @@ BEFORE_MS = 2500
 AGED_BEFORE_MS = 3000
 ACROSS_MS = 700
 # A pass of the loop ends within this, so that it takes the time of one jump and not of two.
-PASS_MS = 40
+PASS_MS = 150
 GUARDING_MS = 1000
 # Between heartbeats this close together a record that is not urgent waits so long for its slot.
 ROWS_WAIT_MS = 1800
