@@ -18,7 +18,7 @@ COLLECT_MS = 25
 # Patience with expected heartbeats.
 WRITE_PATIENCE_MS = 1500
 URGENT_PATIENCE_MS = 20
-COLLECT_EVERY_MS = 5000
+COLLECT_EVERY_MS = 500
 # After a failed write, the next try.
 RETRY_MS = 1000
 # The policy looks at least this often while a node is late or dead; at once when a heartbeat, a verdict or a sense
