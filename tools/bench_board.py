@@ -1,7 +1,8 @@
 """Measure the board on the emulated chip and print the table "Must show": every number in virtual time.
 
 Boots and settles one rack, then forks a child per trial, each with its own phase of heartbeats and faults, so that a
-thousand trials need no thousand boots. Run by `make bench-board`; `--trials` and `--hour` choose how long it takes.
+thousand trials need no thousand boots. Run by `make bench-board`; `--trials` chooses how long it takes. `--sweep` cuts
+the power at every flash operation of what a board does instead, `--hour` watches its heap.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
+from heartwire.simulate.rack import KEYS
+from heartwire_protocol import codes
+from heartwire_protocol.settings import Settings
+from tests.emulated import aftermath, sweep
 from tests.emulated.conftest import forked
-from tests.emulated.rig import DEAD_MS, Rig, epoch_of, fence_edges, journal_of
+from tests.emulated.rig import DEAD_MS, Rig, epoch_of, fence_edges, journal_of, stored
 
 Table = list[tuple[str, str, str, bool]]
 HEARTBEATS_BEFORE = 2
+HEAP_LOSS_MAX = 256  # a leak of 16 bytes, the smallest piece, per heartbeat is far more than this within a minute
 
 
 def overshoot(rig: Rig, seed: int, fault: str) -> float:
@@ -105,6 +111,79 @@ def cuts(rig: Rig, count: int, table: Table) -> None:
     )
 
 
+def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, seed: int) -> bool:
+    """Cut the power at every flash operation of one activity, print what was found; return whether all is well."""
+    image = images.find()
+
+    def swept_from() -> sweep.Sweep:
+        return sweep.run(name, sweep.begin(name, image, settled_flash) if name in sweep.BOOTS else rig, each, seed)
+
+    swept = forked(swept_from)
+    erases = sum(cut.kind == "erase" for cut in swept.cuts)
+    complaints = [(cut, words) for cut in swept.cuts for words in aftermath.files_hold(swept, cut)]
+    dice = random.Random(f"{name} boots {seed}")
+    booted = aftermath.sample(swept, boots, dice)
+    for number, cut in enumerate(booted):
+        found = forked(lambda cut=cut, number=number: aftermath.boot_holds(image, swept, cut, number))
+        complaints += [(cut, f"next life: {words}") for words in found]
+    print(
+        f"{'MISS' if complaints else 'ok  '} {name:17} {swept.operations:3} flash operations, {len(swept.cuts):4} cuts "
+        f"({erases} at erases), files: {len(swept.cuts)} looked at, boots: {len(booted)}",
+        flush=True,
+    )
+    for cut, words in complaints:
+        print(f"       operation {cut.operation} ({cut.kind}), {cut.ns / MS:.3f} ms: {words}", flush=True)
+    return not complaints
+
+
+def hour(minutes: float, report_s: float) -> int:
+    """Run two nodes at the default interval for virtual `minutes`, print the free heap; return 1 if it shrinks.
+
+    The board says how much is free after its last collection, so garbage does not count. The first part is left out:
+    buffers grow to their size in it.
+    """
+    wanted = Settings()
+    for node in range(2):
+        wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
+    rig = Rig(images.find(), data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
+    rig.settle(20_000)
+    reports: list[tuple[float, int]] = []
+    started = time.monotonic()
+    end_ns = rig.chip.ns + minutes * 60e9
+    while rig.chip.ns < end_ns:
+        rig.chip.run_until(min(end_ns, rig.chip.ns + report_s * 1e9))
+        status = rig.ask("status")
+        reports.append((rig.chip.ns / 1e9, int(status["free"])))
+        real_s = time.monotonic() - started
+        grants = sum(len(found) for found in rig.grants)
+        print(
+            f"{reports[-1][0]:8.1f} virtual s: {reports[-1][1]} bytes free after the last collection, longest pass "
+            f"{status['loop_ms']} ms, {grants} grants, {real_s:.0f} real s",
+            flush=True,
+        )
+    later = [free for _, free in reports[len(reports) // 4 :]]
+    half = len(later) // 2
+    lost = statistics.mean(later[:half] or later) - statistics.mean(later[half:])
+    good = lost < HEAP_LOSS_MAX
+    print(
+        f"{'ok  ' if good else 'MISS'} heap over {minutes:g} virtual minutes: {min(later)} to {max(later)} bytes free, "
+        f"second half {-lost:+.0f} bytes on average"
+    )
+    return 0 if good else 1
+
+
+def power_cuts(arguments: argparse.Namespace) -> int:
+    """Run the sweep of all activities; return 1 if anything was found."""
+    rig = Rig(images.find(), times=TYPICAL)
+    run("boot and settle", rig.settle)
+    flash = rig.chip.contents()
+    good = [
+        sweep_one(name, rig, flash, arguments.sweep_each, arguments.sweep_boots, arguments.seed)
+        for name in arguments.activity or sweep.ACTIVITIES
+    ]
+    return 0 if all(good) else 1
+
+
 def run(name: str, step: Callable[[], None]) -> None:
     """Run one step and say how long it took."""
     started = time.monotonic()
@@ -117,7 +196,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the board on the emulated RP2040.")
     parser.add_argument("--trials", type=int, default=1000, help="trials of each distribution")
     parser.add_argument("--cuts", type=int, default=12, help="flash operations at which the power is cut")
+    parser.add_argument("--sweep", action="store_true", help="only cut the power at every flash operation")
+    parser.add_argument(
+        "--activity", action="append", choices=sweep.ACTIVITIES, help="sweep only this; may be repeated"
+    )
+    parser.add_argument("--sweep-each", type=int, default=4, help="cuts within each operation, besides one after it")
+    parser.add_argument("--sweep-boots", type=int, default=4, help="cuts of each activity that the image boots from")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the instants of the sweep")
+    parser.add_argument("--hour", action="store_true", help="only watch the free heap over an hour of normal traffic")
+    parser.add_argument("--hour-minutes", type=float, default=60, help="virtual minutes of --hour")
+    parser.add_argument("--report-s", type=float, default=10, help="virtual seconds between two reports of --hour")
     arguments = parser.parse_args()
+    if arguments.hour:
+        return hour(arguments.hour_minutes, arguments.report_s)
+    if arguments.sweep:
+        return power_cuts(arguments)
     table: Table = []
     rig = Rig(images.find(), times=TYPICAL)
     run("boot and settle", rig.settle)

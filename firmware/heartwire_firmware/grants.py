@@ -1,8 +1,9 @@
 """Grants: the reply to a heartbeat, built in place. Says who is active, for how long, and what the node is asked to do.
 
 A lease leaves the board only for the node that is entitled, in the incarnation that was granted, and only while exactly
-this (epoch, holder) is durable. A board that has not made up its mind about a node orders `hold`, so that a running
-service is not interrupted by a restart of the board. It decides nothing.
+this (epoch, holder) is durable; no node is told an epoch that a power cut could take back. A board that has not made up
+its mind about a node orders `hold`, so that a running service is not interrupted by a restart of the board. It decides
+nothing.
 """
 
 from heartwire_firmware.policy_core import ARMED
@@ -81,11 +82,11 @@ class Grants:
         heartbeat.
         """
         told = self._orders(node) | self._state.role[node] << 5 | (1 << 7 if self.is_entitled(node) else 0)
-        if told == self._told[node] and self._state.epoch == self._told_epoch:
+        if told == self._told[node] and self._facts.durable_epoch == self._told_epoch:
             return False
         self._told[node] = told
         if node == NODE_COUNT - 1:
-            self._told_epoch = self._state.epoch
+            self._told_epoch = self._facts.durable_epoch
         return True
 
     def frame(self, intake, newest_event: int, good: bool) -> memoryview:
@@ -108,7 +109,7 @@ class Grants:
             orders |= messages.ORDER_HOLD
         payload[0] = node | role << 2
         payload[1] = orders
-        layout.put(payload, "epoch", self._state.epoch)
+        layout.put(payload, "epoch", self._facts.durable_epoch)
         layout.put(payload, "lease_ms", lease_ms)
         layout.put(payload, "answers", intake.answer_sequence & 0xFFFF)
         layout.put(payload, "newest_event", newest_event & 0xFFFFFF)
@@ -128,4 +129,4 @@ class Grants:
             role = codes.ROLE_STANDBY
         elif role == codes.ROLE_ACTIVE:
             self.left_ms[node] = self._lease_ms
-        return b"%s %d\r\n" % (codes.ROLES[role].encode(), self._state.epoch)
+        return b"%s %d\r\n" % (codes.ROLES[role].encode(), self._facts.durable_epoch)

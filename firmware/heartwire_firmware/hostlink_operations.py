@@ -137,6 +137,9 @@ class Operations:
 
     def do_settings_apply(self, _request, _node: int):
         config = self._board.config
+        if not self._board.may_stall():
+            # Checking takes long as well.
+            return problem("busy", "a deadline is near; ask again")
         new, problems = config.check_upload()
         if problems:
             return problem("bad_settings", "mend it and send it again", path=problems[0][0], rule=problems[0][1])
@@ -148,6 +151,8 @@ class Operations:
     def do_settings_confirm(self, request, _node: int):
         config = self._board.config
         trial = config.trial_ms
+        if trial and not self._board.may_stall():
+            return problem("busy", "a deadline is near; ask again")
         if not config.confirm(request["generation"]):
             return problem("refused", "that generation is not on trial", reason="wrong_phase")
         if trial:

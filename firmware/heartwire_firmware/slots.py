@@ -26,8 +26,8 @@ class TwoSlots:
 
     def _read(self, slot: int) -> "tuple[int, int, bytes] | None":
         data = self._files.read("%s.%d" % (self._name, slot))
-        if data is None:
-            return None
+        if not data:
+            return None  # an empty file: the power went after the file was made and before its first copy was whole
         length = data[6] | data[7] << 8 if len(data) >= _HEADER + 2 else -1
         if length != len(data) - _HEADER - 2 or data[0] != _MAGIC or framing.crc16(data, len(data)) != 0:
             self.damaged = True

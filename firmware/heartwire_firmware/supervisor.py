@@ -200,6 +200,10 @@ class Supervisor:
         self.changed = True
         return reason
 
+    def may_stall(self) -> bool:
+        """Tell whether a request may have flash written now."""
+        return self._slots.may_stall()
+
     def stop(self, how: int) -> None:
         """Leave the loop after the answers have left: RESTART or REPL."""
         self.selftest.end(reasons.REQUESTED_RESET)

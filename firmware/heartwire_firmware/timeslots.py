@@ -98,6 +98,10 @@ class TimeSlots:
         """Tell whether one management message may be handled now."""
         return self._deadline_ms > MANAGEMENT_MS
 
+    def may_stall(self) -> bool:
+        """Tell whether flash may be written at once, for a request that waits for it."""
+        return self._deadline_ms > FLASH_STALL_MS and not self._board.selftest.is_moving
+
     def may_write(self, urgent: bool) -> bool:
         """Tell whether flash may be written now; ask once a pass while something waits."""
         if self._retry_ms:

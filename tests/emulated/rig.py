@@ -139,11 +139,13 @@ class Rig:
         if byte or len(heard) < 2:
             return
         fake = self.nodes[node]
-        before = len(fake.grants)
+        before = fake.grants[-1:]
         if fake.alive and node not in self.cut:
             fake.hear(bytes(heard))
         heard.clear()
-        self.grants[node] += [(at_ns, grant) for grant in fake.grants[before:]]
+        # A node keeps only its newest grants; a frame holds one at most.
+        if fake.grants and not (before and before[0] is fake.grants[-1]):
+            self.grants[node].append((at_ns, fake.grants[-1]))
         running = [node for node, fake in enumerate(self.nodes) if fake.running and fake.alive and self.powered[node]]
         self.two_active = self.two_active or len(running) > 1
 

@@ -226,6 +226,10 @@ class EmulatedChip:
                 raise TooLong(f"not within {limit_ns / 1e9:g} virtual s, at {self.ns / 1e9:.6f} s")
             self.run_for(step_ns)
 
+    def set_timer_ms(self, ms: float) -> None:
+        """Let the chip's timer go on from `ms`, as if it had run so long; armed alarms keep what is left to them."""
+        self.mcu.timer._epoch_nanos = self._clock.nanos - ms * MS
+
     # Pins and registers.
 
     def set_input(self, signal: str, asserted: bool) -> None:

@@ -26,4 +26,4 @@ def read(filesystem: bytes) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="heartwire-") as folder:
         image = FlashImage(Path(folder) / "flash")
         image.path.write_bytes(filesystem)
-        return {name: image.read(name) for name in image.names()}
+        return image.contents()

@@ -14,6 +14,7 @@ from typing import Any
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire.simulate.rack import KEYS, POWER, Rack, settings_of
 from heartwire_firmware import config, slots
+from heartwire_firmware.journal import Journal
 from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
@@ -106,15 +107,7 @@ class Bench(Rack):
 
     def raw_journal(self) -> list[bytes]:
         """Return all durable records as they are in flash."""
-        found: list[bytes] = []
-        record = bytearray(records.LENGTH)
-        reader = Reader(self.board.journal)
-        after = 0
-        while sequence := reader.step(after, record):
-            if sequence != WAITS:
-                found.append(bytes(record))
-                after = sequence
-        return found
+        return durable_records(self.board.journal)
 
     def journal(self) -> list[dict[str, int]]:
         """Return all durable records."""
@@ -176,3 +169,16 @@ class Bench(Rack):
 def store_settings(files: FakeFiles, found: settings.Settings) -> None:
     """Put settings into flash as confirmed."""
     slots.TwoSlots(files, "settings").save(found.text().encode(), config.CONFIRMED)
+
+
+def durable_records(journal: Journal) -> list[bytes]:
+    """Return all durable records of `journal` as they are in flash, in order."""
+    found: list[bytes] = []
+    record = bytearray(records.LENGTH)
+    reader = Reader(journal)
+    after = 0
+    while sequence := reader.step(after, record):
+        if sequence != WAITS:
+            found.append(bytes(record))
+            after = sequence
+    return found

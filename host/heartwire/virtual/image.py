@@ -155,6 +155,11 @@ class FlashImage:
         """Return the paths of all files."""
         return _walk(self._mount())
 
+    def contents(self) -> dict[str, bytes]:
+        """Return all files, path to content."""
+        filesystem = self._mount()
+        return {name: _read(filesystem, name) for name in _walk(filesystem)}
+
     def erase(self) -> None:
         """Make the flash blank; the next install formats it."""
         self.path.unlink(missing_ok=True)

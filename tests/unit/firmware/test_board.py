@@ -45,6 +45,17 @@ def test_grant_leaves_only_after_epoch_and_holder_are_durable(bench: Bench) -> N
     bench.run_until(lambda: bench.nodes[1].running)
 
 
+def test_no_node_is_told_an_epoch_before_it_is_durable(bench: Bench) -> None:
+    # A cut in between would take the number back, and it would be given out again.
+    bench.nodes[0].crash()
+    bench.run_until(lambda: happened(bench, events.FENCE_FIRED))
+    bench.files.full = True
+    bench.run(6000)
+    assert bench.board.state.epoch == 2 and bench.board.durable.epoch == 1
+    assert bench.nodes[1].epoch == 1
+    assert {grant["epoch"] for grant in bench.nodes[1].grants} == {1}
+
+
 def test_watchdog_reset_adopts_the_running_holder_without_interruption(bench: Bench) -> None:
     for ms in (0, 1, 137, 500, 999):
         bench.run(ms)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from heartwire_protocol import auth, codes, framing, messages, operations, settings, version
+from heartwire_protocol import auth, codes, framing, messages, operations, settings, settings_rules, version
 from tests.fakes.bench import Bench
 
 VIEW, OPERATE, CONFIGURE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
@@ -212,6 +212,20 @@ def test_uploading_settings_over_the_link(host: Host) -> None:
     assert again.ask(1, VIEW, op="status")["name"] == "new name"
     shown = again.ask(1, VIEW, op="settings", offset=0)
     assert VIEW.hex() not in shown["text"] and "key:" in shown["text"]
+
+
+def test_settings_are_not_stored_just_before_a_deadline(host: Host) -> None:
+    data = ("board.name=later\n" + kept_keys(host)).encode()
+    host.ask(3, CONFIGURE, op="settings_begin", length=len(data), crc=framing.crc16(data, len(data)))
+    host.ask(3, CONFIGURE, op="settings_put", offset=0, text=data.decode())
+    bench = host.bench
+    bench.nodes[1].crash()
+    left_ms = bench.board.config.current.board.dead_ms - settings_rules.FLASH_STALL_MS
+    bench.run_until(lambda: bench.board.livenesses[1].age_ms >= left_ms)
+    assert host.ask(3, CONFIGURE, op="settings_apply")["error"] == "busy"
+    bench.run_until(lambda: bench.board.livenesses[1].verdict == codes.VERDICT_DEAD)
+    applied = host.ask(3, CONFIGURE, op="settings_apply")
+    assert applied["trial_s"] == 60
 
 
 def test_trial_ends_by_itself_and_the_host_sees_it(host: Host) -> None:

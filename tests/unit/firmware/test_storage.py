@@ -59,6 +59,15 @@ def test_damaged_newest_slot_gives_the_one_before() -> None:
     assert slots.TwoSlots(files, "x").load() == b"three"
 
 
+def test_cut_while_the_first_copy_is_written_is_no_damage() -> None:
+    # littlefs makes the file when it is opened and fills it when it is closed.
+    files = FakeFiles()
+    slots.TwoSlots(files, "x").save(b"one")
+    files.contents["x.1"] = b""
+    again = slots.TwoSlots(files, "x")
+    assert again.load() == b"one" and not again.damaged
+
+
 def test_durable_state_keeps_epoch_and_holder_together_at_every_cut() -> None:
     for cut in range(6):
         for after in (False, True):

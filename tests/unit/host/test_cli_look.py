@@ -385,7 +385,9 @@ def test_help_topics(run: Run) -> None:
 
 
 def test_exit_codes_are_distinct_and_have_words() -> None:
-    found = list(kinds())
+    # A kind without a code of its own is a special case of the one above it.
+    found = [kind for kind in kinds() if "exit_code" in vars(kind)]
+    assert len(found) > 10
     assert len({kind.exit_code for kind in found}) == len(found)
     assert all(kind.meaning and kind.__doc__ for kind in found)
 

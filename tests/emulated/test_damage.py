@@ -1,0 +1,160 @@
+"""Damaged files: the board starts safely and says so, every output at its documented level. Times are virtual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heartwire.emulated.chip import FILESYSTEM_START, MS, filesystem_of
+from heartwire.simulate.hardware import FakeFiles
+from heartwire.simulate.rack import POWER
+from heartwire.virtual.image import FlashImage
+from heartwire_firmware import config, slots
+from heartwire_protocol import codes, events, messages, reasons, records
+from tests.emulated.conftest import forked
+from tests.emulated.rig import EPOCH, Rig, stored, wanted_settings
+
+pytestmark = pytest.mark.emulated
+FIRMWARE = "heartwire_board.mpy"
+BAD_BOOTS_REGISTER = 1
+# As main.py has it; a start that cannot even load the firmware takes this long at most.
+GIVE_UP = 8
+BAD_START_MS = 700
+
+
+def _damaged(data: dict[str, bytes], name: str, at: int, text: bytes = b"\x5a\xa5") -> dict[str, bytes]:
+    """Return the files with some bytes of one changed."""
+    whole = data[f"data/{name}"]
+    return {**data, f"data/{name}": whole[:at] + text + whole[at + len(text) :]}
+
+
+def _binds(grant: dict[str, int]) -> bool:
+    return bool(grant["lease_ms"]) and not grant["orders"] & messages.ORDER_ADVISORY
+
+
+def _lives(board_image: Path, data: dict[str, bytes], before: Callable[[Rig], None] | None = None) -> dict[str, Any]:
+    """Start a board with these files beside two nodes, a running; return what it shows after its start."""
+
+    def body() -> dict[str, Any]:
+        rig = Rig(board_image, data=data)
+        if before is not None:
+            before(rig)
+        rig.chip.run_for(3000 * MS)
+        found: dict[str, Any] = {
+            "status": rig.ask("status"),
+            "guarding_ms": rig.chip.passes[0].ns / MS,
+            "resets": len(rig.chip.resets),
+            "relays": [edge for edge in rig.chip.edges if edge.signal in POWER and edge.level == 1],
+            "running": [fake.running for fake in rig.nodes],
+            "two_active": rig.two_active,
+            "answered": [len(grants) for grants in rig.grants],
+            "leases": [{grant["epoch"] for _, grant in grants if _binds(grant)} for grants in rig.grants],
+            "rows": [(row["event"], row["reason"]) for row in rig.journal() if row["boot"]],
+            "sequences": [row["sequence"] for row in rig.journal()],
+        }
+        return found
+
+    found = forked(body)
+    assert found["guarding_ms"] <= 1000
+    assert found["resets"] == 0
+    assert found["relays"] == []
+    assert found["running"] == [True, False], "a running service was interrupted, or a second one started"
+    assert not found["two_active"]
+    return found
+
+
+def test_damaged_newest_settings_and_torn_journal(board_image: Path) -> None:
+    data = stored(wanted_settings())
+    store = FakeFiles({name[5:]: whole for name, whole in data.items()})
+    kept = slots.TwoSlots(store, "settings")
+    kept.load()
+    kept.save(wanted_settings(board__late_ms=300).text().encode(), config.CONFIRMED)
+    data = {f"data/{name}": whole for name, whole in store.contents.items()}
+    newest = max(
+        (name for name in store.contents if name.startswith("settings")), key=lambda name: data["data/" + name][2]
+    )
+    data = _damaged(data, newest, 40)
+    # Three records of an earlier life, a fourth torn, and another segment that is nothing but noise.
+    life: bytes = b""
+    chain = records.CHAIN_START
+    for sequence in range(1, 5):
+        record = bytearray(records.LENGTH)
+        chain = records.encode_into(record, [sequence, 0, 0, 0, events.BOOT, 0, 3, 0, 0, 0, 0], chain)
+        life += bytes(record)
+    data["data/d00000001"] = life[: 3 * records.LENGTH + 20]
+    data["data/r00000004"] = bytes(range(200))
+    found = _lives(board_image, data)
+    assert found["status"]["crc"] != 0
+    assert found["status"]["generation"] == 1
+    assert found["leases"][0] == {EPOCH}
+    assert (events.SETTINGS_REVERTED, reasons.CORRUPT) in found["rows"]
+    assert found["sequences"][:3] == [1, 2, 3], "whole records before the damage are kept"
+    assert found["sequences"][3] > 4, "a number of a damaged record is given out again"
+
+
+def test_damaged_only_settings(board_image: Path) -> None:
+    data = stored(wanted_settings())
+    name = next(name[5:] for name in data if name.startswith("data/settings"))
+    found = _lives(board_image, _damaged(data, name, 40))
+    # The defaults stand: it knows no key, so nobody's heartbeat counts, and nothing moves.
+    assert found["status"]["generation"] == 0
+    assert (events.SETTINGS_REVERTED, reasons.CORRUPT) in found["rows"]
+    assert found["status"]["active"] is None
+    assert found["status"]["epoch"] == EPOCH
+    assert found["leases"] == [set(), set()]
+
+
+def test_damaged_state_in_both_copies(board_image: Path) -> None:
+    data = stored(wanted_settings())
+    name = next(name[5:] for name in data if name.startswith("data/state"))
+    data["data/state.0"] = data["data/state.1"] = data[f"data/{name}"]
+    data = _damaged(_damaged(data, "state.0", 9), "state.1", 12)
+    found = _lives(board_image, data)
+    # Nobody is granted by a board that has forgotten; the mode it ships with moves nothing.
+    assert (events.STORE_EMPTY, reasons.NONE) in found["rows"]
+    assert found["status"]["mode"] == codes.MODES[codes.MODE_OBSERVE]
+    assert found["leases"] == [set(), set()]
+    assert all(found["answered"])
+
+
+def test_bad_starts_make_safe_mode(board_image: Path) -> None:
+    def before(rig: Rig) -> None:
+        rig.chip.mcu.watchdog.scratch_data[BAD_BOOTS_REGISTER] = 3
+
+    found = _lives(board_image, stored(wanted_settings()), before)
+    assert found["status"]["safe"] == 1
+    assert (events.SAFE_MODE, reasons.NONE) in found["rows"]
+    assert found["leases"][0] == {EPOCH}, "the holder's lease is renewed in safe mode"
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_firmware_that_does_not_load_ends_at_the_prompt(board_image: Path, tmp_path: Path, damage: str) -> None:
+    def change(rig: Rig) -> None:
+        image = FlashImage(tmp_path / "flash")
+        image.path.write_bytes(filesystem_of(rig.chip.contents()))
+        whole = image.read(FIRMWARE)
+        if damage == "missing":
+            image.remove(FIRMWARE)
+        else:
+            image.write(FIRMWARE, b"\0" + whole[1:])
+        system = image.path.read_bytes()
+        rig.chip.mcu.flash[FILESYSTEM_START : FILESYSTEM_START + len(system)] = system
+
+    def body() -> tuple[int, float, bytes, list[tuple[str, int | None]], bytes]:
+        rig = Rig(board_image, nodes=0, data=stored(wanted_settings()))
+        change(rig)
+        rig.chip.run_while(lambda: not rig.usb.endswith(b">>> "), GIVE_UP * BAD_START_MS * MS)
+        rig.chip.usb.send(b"print(6 * 7)\r\n")
+        prompt_ns = rig.chip.ns
+        rig.chip.run_for(200 * MS)
+        levels = [(edge.signal, edge.level) for edge in rig.chip.edges if edge.signal in (*POWER, "ARM")]
+        return len(rig.chip.resets), prompt_ns / MS, bytes(rig.usb), levels, rig.files()["crash.txt"]
+
+    resets, _, said, levels, crash = forked(body)
+    assert resets == GIVE_UP - 1, "it did not try as often as it says, or went on trying"
+    assert b"\r\n42\r\n" in said
+    assert {level for _, level in levels} <= {0, None}, "a relay moved"
+    assert b"Error" in crash
