@@ -10,15 +10,17 @@ TRIALS ?= 20
 WORKERS ?= 2
 # Virtual boards side by side in test-scenario-virtual: each takes about an eighth of a processor.
 BOARDS ?= 8
+# Scenario files that the emulated chip runs: a second of it takes five real ones and more.
+LONGEST ?= 10
 REAL_TIME := tests/virtual tests/virtual_shim tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-walk test-powercut test- \
-	virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw flash image \
-	bench-board budget clean
+.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk \
+	test-powercut test-virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw \
+	flash image bench-board budget clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml tools/typings.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
@@ -44,6 +46,9 @@ test-scenario: $(READY) ## the scenario files on the policy tier
 
 test-scenario-virtual: $(READY) ## the scenario files on the virtual tier, in real time, BOARDS at once (a quarter of an hour and more)
 	$(BIN)/heartwire simulate tests/scenarios/*.txt --tier virtual --jobs $(BOARDS)
+
+test-scenario-emulated: $(READY) ## the short scenario files on the emulated chip, in virtual time (LONGEST=10 s; needs the image)
+	$(BIN)/heartwire simulate tests/scenarios/*.txt --tier emulated --longest $(LONGEST) --jobs $(WORKERS)
 
 test-walk: $(READY) ## the exhaustive and the random walks of the policy
 	$(PYTEST) -q tests/walk
@@ -107,7 +112,7 @@ flash: $(READY) ## put MicroPython and the firmware onto a board: make flash [PO
 image: $(READY) ## fetch and check the official MicroPython image, for `make flash` and the emulated tier
 	$(BIN)/heartwire image
 
-bench-board: $(READY) ## times on the emulated chip: relay edges, boot, power cuts (TRIALS=20 of each)
+bench-board: $(READY) ## times on the emulated chip: relay edges under eight faults, boot, power cuts (TRIALS=20 of each fault)
 	$(BIN)/python tools/bench_board.py --trials $(TRIALS)
 
 budget: $(READY) ## hold the firmware to its sizes and times on the emulated chip

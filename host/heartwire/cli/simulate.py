@@ -20,35 +20,49 @@ TIERS = ("policy", "virtual", "emulated")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--tier", type=click.Choice(TIERS), default="policy", show_default=True, help="What runs it.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many run at once.")
+@click.option("--longest", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Leave out longer files.")
 @click.option("--list", "only_list", is_flag=True, help="Only say what the tier can run, and why not the others.")
 @click.option("--timeline", is_flag=True, help="Print everything that happened, also where all held.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def simulate(files: tuple[Path, ...], tier: str, jobs: int, only_list: bool, timeline: bool, as_json: bool) -> None:
+def simulate(
+    files: tuple[Path, ...],
+    tier: str,
+    jobs: int,
+    longest: float | None,
+    only_list: bool,
+    timeline: bool,
+    as_json: bool,
+) -> None:
     """Run scenario files and check what they expect.
 
     A scenario is plain text: what happens to servers, cables and the board, and what the board must do. The exit code
     is 0 only if every expectation holds; a failing one prints the timeline around it. The virtual tier runs in real
-    time and mostly waits: several boards at once (--jobs 8) take little more than one.
+    time and mostly waits: several boards at once (--jobs 8) take little more than one. The emulated tier needs several
+    times as long, and the official image (`heartwire image`).
 
     \b
     Example:
       heartwire simulate tests/scenarios/failover.txt
       heartwire simulate tests/scenarios/*.txt --tier virtual --jobs 8
       heartwire simulate tests/scenarios/*.txt --tier virtual --list
+      heartwire simulate tests/scenarios/*.txt --tier emulated --longest 10
     """
     from heartwire.simulate import tiers
 
     scenarios = _read(files)
     obstacles = {scenario.name: tiers.obstacle(tier, scenario) for scenario in scenarios}
+    for scenario in scenarios:
+        if longest is not None and scenario.end_ms > 1000 * longest:
+            obstacles[scenario.name] = f"it takes {scenario.end_ms / 1000:g} s, --longest allows {longest:g} s"
     if only_list:
         _list(tier, obstacles, as_json)
         return
     runnable = [scenario for scenario in scenarios if not obstacles[scenario.name]]
     for name, why in obstacles.items():
         if why:
-            note(f"-- {name} cannot run on the {tier} tier: {why}")
+            note(f"-- {name} is left out on the {tier} tier: {why}")
     if scenarios and not runnable:
-        raise UsageProblem(f"no file can run on the {tier} tier", "`--tier policy` runs every file")
+        raise UsageProblem(f"no file can run on the {tier} tier", "`--tier policy` without --longest runs every file")
     verdicts = []
     for verdict in tiers.judge_all(tier, runnable, jobs):
         verdicts.append(verdict)

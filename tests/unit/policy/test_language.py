@@ -62,5 +62,8 @@ def test_the_command_says_so_by_its_exit_code(tmp_path: Path, capsys: pytest.Cap
     assert "left out one.txt: it is so" in capsys.readouterr().out
     assert main(["simulate", "--tier", "virtual", str(path)]) == 2
     assert main(["simulate", "--jobs", "2", str(path), str(path)]) == 0
+    assert main(["simulate", "--longest", "0.001", str(path)]) == 2
+    assert "it takes" in capsys.readouterr().err
+    assert main(["simulate", "--longest", "3600", str(path)]) == 0
     path.write_text("what?\n")
     assert main(["simulate", str(path)]) == 11
