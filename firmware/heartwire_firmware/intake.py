@@ -12,6 +12,9 @@ from heartwire_protocol import auth, codes, framing, messages
 READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
 PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"
 TEXT_MAX = 80
+# Heartbeats in a row that a stall excuses for looking early: the longest flash write lets up to five of them wait at the
+# shortest interval, and the next one follows soon. More are early: else each write of "altered" would excuse the next.
+EXCUSED_MAX = 6
 
 # What a pass brought.
 NOTHING = 0
@@ -68,6 +71,7 @@ class Intake:
         self.heard_us = 0  # when the bytes read last ended, in microseconds
         self.good_us = 0  # heard_us of the last good heartbeat: its node's deadline is counted from it
         self._unsure_ms = 0  # for this long a heartbeat may look early because an earlier one was taken late
+        self._excused = 0  # heartbeats in a row that looked early, and may have been taken late
         self.bad_in_row = 0
         self.altered = False
         self.last_drop = 0
@@ -258,7 +262,12 @@ class Intake:
             return self._bad(codes.DROP_WRONG_ANSWER)
         if same and sequence <= self.sequence:
             return self._bad(codes.DROP_FROZEN if sequence == self.sequence else codes.DROP_REPLAYED)
-        early = same and self.since_good_ms < self._early_ms and not self._unsure_ms
+        early = same and self.since_good_ms < self._early_ms
+        if not early:
+            self._excused = 0
+        elif self._unsure_ms and self._excused < EXCUSED_MAX:
+            self._excused += 1
+            early = False
         self.sequence = sequence
         self.challenge.accept(challenge)
         if not same:

@@ -141,6 +141,20 @@ def test_early_window_is_skipped_for_a_while_after_a_stall(line: Line) -> None:
     assert line.beat(after_ms=3) == intake.BAD, "the skipping ends"
 
 
+def test_stalls_do_not_excuse_a_node_that_always_beats_too_soon(line: Line) -> None:
+    line.beat()
+    line.beat()
+    good = 0
+    for number in range(40):
+        if number % 5 == 0:
+            line.intake.note_stall(60)  # a flash write, for the record that it beats too soon
+        good += line.beat(after_ms=100) == intake.GOOD
+    assert good == intake.EXCUSED_MAX
+    assert line.beat(after_ms=1000) == intake.GOOD
+    line.intake.note_stall(400)
+    assert line.beat(after_ms=3) == intake.GOOD, "one that beats in time is excused again"
+
+
 def test_heartbeat_of_the_other_node_never_counts(line: Line) -> None:
     line.node.node = 1
     for _ in range(5):
