@@ -12,8 +12,8 @@ from heartwire_protocol import auth, codes, framing, messages
 READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
 PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"
 TEXT_MAX = 80
-# Heartbeats in a row that a stall excuses for looking early: the longest flash write lets up to five of them wait at the
-# shortest interval, and the next one follows soon. More are early: else each write of "altered" would excuse the next.
+# Heartbeats in a row that a stall excuses for looking early: the longest flash write lets up to five wait, and the next
+# one follows soon. More are early: else each write of "altered" would excuse the next ones.
 EXCUSED_MAX = 6
 
 # What a pass brought.
