@@ -33,7 +33,7 @@ _FOLDER = "/data"
 # From the look that finds a node dead to the contact, with a pass under way before it (tools/bench_board.py). The
 # supervisor decides that much ahead, waits for the deadline and looks once more, so a faster chip moves no contact
 # early and a heartbeat in that time still counts.
-LEAD_MS = 24
+LEAD_MS = 30
 # The loop looks at everything at least this often: less than clock.STALL_MS, and the host link waits so long.
 REST_MS = 8
 

@@ -38,7 +38,7 @@ BOUNCE_MS = 60
 # Passes in a row with heavy work on the lines before the rest gets a turn all the same.
 HEAVY_MAX = 1
 # The longest that a heavy thing takes (tools/bench_board.py): none is begun so shortly before a decision is due.
-HEAVY_MS = 16
+HEAVY_MS = 30
 # A start counts as good after this long.
 GOOD_BOOT_MS = 60000
 BAD_BOOTS_MAX = 3
@@ -294,8 +294,9 @@ class Supervisor:
         rest_ms, dead_ms = self._slots.rest()
         self._policy_ms = max(1, rest_ms)
         self._is_near = self._lead_ms > 0 and dead_ms <= self._near_ms
-        # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long.
-        self._aim_ms = dead_ms if dead_ms <= rest_ms + self._lead_ms else 0
+        # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long; from near
+        # on the policy is asked for nothing else, because that would take as long.
+        self._aim_ms = dead_ms if dead_ms <= max(rest_ms + self._lead_ms, self._near_ms) else 0
         if self._aim_ms:
             self._policy_ms = max(1, dead_ms - self._lead_ms)
         if (
@@ -386,7 +387,7 @@ class Supervisor:
         if not urgent:
             if taken and self._since_policy_ms < POLICY_MS:
                 return False
-            if not self.changed and self._since_policy_ms < self._policy_ms:
+            if (not self.changed or self._is_near) and self._since_policy_ms < self._policy_ms:
                 return False
         self.changed = False
         out = self._out

@@ -20,8 +20,8 @@ from heartwire_protocol import codes, framing, messages
 from tests.emulated.conftest import forked
 from tests.emulated.rig import DEAD_MS, LATE_MS, Rig
 
-# More than the board looks ahead and stays near for (40 ms) and the longest pass before that (26 ms).
-BRANCH_MS = 68
+# More than the board looks ahead and stays near for (54 ms) and the longest pass before that (30 ms).
+BRANCH_MS = 90
 AFTER_MS = 30
 FLOOD_MS = 3
 SPARE = 2
