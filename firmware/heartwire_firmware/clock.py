@@ -66,9 +66,9 @@ class Clock:
         """Tell whether the time that this pass has run ahead to has not come yet."""
         return self._ahead and self._ticks_diff(self._last, self._ticks_ms()) > 0
 
-    def since(self, ticks: int) -> int:
-        """Return the milliseconds from `ticks`, a value of ticks_ms, to this pass; 0 at least."""
-        return max(0, self._ticks_diff(self._last, ticks))
+    def before(self, ms: int) -> int:
+        """Return the milliseconds from `ms` ago to the time of this pass; 0 at least."""
+        return max(0, self._ticks_diff(self._last, self._ticks_ms()) + ms)
 
     def tick(self) -> int:
         """Take the time of this pass; return the milliseconds since the pass before (0 to one day)."""

@@ -50,7 +50,8 @@ class Intake:
         self._text = False
         self._enabled = False
         self._early_ms = 0
-        self._half_line_ms = 0
+        self._late_ms = 0
+        self._half_line_ms = 0  # so long a challenge may stand unanswered
         self.challenge = Challenge(random_into)
         # What the node said last.
         self.state = 0
@@ -67,7 +68,6 @@ class Intake:
         self.answers_good = False  # the heartbeat to be answered gave a right answer
         self.spoke = False  # something valid was heard, so the board may speak on this line
         self.since_good_ms = 0
-        self.heard_at = 0  # ticks of the last frame's end
         self.heard_us = 0  # when the bytes read last ended, in microseconds
         self.good_us = 0  # heard_us of the last good heartbeat: its node's deadline is counted from it
         self._unsure_ms = 0  # for this long a heartbeat may look early because an earlier one was taken late
@@ -90,6 +90,7 @@ class Intake:
         self._text = node.profile == "text"
         self._signer = auth.Signer(_key(node.key)) if node.key else None
         self._early_ms = board.early_ms
+        self._late_ms = board.late_ms
         self._half_line_ms = board.late_ms
 
     @property
@@ -117,8 +118,11 @@ class Intake:
             self.half_line = half_line
 
     def note_stall(self, stall_ms: int) -> None:
-        """Note that the loop stood still: what waits now was taken late, so the early window is skipped for a while."""
+        """Note that the loop stood still: what waits now was taken late, so the early window is skipped for a while,
+        and nobody could answer a challenge meanwhile: that much longer it may stand, once over at most.
+        """
         self._unsure_ms = stall_ms + self._early_ms
+        self._half_line_ms = min(self._half_line_ms + stall_ms, 2 * self._late_ms)
 
     def half_line_in(self) -> int:
         """Return the milliseconds until this may become a half line; COUNT_MAX if it cannot by time alone."""
@@ -137,10 +141,8 @@ class Intake:
             self._decoder.count_drop(codes.DROP_OVERRUN)
             overruns -= 1
 
-    def gather(self, now: int) -> bool:
-        """Take bytes that have arrived up to the end of a frame, cheaply; return True if `pump` has something to do.
-        `now` (ticks) becomes the time of a frame that ends here.
-        """
+    def gather(self) -> bool:
+        """Take bytes that have arrived up to the end of a frame, cheaply; return True if `pump` has something to do."""
         decoder = self._decoder
         if decoder.ready:
             return True
@@ -154,16 +156,14 @@ class Intake:
             self.heard_us = self._ticks_us() if idle_us < 0 else idle_us
         if not self._text:
             self._from = decoder.feed(self._raw, self._from, self._until)
-            if not decoder.ready:
-                return False
-        self.heard_at = now
+            return decoder.ready
         return True
 
-    def pump(self, may_verify: bool, now: int = 0) -> int:
+    def pump(self, may_verify: bool) -> int:
         """Take what has arrived, up to one frame; return what it brought. `may_verify`: a MAC may be checked in this
         pass.
         """
-        if not self.gather(now):
+        if not self.gather():
             return NOTHING
         if self._text:
             return self._take_text()
@@ -269,6 +269,8 @@ class Intake:
             self._excused += 1
             early = False
         self.sequence = sequence
+        if challenge is self.challenge.current:
+            self._half_line_ms = self._late_ms
         self.challenge.accept(challenge)
         if not same:
             self.incarnation = incarnation

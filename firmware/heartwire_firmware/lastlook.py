@@ -49,7 +49,7 @@ class LastLook:
         while waits:
             # Counted from the last good heartbeat: what a dying server leaves on its line is none.
             waits = 0 < dead_us - board.ticks_diff(now_us(), intake.good_us) < AHEAD_US
-            if self.taken_back < TAKEN_BACK_MAX and intake.gather(board.ticks_ms()):
+            if self.taken_back < TAKEN_BACK_MAX and intake.gather():
                 self.taken_back += 1
                 board.lines.behind = True
                 board.livenesses[node].verdict = codes.VERDICT_LATE

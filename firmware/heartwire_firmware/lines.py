@@ -46,8 +46,10 @@ class Lines:
         """
         board = self._board
         stalled = board.clock.stalled
-        now = board.ticks_ms()
         taken = False
+        if stalled:
+            for intake in board.intakes:
+                intake.note_stall(board.clock.elapsed_ms)
         for _turn in range(DRAIN_TURNS if stalled else 1):
             self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
             busy = False
@@ -56,16 +58,14 @@ class Lines:
                 if node >= NODE_COUNT:
                     node -= NODE_COUNT
                 intake = board.intakes[node]
-                if stalled:
-                    intake.note_stall(board.clock.elapsed_ms)
                 if not stalled and (taken or (near and board.livenesses[node].verdict != codes.VERDICT_LATE)):
                     # One frame a pass; of the others only what has arrived.
-                    busy = intake.gather(now) or busy
+                    busy = intake.gather() or busy
                     continue
                 for _frame in range(FRAMES_MAX):
-                    if not intake.gather(now):
+                    if not intake.gather():
                         break
-                    if self._take(node, now):
+                    if self._take(node):
                         taken = True
                         break
                 busy = busy or intake.waiting
@@ -74,11 +74,11 @@ class Lines:
                 break
         return taken
 
-    def _take(self, node: int, now: int) -> bool:
+    def _take(self, node: int) -> bool:
         """Take one frame of `node`; return False if it was none that counts."""
         board = self._board
         intake = board.intakes[node]
-        kind = intake.pump(True, now)
+        kind = intake.pump(True)
         if kind == NOTHING:
             return False
         liveness = board.livenesses[node]
@@ -86,9 +86,9 @@ class Lines:
         board.filler.moved[node] = True
         if kind == GOOD:
             liveness.good()
-            # What the frame had to wait for its turn is no later heartbeat.
-            liveness.age_ms = board.clock.since(intake.heard_at)
+            # What the frame had to wait for its turn, and the loop to look at it, is no later heartbeat.
             intake.good_us = intake.heard_us
+            liveness.age_ms = board.clock.before(board.ticks_diff(board.ticks_us(), intake.heard_us) // 1000)
             self._good[node] = True
         elif kind == SIGN:
             liveness.sign()

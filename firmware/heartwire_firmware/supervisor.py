@@ -283,9 +283,8 @@ class Supervisor:
     def _is_due(self, bits: int) -> bool:
         """Tell whether what came needs a pass; bytes of a frame that is not whole do not."""
         if bits & Activity.LINES:
-            now = self.ticks_ms()
             for node in range(NODE_COUNT):
-                if bits >> node & 1 and self.intakes[node].gather(now):
+                if bits >> node & 1 and self.intakes[node].gather():
                     return True
         return bool(bits & (Activity.USB | Activity.INPUTS))
 

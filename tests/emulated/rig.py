@@ -21,11 +21,11 @@ from heartwire_firmware.relays import SENSE_SIGNALS as SENSES
 from heartwire_protocol import codes, framing, messages, records, settings, settings_rules
 from tests.fakes.node import FakeNode
 
-INTERVAL_MS, EARLY_MS, LATE_MS, DEAD_MS = 100, 20, 250, 800
+INTERVAL_MS, EARLY_MS, LATE_MS, DEAD_MS, LEASE_MS = 100, 20, 250, 800, 700
 # As short as the rules allow, so that a failover takes a virtual second.
 QUICK = {
     "board.bench": 1, "board.interval_ms": INTERVAL_MS, "board.early_ms": EARLY_MS, "board.late_ms": LATE_MS,
-    "board.dead_ms": DEAD_MS, "board.common_cause_ms": 60, "board.lease_ms": 700, "board.good_count": 2,
+    "board.dead_ms": DEAD_MS, "board.common_cause_ms": 60, "board.lease_ms": LEASE_MS, "board.good_count": 2,
     "board.off_stable_ms": 60, "board.off_timeout_ms": 600, "board.off_ms": 400, "board.watchdog_ms": 1400,
     "node.a.boot_grace_ms": 6000, "node.b.boot_grace_ms": 6000, "node.spare.boot_grace_ms": 6000,
 }  # fmt: skip
@@ -184,9 +184,9 @@ class Rig:
             count = self.chip.flash.count
             self.chip.run_for(400 * MS)
 
-    def ask(self, op: str, limit_ms: int = 1000) -> dict[str, Any]:
+    def ask(self, op: str, limit_ms: int = 1000, **arguments: object) -> dict[str, Any]:
         """Ask the board over USB, unsigned, and return its answer; the board's time goes on meanwhile."""
-        body = json.dumps({"op": op}).encode()
+        body = json.dumps({"op": op, **arguments}).encode()
         request = messages.layout_of(messages.REQUEST).pack(right=0, number=1, mac=bytes(8), body=body)
         self.chip.usb.send(framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION])))
         self.chip.usb.send(framing.encode(messages.REQUEST, request))

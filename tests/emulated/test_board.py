@@ -44,7 +44,7 @@ def test_the_firmware_leaves_a_quarter_of_the_heap(settled: Rig) -> None:
 
 @pytest.mark.parametrize("before_ms", [15, 9, 4, 1])
 def test_a_heartbeat_just_before_the_deadline_saves_the_node(settled: Rig, before_ms: int) -> None:
-    # The death is decided up to 24 ms ahead; a frame that is whole before the deadline undoes that.
+    # The death is decided up to 30 ms ahead; a frame that is whole before the deadline undoes that.
     def body() -> tuple[list[float], bool, list[int]]:
         rig = settled
         rig.cut.add(0)

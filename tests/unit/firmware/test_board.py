@@ -6,7 +6,7 @@ import pytest
 
 from heartwire_firmware import sequencer
 from heartwire_protocol import codes, events, reasons
-from tests.fakes.bench import Bench
+from tests.fakes.bench import POWER, Bench
 
 
 @pytest.fixture
@@ -177,6 +177,28 @@ def test_stall_with_heartbeats_queued_makes_nobody_late_early_or_altered(bench: 
         for kind in (codes.DROP_EARLY, codes.DROP_FROZEN, codes.DROP_REPLAYED, codes.DROP_WRONG_ANSWER):
             assert drops[kind] == before[index][kind], codes.DROPS[kind]
     assert not bench.has(events.DEAD) and bench.nodes[0].running
+
+
+@pytest.mark.parametrize("stood_ms", [0, 16, 60])
+def test_death_counts_from_when_the_last_heartbeat_came_and_not_from_when_it_was_taken(
+    bench: Bench, stood_ms: int
+) -> None:
+    line, ticks = bench.hardware.lines[0], bench.hardware.ticks
+    came: list[int] = []
+    arrive = line.arrive
+
+    def stands(data: bytes) -> None:
+        came.append(ticks.now)
+        ticks.now += stood_ms
+        bench.ms += stood_ms
+        arrive(data)
+
+    line.arrive = stands  # type: ignore[method-assign]
+    line.idle_us = lambda: came[-1] * 1000 % ticks.PERIOD  # type: ignore[method-assign]
+    bench.run_until(lambda: bool(came))
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.hardware.pins.levels[POWER[0]] == 1)
+    assert ticks.now - came[-1] == bench.board.config.current.board.dead_ms
 
 
 def test_watchdog_is_fed_once_a_pass(bench: Bench) -> None:

@@ -184,6 +184,27 @@ def test_node_that_hears_nothing_becomes_a_half_line(line: Line) -> None:
     assert not line.intake.half_line
 
 
+def test_time_that_the_board_stood_still_is_no_half_line(line: Line) -> None:
+    late_ms = settings.Settings().board.late_ms
+    line.beat()
+    line.beat()
+    line.intake.note_stall(300)
+    line.intake.advance(late_ms + 300)
+    assert not line.intake.half_line
+    line.intake.advance(1)
+    assert line.intake.half_line
+    # A board that stands still again and again finds it all the same, and an answer ends the patience.
+    for _ in range(9):
+        line.intake.note_stall(late_ms)
+    line.intake.advance(late_ms - 300)
+    assert line.intake.half_line
+    line.beat(after_ms=1)
+    line.intake.advance(late_ms)
+    assert not line.intake.half_line
+    line.intake.advance(1)
+    assert line.intake.half_line
+
+
 def test_board_is_silent_until_it_heard_something_valid() -> None:
     line = Line()
     line.intake.send(b"hello")

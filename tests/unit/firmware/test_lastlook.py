@@ -27,7 +27,6 @@ class Scene:
         self.intake = SimpleNamespace(good_us=self.deadline_us - DEAD_MS * 1000, gather=self._gather)
         ticks = FakeTicks()
         self.board = SimpleNamespace(
-            ticks_ms=lambda: self.now_us // 1000,
             ticks_us=self._ticks_us,
             ticks_diff=ticks.ticks_diff,
             config=SimpleNamespace(current=SimpleNamespace(board=SimpleNamespace(dead_ms=DEAD_MS))),
@@ -48,7 +47,7 @@ class Scene:
         self.now_us += TURN_US
         return self.now_us
 
-    def _gather(self, _now: int) -> bool:
+    def _gather(self) -> bool:
         return self.frame_at_us is not None and self.now_us >= self.frame_at_us
 
 
