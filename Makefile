@@ -65,8 +65,8 @@ test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs
 test-emulated: $(READY) ## the official image on an emulated RP2040, in virtual time (needs the image: make image)
 	$(PYTEST) -q tests/emulated
 
-test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0
-	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT))
+test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0 LINE_A=/dev/ttyUSB0 LINE_B=/dev/ttyUSB1
+	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT)) $(if $(LINE_A),--line-a $(LINE_A)) $(if $(LINE_B),--line-b $(LINE_B))
 
 test-hw: $(READY) ## pins, circuit, wiring and simulations
 	$(PYTEST) -q tests/hw

@@ -18,35 +18,11 @@ from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.rack import KEYS, POWER
 from heartwire_firmware import config, durable, policy_state, slots
 from heartwire_firmware.relays import SENSE_SIGNALS as SENSES
-from heartwire_protocol import codes, framing, messages, records, settings, settings_rules
+from heartwire_protocol import codes, framing, messages, records, settings
+from tests.bodies.bench import EARLY_MS, INTERVAL_MS, SENSE_DELAY_MS, quick_settings
 from tests.fakes.node import FakeNode
 
-INTERVAL_MS, EARLY_MS, LATE_MS, DEAD_MS, LEASE_MS = 100, 20, 250, 800, 700
-# As short as the rules allow, so that a failover takes a virtual second.
-QUICK = {
-    "board.bench": 1, "board.interval_ms": INTERVAL_MS, "board.early_ms": EARLY_MS, "board.late_ms": LATE_MS,
-    "board.dead_ms": DEAD_MS, "board.common_cause_ms": 60, "board.lease_ms": LEASE_MS, "board.good_count": 2,
-    "board.off_stable_ms": 60, "board.off_timeout_ms": 600, "board.off_ms": 400, "board.watchdog_ms": 1400,
-    "node.a.boot_grace_ms": 6000, "node.b.boot_grace_ms": 6000, "node.spare.boot_grace_ms": 6000,
-}  # fmt: skip
-OFF_DELAY_MS = 20
 EPOCH = 5
-
-
-def wanted_settings(nodes: int = 2, **more: object) -> settings.Settings:
-    """Return the quick settings for `nodes` nodes with keys; `more` as board__dead_ms=900."""
-    values: dict[str, object] = dict(QUICK)
-    for node in range(nodes):
-        values[f"node.{codes.NODES[node]}.key"] = KEYS[node].hex()
-    if nodes > 2:
-        values["node.spare.enabled"] = 1
-    values.update({name.replace("__", "."): value for name, value in more.items()})
-    wanted = settings.Settings()
-    for path, value in values.items():
-        wanted.put(path, value)
-    problems = settings_rules.check(settings.parse(wanted.text())[0])
-    assert not problems, problems
-    return wanted
 
 
 def stored(
@@ -81,7 +57,7 @@ class Rig:
         self.dice = random.Random(seed)
         system = None
         if flash is None:
-            system = files.build(stored(wanted_settings(nodes)) if data is None else data)
+            system = files.build(stored(quick_settings(nodes)) if data is None else data)
         self.chip = EmulatedChip(image, flash=flash, filesystem=system, times=times, seed=seed)
         self.nodes = [FakeNode(node, KEYS[node]) for node in range(nodes)]
         self.interval_ms = interval_ms
@@ -160,10 +136,10 @@ class Rig:
             if node not in self.welded:
                 self.powered[node] = False
                 self.nodes[node].crash()
-                self.chip.at(edge.ns + OFF_DELAY_MS * MS, lambda: self._sense(node, self.powered[node]))
+                self.chip.at(edge.ns + SENSE_DELAY_MS * MS, lambda: self._sense(node, self.powered[node]))
         elif edge.level != 1 and not self.powered[node]:
             self.powered[node] = True
-            self.chip.at(edge.ns + OFF_DELAY_MS * MS, lambda: self._sense(node, self.powered[node]))
+            self.chip.at(edge.ns + SENSE_DELAY_MS * MS, lambda: self._sense(node, self.powered[node]))
 
     def _reset(self, _event: Reset) -> None:
         for heard in self._heard:

@@ -19,8 +19,9 @@ from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire_firmware import journal
 from heartwire_firmware.clock import Clock
 from heartwire_protocol import codes, events, framing, messages, records
+from tests.bodies.bench import quick_settings
 from tests.emulated.hostport import board_of
-from tests.emulated.rig import Rig, stored, wanted_settings
+from tests.emulated.rig import Rig, stored
 
 # A cut "after" an operation falls into what the CPU does until the next one, which mostly follows within this.
 AFTER_NS = 1_500_000
@@ -171,7 +172,7 @@ def config_apply(recorder: Recorder) -> None:
     def confirming() -> None:
         recorder.settings = EITHER
 
-    board.apply_settings(wanted_settings(**NEW_SETTINGS), confirming=confirming)
+    board.apply_settings(quick_settings(**NEW_SETTINGS), confirming=confirming)
     recorder.settings = NEW
     recorder.rig.chip.run_for(1800 * MS)
 
@@ -273,7 +274,7 @@ def begin(name: str, image: Path, settled_flash: bytes) -> Rig:
         return empty_rig(image)
     if name == "settled boot":
         return Rig(image, flash=settled_flash)
-    return Rig(image, data={**stored(wanted_settings()), **full_journal()})
+    return Rig(image, data={**stored(quick_settings()), **full_journal()})
 
 
 def run(name: str, rig: Rig, each: int, seed: int) -> Sweep:
@@ -283,5 +284,5 @@ def run(name: str, rig: Rig, each: int, seed: int) -> Sweep:
         BOOTS[name](recorder)
     else:
         SETTLED[name](recorder)
-    old = None if name == "first boot" else wanted_settings().text()
-    return recorder.done(old, wanted_settings(**NEW_SETTINGS).text() if name == "config apply" else None)
+    old = None if name == "first boot" else quick_settings().text()
+    return recorder.done(old, quick_settings(**NEW_SETTINGS).text() if name == "config apply" else None)

@@ -14,8 +14,9 @@ from heartwire.simulate.rack import POWER
 from heartwire.virtual.image import FlashImage
 from heartwire_firmware import config, slots
 from heartwire_protocol import codes, events, messages, reasons, records
+from tests.bodies.bench import quick_settings
 from tests.emulated.conftest import forked
-from tests.emulated.rig import EPOCH, Rig, stored, wanted_settings
+from tests.emulated.rig import EPOCH, Rig, stored
 
 pytestmark = pytest.mark.emulated
 FIRMWARE = "heartwire_board.mpy"
@@ -67,11 +68,11 @@ def _lives(board_image: Path, data: dict[str, bytes], before: Callable[[Rig], No
 
 
 def test_damaged_newest_settings_and_torn_journal(board_image: Path) -> None:
-    data = stored(wanted_settings())
+    data = stored(quick_settings())
     store = FakeFiles({name[5:]: whole for name, whole in data.items()})
     kept = slots.TwoSlots(store, "settings")
     kept.load()
-    kept.save(wanted_settings(board__late_ms=300).text().encode(), config.CONFIRMED)
+    kept.save(quick_settings(board__late_ms=300).text().encode(), config.CONFIRMED)
     data = {f"data/{name}": whole for name, whole in store.contents.items()}
     newest = max(
         (name for name in store.contents if name.startswith("settings")), key=lambda name: data["data/" + name][2]
@@ -96,7 +97,7 @@ def test_damaged_newest_settings_and_torn_journal(board_image: Path) -> None:
 
 
 def test_damaged_only_settings(board_image: Path) -> None:
-    data = stored(wanted_settings())
+    data = stored(quick_settings())
     name = next(name[5:] for name in data if name.startswith("data/settings"))
     found = _lives(board_image, _damaged(data, name, 40))
     # The defaults stand: it knows no key, so nobody's heartbeat counts, and nothing moves.
@@ -108,7 +109,7 @@ def test_damaged_only_settings(board_image: Path) -> None:
 
 
 def test_damaged_state_in_both_copies(board_image: Path) -> None:
-    data = stored(wanted_settings())
+    data = stored(quick_settings())
     name = next(name[5:] for name in data if name.startswith("data/state"))
     data["data/state.0"] = data["data/state.1"] = data[f"data/{name}"]
     data = _damaged(_damaged(data, "state.0", 9), "state.1", 12)
@@ -124,7 +125,7 @@ def test_bad_starts_make_safe_mode(board_image: Path) -> None:
     def before(rig: Rig) -> None:
         rig.chip.mcu.watchdog.scratch_data[BAD_BOOTS_REGISTER] = 3
 
-    found = _lives(board_image, stored(wanted_settings()), before)
+    found = _lives(board_image, stored(quick_settings()), before)
     assert found["status"]["safe"] == 1
     assert (events.SAFE_MODE, reasons.NONE) in found["rows"]
     assert found["leases"][0] == {EPOCH}, "the holder's lease is renewed in safe mode"
@@ -144,7 +145,7 @@ def test_firmware_that_does_not_load_ends_at_the_prompt(board_image: Path, tmp_p
         rig.chip.mcu.flash[FILESYSTEM_START : FILESYSTEM_START + len(system)] = system
 
     def body() -> tuple[int, float, bytes, list[tuple[str, int | None]], bytes]:
-        rig = Rig(board_image, nodes=0, data=stored(wanted_settings()))
+        rig = Rig(board_image, nodes=0, data=stored(quick_settings()))
         change(rig)
         rig.chip.run_while(lambda: not rig.usb.endswith(b">>> "), GIVE_UP * BAD_START_MS * MS)
         rig.chip.usb.send(b"print(6 * 7)\r\n")

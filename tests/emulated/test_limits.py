@@ -14,8 +14,9 @@ import pytest
 from heartwire.emulated.chip import MS
 from heartwire_firmware.clock import DAY_MS
 from heartwire_protocol import codes, events
+from tests.bodies.bench import DEAD_MS, LEASE_MS, quick_settings
 from tests.emulated.conftest import forked
-from tests.emulated.rig import DEAD_MS, LEASE_MS, Rig, fence_edges, stored, wanted_settings
+from tests.emulated.rig import Rig, fence_edges, stored
 
 pytestmark = pytest.mark.emulated
 # Power-on to settled takes less; then the limit comes.
@@ -183,7 +184,7 @@ def test_epoch_limit(board_image: Path) -> None:
     last = codes.COUNT_MAX - 1
 
     def body() -> Found:
-        rig = Rig(board_image, data=stored(wanted_settings(), epoch=last - 1))
+        rig = Rig(board_image, data=stored(quick_settings(), epoch=last - 1))
         rig.nodes[0].epoch = last - 1
         rig.settle()
         return Found(rig, rig.chip.ns + 100 * MS)

@@ -7,9 +7,10 @@ import pytest
 from heartwire import settings_transfer
 from heartwire.emulated.chip import MS
 from heartwire.emulated.flashchip import MAXIMUM
+from tests.bodies.bench import DEAD_MS, quick_settings
 from tests.emulated.conftest import forked
 from tests.emulated.hostport import board_of
-from tests.emulated.rig import DEAD_MS, Rig, fence_edges, wanted_settings
+from tests.emulated.rig import Rig, fence_edges
 
 pytestmark = pytest.mark.emulated
 
@@ -21,7 +22,7 @@ def test_settings_that_come_before_a_deadline_do_not_delay_the_relay(settled: Ri
         rig = settled
         rig.chip.flash.times = MAXIMUM
         board = board_of(rig)
-        settings_transfer.upload(board.link, wanted_settings(board__late_ms=260).text())
+        settings_transfer.upload(board.link, quick_settings(board__late_ms=260).text())
         rig.cut.add(0)
         rig.chip.run_for(120 * MS)
         deadline = rig.beats[0][-1] + DEAD_MS * MS

@@ -17,8 +17,9 @@ from heartwire.emulated.chip import MS, Edge
 from heartwire.emulated.flashchip import MAXIMUM
 from heartwire.simulate.rack import POWER
 from heartwire_protocol import codes, framing, messages
+from tests.bodies.bench import DEAD_MS, LATE_MS
 from tests.emulated.conftest import forked
-from tests.emulated.rig import DEAD_MS, LATE_MS, Rig
+from tests.emulated.rig import Rig
 
 # More than the board looks ahead and stays near for (54 ms) and the longest pass before that (30 ms).
 BRANCH_MS = 90
