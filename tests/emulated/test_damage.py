@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from heartwire.emulated.chip import FILESYSTEM_START, MS, filesystem_of
+from heartwire.emulated.chip import FILESYSTEM_START, MS, TIMER, filesystem_of
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.rack import POWER
 from heartwire.virtual.image import FlashImage
@@ -24,6 +24,9 @@ BAD_BOOTS_REGISTER = 1
 # As main.py has it; a start that cannot even load the firmware takes this long at most.
 GIVE_UP = 8
 BAD_START_MS = 700
+# RP2040 datasheet 4.7.2 and erratum E1: 24 bits, of which 2,000 are a millisecond.
+TICKS_OF_A_MS = 2000
+LONGEST_WATCHDOG_MS = (1 << 24) // TICKS_OF_A_MS
 
 
 def _damaged(data: dict[str, bytes], name: str, at: int, text: bytes = b"\x5a\xa5") -> dict[str, bytes]:
@@ -131,22 +134,23 @@ def test_bad_starts_make_safe_mode(board_image: Path) -> None:
     assert found["leases"][0] == {EPOCH}, "the holder's lease is renewed in safe mode"
 
 
+def _spoil_firmware(rig: Rig, path: Path, damage: str) -> None:
+    image = FlashImage(path)
+    image.path.write_bytes(filesystem_of(rig.chip.contents()))
+    whole = image.read(FIRMWARE)
+    if damage == "missing":
+        image.remove(FIRMWARE)
+    else:
+        image.write(FIRMWARE, b"\0" + whole[1:] if damage == "damaged" else whole[: len(whole) // 2])
+    system = image.path.read_bytes()
+    rig.chip.mcu.flash[FILESYSTEM_START : FILESYSTEM_START + len(system)] = system
+
+
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_firmware_that_does_not_load_ends_at_the_prompt(board_image: Path, tmp_path: Path, damage: str) -> None:
-    def change(rig: Rig) -> None:
-        image = FlashImage(tmp_path / "flash")
-        image.path.write_bytes(filesystem_of(rig.chip.contents()))
-        whole = image.read(FIRMWARE)
-        if damage == "missing":
-            image.remove(FIRMWARE)
-        else:
-            image.write(FIRMWARE, b"\0" + whole[1:])
-        system = image.path.read_bytes()
-        rig.chip.mcu.flash[FILESYSTEM_START : FILESYSTEM_START + len(system)] = system
-
     def body() -> tuple[int, float, bytes, list[tuple[str, int | None]], bytes]:
         rig = Rig(board_image, nodes=0, data=stored(quick_settings()))
-        change(rig)
+        _spoil_firmware(rig, tmp_path / "flash", damage)
         rig.chip.run_while(lambda: not rig.usb.endswith(b">>> "), GIVE_UP * BAD_START_MS * MS)
         rig.chip.usb.send(b"print(6 * 7)\r\n")
         prompt_ns = rig.chip.ns
@@ -159,3 +163,26 @@ def test_firmware_that_does_not_load_ends_at_the_prompt(board_image: Path, tmp_p
     assert b"\r\n42\r\n" in said
     assert {level for _, level in levels} <= {0, None}, "a relay moved"
     assert b"Error" in crash
+
+
+def test_firmware_that_never_ends_loading_ends_at_the_prompt(board_image: Path, tmp_path: Path) -> None:
+    # MicroPython's loader reads half a file for ever. Only the watchdog ends that; here its last start but one is seen.
+    def body() -> tuple[list[int], int, bytes, bool, list[tuple[str, int | None]]]:
+        rig = Rig(board_image, nodes=0, data=stored(quick_settings()))
+        _spoil_firmware(rig, tmp_path / "flash", "half")
+        watchdog = rig.chip.mcu.watchdog
+        watchdog.scratch_data[BAD_BOOTS_REGISTER] = GIVE_UP - 2
+        rig.chip.run_for(BAD_START_MS * MS)
+        left_ms = watchdog.timer.counter // TICKS_OF_A_MS
+        # Nothing happens until then, which would take minutes.
+        watchdog.timer.set(TICKS_OF_A_MS)
+        rig.chip.run_while(lambda: not rig.usb.endswith(b">>> "), BAD_START_MS * MS)
+        levels = [(edge.signal, edge.level) for edge in rig.chip.edges if edge.signal in (*POWER, "ARM")]
+        return [one.reason for one in rig.chip.resets], left_ms, bytes(rig.usb), bool(watchdog.timer.enable), levels
+
+    causes, left_ms, said, watched, levels = forked(body)
+    assert 0 < left_ms <= LONGEST_WATCHDOG_MS
+    assert causes == [TIMER]
+    assert said.endswith(b">>> ")
+    assert not watched, "the watchdog would end the prompt"
+    assert {level for _, level in levels} <= {0, None}, "a relay moved"

@@ -108,6 +108,7 @@ class EmulatedChip:
         self.on_usb_data: Callable[[bytes], None] | None = None
         self._levels: dict[str, int | None] = {}
         self._fed_cycles = 0
+        self._watched = False
         self._dice = random.Random(seed)  # noqa: S311 - no secret
         self._patch_identity()
         self.flash = FlashChip(self.mcu, times, unique_id)
@@ -153,11 +154,15 @@ class EmulatedChip:
             for name in sorted(self._levels):
                 self._edge(name, None)
             bite()
+            self._watched = False
             if self.on_reset is not None:
                 self.on_reset(event)
 
         def written(offset: int, value: int) -> None:
-            if offset == _WATCHDOG_LOAD:
+            # The first of a life starts the watchdog in main.py, before the firmware is loaded: no pass of the loop.
+            if offset == _WATCHDOG_LOAD and not self._watched:
+                self._watched = True
+            elif offset == _WATCHDOG_LOAD:
                 cycles = int(self.mcu.core.cycles)
                 self.passes.append(Pass(self.ns, (cycles - self._fed_cycles) * CYCLE_NS))
                 self._fed_cycles = cycles
