@@ -19,7 +19,8 @@ def shell(session: Session, yes: bool) -> None:
     """Stop the guard and open the MicroPython prompt.
 
     The board watches nobody until it is restarted: its green light goes out and its alarm contact opens. Needs the
-    configure key or the key switch. Leave with Ctrl-X; the board then restarts and guards again.
+    configure key or the key switch. Leave with Ctrl-X; the board then restarts. Outside observe mode it guards again
+    after ten minutes of maintenance, or at once with `heartwire update off`.
 
     \b
     Example:
@@ -31,7 +32,7 @@ def shell(session: Session, yes: bool) -> None:
     ask("Stop the guard? Nobody is watched until the board is restarted.", yes)
     port = update.to_prompt(session.port, session.key_file, session.timeout)
     prompt = Prompt(port)
-    note("Ctrl-X leaves the prompt; the board guards again after that")
+    note("Ctrl-X leaves the prompt; the board then restarts, and `heartwire update off` ends its maintenance")
     try:
         subprocess.run([sys.executable, "-m", "mpremote", "connect", port, "resume", "repl"], check=False)
     finally:

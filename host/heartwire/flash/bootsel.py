@@ -26,13 +26,16 @@ def find() -> Path | None:
     extra = os.environ.get(ENVIRONMENT)
     for place in ([extra] if extra else []) + list(PLACES):
         for found in sorted(glob.glob(place)):  # noqa: PTH207 - absolute patterns
-            try:
-                text = (Path(found) / INFO).read_text(errors="replace")
-            except OSError:
-                continue
-            if "RP2" in text:
+            if _is_drive(Path(found)):
                 return Path(found)
     return None
+
+
+def _is_drive(folder: Path) -> bool:
+    try:
+        return "RP2" in (folder / INFO).read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def wait(limit_s: float = WAIT_S) -> Path:
@@ -55,6 +58,7 @@ def write(drive: Path, image: Path) -> None:
         if hasattr(os, "sync"):
             os.sync()
     except OSError as error:
-        # The drive goes away as soon as the last block has arrived, which some systems report as a failure.
-        if drive.exists():
+        # The drive goes away as soon as the last block has arrived, which some systems report as a failure. Its folder
+        # may stay, empty.
+        if _is_drive(drive):
             raise StorageProblem(f"{drive}: {error.strerror}") from None

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from heartwire.errors import HeartwireError, NoAnswer, Unplugged, UsageProblem
 
 STEP_TIMEOUT_S = 120.0
 
 
+def require() -> None:
+    """Raise UsageProblem if mpremote is not installed; before a guard is stopped for it."""
+    if importlib.util.find_spec("mpremote") is None:
+        raise UsageProblem("mpremote is not installed", "pip install 'heartwire[flash]'")
+
+
 class Prompt:
-    """The prompt at `port`."""
+    """The prompt at `port`; a step that says nothing for `timeout_s` is given up."""
 
     def __init__(self, port: str, timeout_s: float = STEP_TIMEOUT_S) -> None:
-        if importlib.util.find_spec("mpremote") is None:
-            raise UsageProblem("mpremote is not installed", "pip install 'heartwire[flash]'")
+        require()
         self.port = port
         self.timeout_s = timeout_s
 
@@ -65,29 +71,47 @@ class Prompt:
 
     def _mpremote(self, arguments: Sequence[str], line: Callable[[str], None] | None = None) -> str:
         command = [sys.executable, "-m", "mpremote", "connect", self.port, "resume", *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        output = ""
-        deadline = time.monotonic() + self.timeout_s
+        # Unbuffered: its lines are the progress, and a sign that it lives.
+        surroundings = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=surroundings)
+        stream = cast(IO[bytes], process.stdout)
         try:
-            for text in process.stdout or ():
-                output += text
-                if line is not None:
-                    line(text)
-                    deadline = time.monotonic() + self.timeout_s
-            code = process.wait(max(0.1, deadline - time.monotonic()))
+            output = self._read(stream, line)
+            code = process.wait(self.timeout_s)
         except subprocess.TimeoutExpired:
-            raise NoAnswer(f"{self.port}: no answer from the prompt within {self.timeout_s:g} s") from None
+            raise self._silence() from None
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            stream.close()
         if code:
             raise _problem(self.port, output)
         return output
+
+    def _read(self, stream: IO[bytes], line: Callable[[str], None] | None) -> str:
+        """Return all that comes until the end, telling each whole line."""
+        output = b""
+        told = 0
+        while select.select([stream], [], [], self.timeout_s)[0]:
+            data = os.read(stream.fileno(), 4096)
+            if not data:
+                return output.decode(errors="replace")
+            output += data
+            while line is not None and (end := output.find(b"\n", told)) >= 0:
+                text, told = output[told:end], end + 1
+                line(text.decode(errors="replace"))
+        raise self._silence()
+
+    def _silence(self) -> NoAnswer:
+        return NoAnswer(
+            f"{self.port}: no answer from the prompt within {self.timeout_s:g} s",
+            "unplug the board, plug it in again and repeat the command",
+        )
 
 
 def _problem(port: str, output: str) -> HeartwireError:
     last = output.strip().splitlines()[-1] if output.strip() else "no output"
     if "failed to access" in output or "no device" in output:
-        return Unplugged(f"{port}: {last}")
+        return Unplugged(f"{port}: {last}", "plug the board in again and repeat the command")
     return NoAnswer(f"{port}: mpremote says: {last}", "unplug the board, plug it in again and repeat the command")

@@ -1,21 +1,34 @@
 """The whole way of an update: from a guarding board, a prompt, or the boot loader to a board that answers hello.
 
 Says what it does, asks before it stops a guard, and restarts the board whatever happens, so that an interrupted update
-leaves one that guards with its old firmware. It never repairs settings or journal. Called by `heartwire flash` and
-`heartwire shell`.
+leaves one that guards with its old firmware. It ends only the maintenance that it began, and never repairs settings or
+journal. Called by `heartwire flash` and `heartwire shell`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from heartwire import keys, ports
+from heartwire.answers import Status
 from heartwire.board import Board
-from heartwire.errors import BoardNotFound, HeartwireError, NoAnswer, NotPermitted, PortBusy, Unplugged
-from heartwire.flash import bootsel, images, install
+from heartwire.errors import (
+    BoardNotFound,
+    HeartwireError,
+    NoAnswer,
+    NotAllowed,
+    NotPermitted,
+    PortBusy,
+    Refused,
+    Unplugged,
+    UsageProblem,
+)
+from heartwire.flash import bootsel, images, install, prompt
 from heartwire.flash.prompt import Prompt
 from heartwire.link import DEFAULT_TIMEOUT_S
 from heartwire_protocol import codes
@@ -23,6 +36,10 @@ from heartwire_protocol import codes
 # A restart, USB enumeration and the host's own time for a new device.
 RETURN_S = 60.0
 HELLO_S = 20.0
+# Between the board's answer and its restart it may have records to write, at 450 ms each at worst.
+LEAVE_S = 5.0
+# A new device belongs to root until the system's rules have made it the user's.
+RULES_S = 5.0
 MAINTENANCE_S = 600
 Tell = Callable[[str], None]
 
@@ -36,6 +53,28 @@ class Report:
     after: str
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How the user names the board, and how it is talked to."""
+
+    port: str | None
+    key_file: str | None
+    timeout_s: float | None
+
+    def open(self, path: str | None = None) -> Board:
+        timeout_s = self.timeout_s or DEFAULT_TIMEOUT_S
+        return Board.open(path or self.port, keys=keys.find(self.key_file), timeout_s=timeout_s)
+
+    def resolve(self) -> str:
+        path = ports.resolve(self.port)
+        if "://" in path:
+            raise UsageProblem(
+                f"{path}: the MicroPython prompt is reached through the USB port only",
+                "run the command on the machine that the board is plugged into",
+            )
+        return path
+
+
 def flash(
     port: str | None,
     key_file: str | None,
@@ -46,101 +85,177 @@ def flash(
     progress: install.Progress,
 ) -> Report:
     """Bring the board up to date; return the versions. Raises what its steps raise."""
-    before = ""
-    path = _find(port)
+    prompt.require()
+    way = _Way(port, key_file, timeout_s)
+    path = _find(way)
     if path is None:
-        drive = bootsel.find()
-        if drive is None:
-            raise BoardNotFound("no board is plugged in, and none is in its boot loader")
-        _write_image(drive, tell)
-        path = _wait_for_port(port)
-    else:
-        version = _running(path, key_file, timeout_s)
-        if version is not None:
-            before = version
-            confirm(f"Stop the guard of the board with Heartwire {version} for the update?")
-            path = to_prompt(path, key_file, timeout_s)
-    prompt = Prompt(path)
-    found = install.look(prompt)
-    if found.micropython != images.VERSION:
-        tell(f"MicroPython {found.micropython} is replaced by {images.VERSION}; files and settings stay")
-        image = images.get()[0]
-        prompt.enter_boot_loader()
-        bootsel.write(bootsel.wait(), image)
-        prompt = Prompt(_wait_for_port(port))
+        path = _from_boot_loader(way, tell)
+    # One that was in its boot loader may hold firmware too, which guards by now.
+    found = _running(way, path)
+    before, ours = "", False
+    if found is not None:
+        before, ours = found.version, _wants_maintenance(found)
+        confirm(f"Stop the guard of the board with Heartwire {before} for the update?")
+        path = _stop_guard(way, path)
+    at = Prompt(path)
     try:
-        install.install(prompt, progress)
-    finally:
-        # Whatever happened: a board that has firmware shall guard again.
-        with contextlib.suppress(HeartwireError):
-            prompt.reset()
+        version = install.look(at).micropython
+        if version != images.VERSION:
+            tell(f"MicroPython {version} is replaced by {images.VERSION}; files and settings stay")
+            at = _replace_micropython(way, at)
+        install.install(at, progress)
+    except BaseException:
+        if _restarted(at, tell) and ours:
+            tell("the board restarts with its firmware from before, and its maintenance ends then")
+            with contextlib.suppress(HeartwireError):
+                _wait_for_hello(way, ours, tell)
+        raise
     tell("the files are right; the board restarts")
-    return Report(images.VERSION, before, _wait_for_hello(prompt.port, key_file, timeout_s))
+    _restarted(at, tell)
+    return Report(images.VERSION, before, _wait_for_hello(way, ours, tell))
 
 
 def to_prompt(port: str | None, key_file: str | None, timeout_s: float | None) -> str:
-    """Bring a guarding board to the prompt; return its port. One that is at the prompt already is left there."""
-    path = ports.resolve(port)
-    if _running(path, key_file, timeout_s) is None:
-        return path
-    with Board.open(path, keys=keys.find(key_file), timeout_s=timeout_s or DEFAULT_TIMEOUT_S) as board:
-        if board.status().mode != "observe":
-            board.maintenance(None, MAINTENANCE_S)
-        board.link.request("repl", sign_with=codes.RIGHT_CONFIGURE)
-    return _wait_for_port(port, gone_first=path)
+    """Bring a guarding board to the prompt; return its port. One that is at the prompt already is left there.
+
+    Outside observe mode the board is in maintenance for up to MAINTENANCE_S from then on, also when it guards again.
+    """
+    prompt.require()
+    return _at_prompt(_Way(port, key_file, timeout_s))
 
 
-def _find(port: str | None) -> str | None:
+def _at_prompt(way: _Way) -> str:
+    path = way.resolve()
+    return path if _running(way, path) is None else _stop_guard(way, path)
+
+
+def _find(way: _Way) -> str | None:
+    """Return the port, or None if the board can only be in its boot loader. Raises BoardNotFound."""
     try:
-        return ports.resolve(port)
+        path = way.resolve()
     except BoardNotFound:
-        if port is not None or ports.list_ports():
+        if way.port is not None or ports.list_ports():
             raise
         return None
+    # A port by its path is away while the board that it belongs to is in its boot loader.
+    return path if Path(path).exists() or bootsel.find() is None else None
 
 
-def _running(path: str, key_file: str | None, timeout_s: float | None) -> str | None:
-    """Return the version of the Heartwire that answers there, or None if none does."""
+def _running(way: _Way, path: str) -> Status | None:
+    """Return the status of the Heartwire that answers there, or None if none does."""
     try:
-        with Board.open(path, keys=keys.find(key_file), timeout_s=timeout_s or DEFAULT_TIMEOUT_S) as board:
-            return board.status().version
+        with way.open(path) as board:
+            return board.status()
     except NoAnswer:
         return None
 
 
-def _write_image(drive: object, tell: Tell) -> None:
-    from pathlib import Path  # noqa: PLC0415 - only here
+def _wants_maintenance(status: Status) -> bool:
+    # What an operator began (`heartwire update`) is neither shortened nor ended.
+    return status.mode != "observe" and not status.maintenance_s
 
+
+def _stop_guard(way: _Way, path: str) -> str:
+    """Ask the board for its prompt; return the port that it comes back at."""
+    with way.open(path) as board:
+        began = _wants_maintenance(board.status())
+        if began:
+            board.maintenance(None, MAINTENANCE_S)
+        try:
+            board.link.request("repl", sign_with=codes.RIGHT_CONFIGURE)
+        except (NotAllowed, Refused):
+            # It goes on guarding, so it must not be left alone.
+            if began:
+                with contextlib.suppress(HeartwireError):
+                    board.maintenance(None, 0)
+            raise
+    try:
+        return _wait_for_port(way, gone_first=path)
+    except KeyboardInterrupt:
+        # A board at the prompt would stay there, guarding nobody.
+        with contextlib.suppress(HeartwireError):
+            Prompt(_wait_for_port(way)).reset()
+        raise
+
+
+def _from_boot_loader(way: _Way, tell: Tell) -> str:
+    drive = bootsel.find()
+    if drive is None:
+        raise BoardNotFound(
+            "no board is plugged in, and none is in its boot loader",
+            "plug it in, a new one with its BOOTSEL button held; if its drive RPI-RP2 is not mounted, mount it or name "
+            f"its folder in {bootsel.ENVIRONMENT}",
+        )
     tell(f"the board is in its boot loader: MicroPython {images.VERSION} is installed")
-    bootsel.write(Path(str(drive)), images.get()[0])
+    bootsel.write(drive, images.get()[0])
+    return _wait_for_port(way)
 
 
-def _wait_for_port(port: str | None, gone_first: str | None = None) -> str:
-    """Return the port of a board that comes back after a restart."""
-    from pathlib import Path  # noqa: PLC0415 - only here
+def _replace_micropython(way: _Way, at: Prompt) -> Prompt:
+    """Install the image on a board at the prompt; return its prompt under the new MicroPython."""
+    if (other := bootsel.find()) is not None:
+        raise BoardNotFound(
+            f"another board is in its boot loader ({other}), and one drive cannot be told from the other",
+            "unplug the other one and repeat the command",
+        )
+    image = images.get()[0]
+    at.enter_boot_loader()
+    bootsel.write(bootsel.wait(), image)
+    _wait_for_port(way)
+    # The firmware on it stayed, and guards again.
+    return Prompt(_at_prompt(way))
 
-    deadline = time.monotonic() + RETURN_S
+
+def _restarted(at: Prompt, tell: Tell) -> bool:
+    """Restart a board at the prompt; tell the user what to do if it cannot be reached."""
+    try:
+        at.reset()
+    except HeartwireError as error:
+        tell(f"{error.words}: unplug the board and plug it in again; at the prompt it guards nobody")
+        return False
+    return True
+
+
+def _wait_for_port(way: _Way, gone_first: str | None = None) -> str:
+    """Return the port of a board that comes back after a restart. Raises Unplugged, NotPermitted."""
     if gone_first is not None:
-        # It vanishes at the restart; where that goes too fast to be seen, this costs a second.
-        soon = time.monotonic() + 1.0
+        soon = time.monotonic() + max(LEAVE_S, way.timeout_s or 0.0)
         while Path(gone_first).exists() and time.monotonic() < soon:
             time.sleep(0.02)
+    deadline = time.monotonic() + RETURN_S
+    path = ""
     while time.monotonic() < deadline:
         with contextlib.suppress(BoardNotFound):
-            path = ports.resolve(port)
-            if Path(path).exists():
+            path = way.resolve()
+            if os.access(path, os.R_OK | os.W_OK):
                 return path
+            if Path(path).exists():
+                deadline = min(deadline, time.monotonic() + RULES_S)
         time.sleep(0.1)
-    raise Unplugged("the board did not come back after its restart")
+    if path and Path(path).exists():
+        raise NotPermitted(f"{path}: you may not open this port")
+    raise Unplugged(
+        "the board did not come back after its restart",
+        "unplug it, plug it in again and repeat the command; until then it may guard nobody",
+    )
 
 
-def _wait_for_hello(path: str, key_file: str | None, timeout_s: float | None) -> str:
-    deadline = time.monotonic() + max(HELLO_S, 2 * (timeout_s or 0.0)) + RETURN_S
+def _wait_for_hello(way: _Way, end_maintenance: bool, tell: Tell) -> str:
+    """Return the version of the board that comes back, its maintenance ended if wanted. Raises NoAnswer."""
+    deadline = time.monotonic() + max(HELLO_S, 2 * (way.timeout_s or 0.0)) + RETURN_S
     while True:
         try:
-            with Board.open(path, keys=keys.find(key_file), timeout_s=timeout_s or DEFAULT_TIMEOUT_S) as board:
-                return board.status().version
+            with way.open() as board:
+                status = board.status()
+                if status.maintenance_s and end_maintenance:
+                    board.maintenance(None, 0)
+                elif status.maintenance_s:
+                    tell(f"maintenance goes on for {status.maintenance_s} s; `heartwire update off` ends it")
+                return status.version
         except (BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged) as error:
             if time.monotonic() > deadline:
-                raise NoAnswer(f"the board does not answer after the update: {error.words}") from None
+                raise NoAnswer(
+                    f"the board does not answer after the update: {error.words}",
+                    "unplug it, plug it in again and look at `heartwire status`; `heartwire flash` repeats the update",
+                ) from None
             time.sleep(0.2)

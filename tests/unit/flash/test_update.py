@@ -1,0 +1,408 @@
+"""`update.flash` from every state a board can be in, and from every place where it can break."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from heartwire import keys
+from heartwire.errors import (
+    BoardNotFound,
+    Cancelled,
+    NoAnswer,
+    NotAllowed,
+    NotPermitted,
+    Refused,
+    StorageProblem,
+    Unplugged,
+    UsageProblem,
+)
+from heartwire.flash import bootsel, images, install, prompt, update
+from heartwire_protocol import codes
+from tests.unit.flash.conftest import CONFIGURE_KEY, NEW, OLD, World
+
+INSTALLED = ["copy", "switch", "reset"]
+STOPPED = [f"maintenance {update.MAINTENANCE_S}", "repl"]
+GUARDS_AGAIN = ["maintenance 0"]
+REPLACED = ["boot loader", "image written"]
+
+
+@pytest.fixture
+def no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image is missing, so whoever wants it fails."""
+
+    def missing() -> tuple[Path, bool]:
+        raise images.ImageMissing("no image")
+
+    monkeypatch.setattr(images, "get", missing)
+
+
+# Finding it.
+
+
+def test_without_a_board_it_says_what_to_do(world: World) -> None:
+    with pytest.raises(BoardNotFound) as found:
+        world.flash()
+    assert "BOOTSEL button held" in found.value.next_step
+    assert world.steps == []
+
+
+def test_a_board_at_another_machine_is_refused_before_its_guard_is_stopped(world: World) -> None:
+    # Its prompt could not be reached, and it would stay there.
+    with pytest.raises(UsageProblem, match="USB port only") as found:
+        world.flash("socket://rack:4000")
+    assert "plugged into" in found.value.next_step
+    with pytest.raises(UsageProblem, match="USB port only"):
+        update.to_prompt("socket://rack:4000", None, None)
+
+
+def test_without_mpremote_the_guard_is_not_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.guard()
+    monkeypatch.setattr(prompt.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    for flash in (world.flash, lambda: update.to_prompt(None, None, None)):
+        with pytest.raises(UsageProblem, match="mpremote"):
+            flash()
+    assert world.where == "guarding"
+    assert world.steps == world.asked == []
+
+
+# From the boot loader.
+
+
+def test_a_new_board_in_its_boot_loader_gets_image_and_firmware(world: World) -> None:
+    world.boot_loader()
+    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    assert world.steps == ["image written", *INSTALLED]
+    assert world.asked == []
+    assert world.told == [
+        f"the board is in its boot loader: MicroPython {images.VERSION} is installed",
+        "the files are right; the board restarts",
+    ]
+    assert world.progress == [(1, 2, "/fw_a/one"), (2, 2, "/fw_a/two")]
+
+
+def test_the_boards_port_may_be_named_while_it_is_in_its_boot_loader(world: World) -> None:
+    world.boot_loader()
+    assert world.flash(str(world.port)).after == NEW
+    assert world.steps[0] == "image written"
+
+
+def test_a_port_that_is_not_there_is_said(world: World) -> None:
+    with pytest.raises(BoardNotFound, match="no such port"):
+        world.flash(str(world.port))
+
+
+@pytest.mark.parametrize("info", [None, "UF2 Bootloader v1.23\nModel: Feather M0\nBoard-ID: SAMD21G18A\n"])
+def test_a_drive_that_is_no_rp2040s_is_never_written(world: World, info: str | None) -> None:
+    world.drive.mkdir()
+    if info is not None:
+        (world.drive / bootsel.INFO).write_text(info)
+    with pytest.raises(BoardNotFound):
+        world.flash()
+    assert [file.name for file in world.drive.iterdir()] == ([bootsel.INFO] if info else [])
+
+
+def test_a_full_drive_is_a_storage_problem(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.boot_loader()
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bootsel.shutil, "copyfile", full)  # type: ignore[attr-defined]
+    with pytest.raises(StorageProblem, match="No space left"):
+        world.flash()
+    assert world.steps == []
+
+
+def test_without_the_image_a_board_in_its_boot_loader_is_left_alone(world: World, no_image: None) -> None:
+    world.boot_loader()
+    with pytest.raises(images.ImageMissing):
+        world.flash()
+    assert [file.name for file in world.drive.iterdir()] == [bootsel.INFO]
+
+
+def test_firmware_on_a_board_from_its_boot_loader_guards_after_the_image_and_is_stopped(world: World) -> None:
+    world.firmware = OLD
+    world.boot_loader()
+    assert world.flash() == update.Report(images.VERSION, OLD, NEW)
+    assert world.steps == ["image written", *STOPPED, *INSTALLED, *GUARDS_AGAIN]
+    assert len(world.asked) == 1
+
+
+# From the prompt.
+
+
+def test_the_right_micropython_is_not_installed_again(world: World, no_image: None) -> None:
+    world.prompt()
+    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    assert world.steps == INSTALLED
+
+
+def test_another_micropython_is_told_and_replaced(world: World) -> None:
+    world.prompt("1.23.0")
+    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    assert world.steps == [*REPLACED, *INSTALLED]
+    assert world.told[0] == f"MicroPython 1.23.0 is replaced by {images.VERSION}; files and settings stay"
+
+
+def test_firmware_under_another_micropython_is_stopped_again_without_a_second_question(world: World) -> None:
+    # The files stay, so main.py guards as soon as the image is in.
+    world.micropython = "1.23.0"
+    world.guard()
+    assert world.flash() == update.Report(images.VERSION, OLD, NEW)
+    assert world.steps == [*STOPPED, *REPLACED, "repl", *INSTALLED, *GUARDS_AGAIN]
+    assert len(world.asked) == 1
+
+
+def test_another_board_in_its_boot_loader_is_not_written_by_mistake(world: World) -> None:
+    world.micropython = "1.23.0"
+    world.guard()
+    world.drive.mkdir()
+    (world.drive / bootsel.INFO).write_text("Model: Raspberry Pi RP2\n")
+    # What follows looks at a drive that is not the board's; `restart` must not remove it.
+    world.drive = world.drive.with_name("unused")
+    with pytest.raises(BoardNotFound, match="another board") as found:
+        world.flash()
+    assert "unplug the other" in found.value.next_step
+    assert [file.name for file in world.drive.with_name("RPI-RP2").iterdir()] == [bootsel.INFO]
+    assert (world.where, world.firmware) == ("guarding", OLD)
+
+
+def test_without_the_image_a_board_with_another_micropython_guards_again(world: World, no_image: None) -> None:
+    world.micropython = "1.23.0"
+    world.guard()
+    with pytest.raises(images.ImageMissing):
+        world.flash()
+    assert world.steps == [*STOPPED, "reset", *GUARDS_AGAIN]
+    assert (world.where, world.firmware) == ("guarding", OLD)
+
+
+def test_a_drive_that_nobody_mounts_is_said(world: World) -> None:
+    world.prompt("1.23.0")
+    world.mounts = False
+    with pytest.raises(NoAnswer, match="not mounted") as found:
+        world.flash()
+    assert bootsel.ENVIRONMENT in found.value.next_step
+
+
+# From the guard.
+
+
+def test_a_guarding_board_is_asked_for_and_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"configure={CONFIGURE_KEY}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv(keys.ENVIRONMENT, str(file))
+    world.link.keys[codes.RIGHT_CONFIGURE] = CONFIGURE_KEY
+    world.guard()
+    assert world.flash() == update.Report(images.VERSION, OLD, NEW)
+    assert world.steps == [*STOPPED, *INSTALLED, *GUARDS_AGAIN]
+    assert world.asked == [f"Stop the guard of the board with Heartwire {OLD} for the update?"]
+    rights = [right for body, right in zip(world.link.asked, world.link.rights, strict=True) if body["op"] == "repl"]
+    assert rights == [codes.RIGHT_CONFIGURE]
+
+
+def test_a_refusal_changes_nothing(world: World) -> None:
+    world.guard()
+    world.refusal = Cancelled("no")
+    with pytest.raises(Cancelled):
+        world.flash()
+    assert world.steps == []
+    assert {body["op"] for body in world.link.asked} == {"status"}
+
+
+def test_an_observing_board_needs_no_maintenance(world: World) -> None:
+    world.guard(mode="observe")
+    world.flash()
+    assert world.steps == ["repl", *INSTALLED]
+
+
+@pytest.mark.parametrize("mode", ["fencer", "approve", "auto"])
+def test_a_board_that_may_fence_enters_maintenance_first(world: World, mode: str) -> None:
+    world.guard(mode=mode)
+    world.flash()
+    assert world.steps == [*STOPPED, *INSTALLED, *GUARDS_AGAIN]
+
+
+def test_an_operators_own_maintenance_is_neither_shortened_nor_ended(world: World) -> None:
+    world.guard()
+    world.link.status["maintenance_s"] = 3000
+    world.flash()
+    assert world.steps == ["repl", *INSTALLED]
+    assert world.told[-1] == "maintenance goes on for 3000 s; `heartwire update off` ends it"
+
+
+def test_a_board_that_refuses_its_prompt_is_not_left_in_maintenance(world: World) -> None:
+    world.guard()
+    world.link.script["repl"] = {"error": "not_allowed", "reason": "not_armed"}
+    with pytest.raises(NotAllowed):
+        world.flash()
+    assert world.steps == [STOPPED[0], *GUARDS_AGAIN]
+    assert world.where == "guarding"
+
+
+def test_a_board_that_refuses_its_prompt_keeps_an_operators_own_maintenance(world: World) -> None:
+    world.guard()
+    world.link.status["maintenance_s"] = 3000
+    world.link.script["repl"] = {"error": "refused", "reason": "other_operation"}
+    with pytest.raises(Refused):
+        world.flash()
+    assert world.steps == []
+
+
+def test_a_board_that_writes_its_records_before_it_restarts_is_waited_for(world: World) -> None:
+    world.guard()
+    world.leaves_after_s = 3.0
+    assert world.flash().after == NEW
+    assert world.steps == [*STOPPED, *INSTALLED, *GUARDS_AGAIN]
+
+
+def test_ctrl_c_while_the_board_goes_to_its_prompt_restarts_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.guard()
+    sleep = world.clock.sleep
+
+    def interrupted(seconds: float) -> None:
+        monkeypatch.setattr(world.clock, "sleep", sleep)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.clock, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        world.flash()
+    assert world.steps == [*STOPPED, "reset"]
+
+
+# Failures in the middle.
+
+
+@pytest.mark.parametrize(
+    ("failure", "restarts"),
+    [(StorageProblem("torn"), True), (KeyboardInterrupt(), True), (Unplugged("pulled"), False)],
+    ids=["storage", "ctrl-c", "unplugged"],
+)
+def test_a_failure_while_copying_restarts_the_board_and_is_raised(
+    world: World, failure: BaseException, restarts: bool
+) -> None:
+    world.guard()
+    world.fails = failure
+    with pytest.raises(type(failure)) as found:
+        world.flash()
+    assert found.value is failure
+    if restarts:
+        assert world.steps == [*STOPPED, "copy", "reset", *GUARDS_AGAIN]
+        assert (world.where, world.firmware) == ("guarding", OLD)
+    else:
+        assert world.steps == [*STOPPED, "copy", "reset"]
+        assert "unplug the board" in world.told[-1]
+        assert world.clock.now < 1000 + 2 * update.RETURN_S, "waits for a board that is gone"
+
+
+def test_a_failure_of_a_board_without_firmware_waits_for_nothing(world: World) -> None:
+    world.prompt()
+    world.fails = StorageProblem("torn")
+    with pytest.raises(StorageProblem):
+        world.flash()
+    assert world.steps == ["copy", "reset"]
+    assert world.clock.now == 1000.0
+
+
+def test_a_board_that_cannot_even_be_looked_at_is_restarted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.guard()
+
+    def torn(_: object) -> install.Installed:
+        raise NoAnswer("makes no sense")
+
+    monkeypatch.setattr(install, "look", torn)
+    with pytest.raises(NoAnswer, match="makes no sense"):
+        world.flash()
+    assert world.steps == [*STOPPED, "reset", *GUARDS_AGAIN]
+
+
+# Coming back.
+
+
+@pytest.mark.parametrize("start", [World.boot_loader, World.guard])
+def test_a_board_that_does_not_come_back_is_said(world: World, start: Callable[[World], None]) -> None:
+    start(world)
+    world.comes_back = False
+    with pytest.raises(Unplugged, match="did not come back") as found:
+        world.flash()
+    assert "plug it in again and repeat" in found.value.next_step
+    assert "goes on guarding" not in found.value.next_step
+    assert world.clock.now >= 1000 + update.RETURN_S
+
+
+def test_a_board_that_never_answers_hello_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.prompt()
+    monkeypatch.setattr(install, "install", lambda at, progress: world.steps.append("copy"))  # nothing that answers
+    with pytest.raises(NoAnswer, match="does not answer after the update") as found:
+        world.flash()
+    assert "heartwire status" in found.value.next_step
+    assert world.steps == ["copy", "reset"]
+    assert world.clock.now >= 1000 + update.RETURN_S
+
+
+def test_a_board_that_cannot_be_restarted_is_said_and_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.prompt()
+
+    def pulled(at: object) -> None:
+        world.restart()
+        raise Unplugged("the port is gone")
+
+    monkeypatch.setattr("tests.unit.flash.conftest.FakePrompt.reset", pulled)
+    assert world.flash().after == NEW
+    assert world.told[-1].startswith("the port is gone: unplug the board")
+
+
+def test_a_board_that_comes_back_at_another_port_is_found(world: World, tmp_path: Path) -> None:
+    world.guard()
+    began = world.restart
+
+    def renamed(then: Callable[[], None] | None = None) -> None:
+        began(then)
+        world.port = tmp_path / f"ttyACM{len(world.steps)}"
+
+    world.restart = renamed  # type: ignore[method-assign]
+    assert world.flash().after == NEW
+
+
+def test_a_port_that_is_roots_at_first_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.boot_loader()
+    refusals = [True, True]
+
+    def access(path: str, mode: int) -> bool:
+        assert mode == os.R_OK | os.W_OK
+        return world.port.exists() and not (refusals and refusals.pop())
+
+    monkeypatch.setattr(os, "access", access)
+    assert world.flash().after == NEW
+    assert refusals == []
+
+
+def test_a_port_that_stays_roots_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.boot_loader()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(NotPermitted) as found:
+        world.flash()
+    assert "dialout" in found.value.next_step
+    assert world.clock.now < 1000 + update.RETURN_S
+
+
+# To the prompt, for `heartwire shell`.
+
+
+def test_to_prompt_leaves_a_board_at_the_prompt_alone(world: World) -> None:
+    world.prompt()
+    assert update.to_prompt(None, None, None) == str(world.port)
+    assert world.steps == []
+
+
+def test_to_prompt_stops_the_guard(world: World) -> None:
+    world.guard()
+    assert update.to_prompt(None, None, None) == str(world.port)
+    assert world.steps == STOPPED
+    assert world.where == "prompt"
