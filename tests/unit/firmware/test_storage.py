@@ -6,7 +6,7 @@ import pytest
 
 from heartwire_firmware import config, durable, journal, journal_reader, policy_state, slots
 from heartwire_firmware.clock import Clock
-from heartwire_protocol import events, framing, reasons, records, settings
+from heartwire_protocol import codes, events, framing, reasons, records, settings
 from tests.fakes.hardware import FakeFiles, FakeTicks, PowerCut
 
 
@@ -223,6 +223,21 @@ def test_journal_goes_on_after_a_restart_with_rising_numbers_and_an_unbroken_cha
         record = bytearray(records.LENGTH)
         chains[ring] = records.encode_into(record, [row[name] for name, _, _ in records.FIELDS], chains[ring])
         assert chains[ring] == row["chain"], row["sequence"]
+
+
+def test_last_sequence_is_given_out_once_and_what_comes_after_is_counted() -> None:
+    files = FakeFiles()
+    before = bytearray(records.LENGTH)
+    first = codes.COUNT_MAX - 3
+    records.encode_into(before, [first, 0, 0, 0, events.BOOT, 0, 3, 0, 0, 0, 0], records.CHAIN_START)
+    files.contents[f"d{first:08x}"] = bytes(before)
+    for _life in range(2):
+        found = make_journal(files)
+        numbers = [found.append(events.DEAD, 0) for _ in range(5)]
+        assert found.flush()
+        assert [row["sequence"] for row in read_all(found)] == [first, first + 1, first + 2]
+    assert numbers == [0] * 5
+    assert found.lost >= 5
 
 
 def test_flood_of_routine_records_pushes_out_no_decision() -> None:
