@@ -103,13 +103,15 @@ def flash_write_loses_no_heartbeat(bench: Bench) -> None:
 
 def stalled_host_costs_no_answer(bench: Bench) -> None:
     """With a host that reads its answers and with one that does not, the nodes are answered the same."""
-    answered = []
     for reads in (True, False):
-        before, began_ms = bench.answered(bench.active), bench.now_ms()
+        sent, answered = bench.sent(bench.active), bench.answered(bench.active)
         bench.host_asks(bench.host_fill, HELLO_EVERY_MS, reads)
-        bench.run_for(bench.interval_ms)
-        answered.append((bench.answered(bench.active) - before) * bench.interval_ms / (bench.now_ms() - began_ms))
-    assert min(answered) > 0.75, answered
+        bench.run_for(3 * bench.interval_ms)
+        sent, answered = bench.sent(bench.active) - sent, bench.answered(bench.active) - answered
+        # One may be on its way at either end.
+        assert answered >= sent - 1 > 3, (
+            f"{answered} of {sent} answered while the host {'reads' if reads else 'stalls'}"
+        )
     assert not bench.cuts_ms(bench.active)
 
 
