@@ -6,13 +6,16 @@ PYTEST := $(BIN)/python -m pytest
 READY := $(VENV)/.ready
 PORT ?=
 TRIALS ?= 20
-# Processes that run the tests in virtual time side by side; what runs in real time runs alone, after them.
+# Processes that run tests side by side.
 WORKERS ?= 2
 # Virtual boards side by side in test-scenario-virtual: each takes about an eighth of a processor.
 BOARDS ?= 8
 # Scenario files that the emulated chip runs: a second of it takes five real ones and more.
 LONGEST ?= 10
-REAL_TIME := tests/virtual tests/virtual_shim tests/cluster tests/unit/fence
+# What runs in real time comes after what runs in virtual time: virtual racks mostly wait, so two files at once; what has
+# one Pacemaker, or measures its own waiting, alone.
+RACKS := tests/virtual tests/virtual_shim
+ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk \
@@ -32,8 +35,9 @@ demo: $(READY) ## watch a failover on a virtual rack: no hardware needed
 	@$(BIN)/heartwire demo
 
 test: $(READY) ## run every test that can run here; a skip prints its reason
-	$(PYTEST) -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(REAL_TIME))
-	$(PYTEST) -q $(REAL_TIME)
+	$(PYTEST) -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(RACKS) $(ALONE))
+	$(PYTEST) -q -n $(WORKERS) --dist loadfile $(RACKS)
+	$(PYTEST) -q $(ALONE)
 
 test-contract: $(READY) ## the wire and the tables, on CPython and on the MicroPython VM
 	$(PYTEST) -q tests/contract
@@ -63,7 +67,7 @@ test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs
 	HEARTWIRE_DEEP=$${HEARTWIRE_DEEP:-3} $(PYTEST) -q -s tests/cluster
 
 test-emulated: $(READY) ## the official image on an emulated RP2040, in virtual time (needs the image: make image)
-	$(PYTEST) -q tests/emulated
+	HEARTWIRE_LONG=$${HEARTWIRE_LONG:-1} $(PYTEST) -q tests/emulated
 
 test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0 LINE_A=/dev/ttyUSB0 LINE_B=/dev/ttyUSB1
 	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT)) $(if $(LINE_A),--line-a $(LINE_A)) $(if $(LINE_B),--line-b $(LINE_B))
