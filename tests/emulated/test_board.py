@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from heartwire.emulated.chip import MS, TIMER
-from heartwire.emulated.flashchip import MAXIMUM
+from heartwire.emulated.flashchip import MAXIMUM, Operation
 from heartwire.simulate.rack import POWER
 from heartwire_protocol import events
 from tests.bodies import guarding
-from tests.bodies.bench import Bench
+from tests.bodies.bench import EARLY_MS, INTERVAL_MS, Bench, quick_settings
 from tests.emulated.conftest import forked
-from tests.emulated.rig import EPOCH, Rig
+from tests.emulated.rig import EPOCH, Rig, stored
 from tests.emulated.rig_bench import RigBench
 
 pytestmark = pytest.mark.emulated
@@ -67,14 +67,43 @@ def test_guards(settled: Rig, body: Callable[[Bench], None]) -> None:
     assert forked(run) < STANDS_MS.get(body, LONGEST_WRITE_MS)
 
 
-def test_longest_flash_write_loses_no_heartbeat(settled: Rig) -> None:
-    def run() -> int:
-        settled.chip.flash.times = MAXIMUM
-        before = sum(line.lost for line in settled.chip.lines)
-        guarding.flash_write_loses_no_heartbeat(RigBench(settled))
-        return sum(line.lost for line in settled.chip.lines) - before
+def test_longest_flash_write_loses_no_heartbeat_of_three(board_image: Path) -> None:
+    # A UART keeps one whole frame while interrupts are off; here one comes on each line in the longest erase there is.
+    def run() -> tuple[int, list[int], float, list[int], set[str]]:
+        times = 5
+        rig = Rig(board_image, nodes=3, data=stored(quick_settings(3, times)), interval_ms=times * INTERVAL_MS)
+        rig.settle(20_000)
+        bench, chip = RigBench(rig), rig.chip
+        chip.flash.times = MAXIMUM
+        lost, newest = sum(line.lost for line in chip.lines), bench.newest()
+        missing = [guarding.missing(bench, node) for node in range(3)]
+        since = len(chip.passes)
+        began_ns: list[float] = []
 
-    assert forked(run) == 0
+        def begun(operation: Operation) -> None:
+            if operation.kind == "erase" and not began_ns:
+                began_ns.append(chip.ns)
+                for node in range(3):
+                    since_ms = (chip.ns - rig.beats[node][-1]) / MS
+                    rig.shift(node, max(60 + 100 * node, times * EARLY_MS + 30 - since_ms))
+
+        chip.flash.on_operation = begun
+        bench.restart_agent(bench.standby)
+        chip.run_while(lambda: bench.newest() == newest, 8000 * MS, 100 * MS)
+        bench.run_for(2 * rig.interval_ms)
+        missing = [guarding.missing(bench, node) - before for node, before in enumerate(missing)]
+        ended_ns = next(one.ns for one in chip.passes[since:] if one.ns > began_ns[0])
+        waited = [sum(began_ns[0] < ns < ended_ns for ns in beats) for beats in rig.beats]
+        found = {event for event, _ in bench.rows(newest)}
+        return sum(line.lost for line in chip.lines) - lost, missing, (ended_ns - began_ns[0]) / MS, waited, found
+
+    lost, missing, stood_ms, waited, found = forked(run)
+    assert stood_ms > 400, "nothing was erased, so nothing was tested"
+    assert waited == [1, 1, 1]
+    assert lost == 0
+    assert max(map(abs, missing)) <= 1
+    assert "new_incarnation" in found
+    assert not {"late", "altered", "half_line"} & found
 
 
 def test_loop_keeps_its_millisecond(settled: Rig) -> None:

@@ -105,7 +105,7 @@ TICKS = {
 }
 
 
-# Each takes a minute; `make test` crosses the two where an integer of the chip wraps or outgrows its word.
+# Each takes a minute; `make test` crosses the two where ticks wrap.
 LONG = ("timer's low word wraps, 72 minutes", "6.2 days")
 
 
