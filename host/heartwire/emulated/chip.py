@@ -198,6 +198,11 @@ class EmulatedChip:
         """How much of it the CPU was not asleep."""
         return float(self.mcu.core.cycles) * CYCLE_NS
 
+    @property
+    def listens(self) -> bool:
+        """Whether the program has set up both UARTs in this life."""
+        return all(uart.listening for uart in self.mcu.uart)
+
     def at(self, ns: float, action: Callable[[], object]) -> Any:
         """Do something at a virtual time; the result has `cancel()`. The action must not run the chip."""
         alarm = self._clock.create_alarm(action)

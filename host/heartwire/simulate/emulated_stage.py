@@ -81,7 +81,6 @@ class EmulatedWires:
         self._edges: list[tuple[int, str, bool]] = []
         self._dropped: dict[str, int] = {}  # coils that lost their drive in a reset, and when
         self._starts: list[int] = []
-        self._counted = 0  # passes of the loop that have been looked at
         self._begins = False  # power or a reset came; its program has not begun yet
         self._tick: Callable[[], None] = lambda: None
 
@@ -103,7 +102,7 @@ class EmulatedWires:
         self._born_ms = self._ms
         self._lives += 1
         self._starts.append(self._ms)
-        self._counted, self._begins = 0, True
+        self._begins = True
         chip.on_edge, chip.on_reset, chip.on_line_byte = self._edge, self._reset, self._line_byte
         chip.on_usb_data = self._usb.extend
         for signal, asserted in self._inputs.items():
@@ -135,7 +134,6 @@ class EmulatedWires:
     def _reset(self, event: Reset) -> None:
         self._lives += 1
         self._usb.clear()
-        self._note_start()
         self._starts.append(self._born_ms + int(event.ns / MS))
         self._begins = True
 
@@ -143,14 +141,10 @@ class EmulatedWires:
         self._sent[line].append(byte)
 
     def _note_start(self) -> None:
-        """Take the first watchdog feed for the program's begin: from there the board counts its time."""
-        if self._chip is None:
-            return
-        passes = self._chip.passes
-        if self._begins and len(passes) > self._counted:
-            self._starts[-1] = self._born_ms + int(passes[self._counted].ns / MS)
+        """Take the moment when a line begins to listen for the program's begin: just after that its clock starts."""
+        if self._begins and self._chip is not None and self._chip.listens:
+            self._starts[-1] = self._ms - STEP_MS // 2
             self._begins = False
-        self._counted = len(passes)
 
     def wait_until(self, ms: int) -> None:
         """Let virtual time pass in steps; a tick comes before each."""
