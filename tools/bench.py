@@ -63,6 +63,7 @@ class Bench:
         self.granted_ns = [0, 0]
         self.cut_ns = [0, 0]
         self._lock = threading.Lock()
+        self._sending = (threading.Lock(), threading.Lock())  # taken before the other one
         self._ending = threading.Event()
 
     def __enter__(self) -> Bench:
@@ -90,9 +91,12 @@ class Bench:
         due = time.monotonic() + index * 0.05
         while not self._ending.wait(max(0.0, due - time.monotonic())):
             due += INTERVAL_MS / 1000
-            with self._lock:
-                if self.nodes[index].alive:
-                    self.board.send_line(codes.NODES[index], self.nodes[index].heartbeat())
+            with self._sending[index]:
+                with self._lock:
+                    frame = self.nodes[index].heartbeat() if self.nodes[index].alive else b""
+                if frame:
+                    # Not under the lock: sending waits for the reactor, which may wait for the lock in _hear.
+                    self.board.send_line(codes.NODES[index], frame)
                     self.sent_ns[index] = time.monotonic_ns()
 
     def _hear(self, index: int, data: bytes) -> None:
@@ -131,7 +135,7 @@ class Bench:
         index = self.active()
         other = 1 - index
         time.sleep(0.15)
-        with self._lock:
+        with self._sending[index], self._lock:
             self.nodes[index].crash()
             last_ns = self.sent_ns[index]
             self.cut_ns[index] = self.granted_ns[other] = 0
