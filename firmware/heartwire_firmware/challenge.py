@@ -33,10 +33,10 @@ class Challenge:
             return self.previous
         return self.current
 
-    def accept(self, challenge: bytearray) -> None:
-        """Note a right answer to `challenge`; draw the next one if it was the current."""
+    def accept(self, challenge: bytearray) -> bool:
+        """Note a right answer to `challenge`; draw the next one if it was the current, and tell so."""
         if challenge is not self.current:
-            return
+            return False
         self.age_ms = 0
         odd = self.current[0] & 1
         spare = self.previous
@@ -46,3 +46,4 @@ class Challenge:
         # The bit alternates, so that the two accepted challenges always differ in it.
         spare[0] = (spare[0] & 0xFE) | (1 - odd)
         self.has_previous = True
+        return True

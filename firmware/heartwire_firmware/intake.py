@@ -269,9 +269,8 @@ class Intake:
             self._excused += 1
             early = False
         self.sequence = sequence
-        if challenge is self.challenge.current:
+        if self.challenge.accept(challenge):
             self._half_line_ms = self._late_ms
-        self.challenge.accept(challenge)
         if not same:
             self.incarnation = incarnation
             self.has_incarnation = True

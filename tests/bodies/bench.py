@@ -49,7 +49,6 @@ class Bench(Protocol):
 
     interval_ms: int
     dead_ms: int
-    lease_ms: int
     active: int
     standby: int
     early_by_ms: float  # a relay may seem to move so long before its deadline, because of how it is measured

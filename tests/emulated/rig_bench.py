@@ -10,7 +10,7 @@ from typing import Any
 
 from heartwire.emulated.chip import MS
 from heartwire_protocol import codes, events
-from tests.bodies.bench import DEAD_MS, INTERVAL_MS, LEASE_MS
+from tests.bodies.bench import DEAD_MS, INTERVAL_MS
 from tests.bodies.guarding import HELLO
 from tests.emulated.rig import Rig, fence_edges
 
@@ -18,7 +18,7 @@ from tests.emulated.rig import Rig, fence_edges
 class RigBench:
     """A settled `rig` whose node a is active; fulfils bodies.bench.Bench."""
 
-    interval_ms, dead_ms, lease_ms = INTERVAL_MS, DEAD_MS, LEASE_MS
+    interval_ms, dead_ms = INTERVAL_MS, DEAD_MS
     active, standby = 0, 1
     early_by_ms, late_by_ms = 0.0, 3.0
     saves_ms = (15.0, 9.0, 4.0, 1.0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from heartwire.board import Board
-from tests.hil.serial_bench import NotForBenches, SerialAdapter, SerialBench
+from tests.hil.serial_bench import NotForBenches, SerialAdapter, SerialBench, refuse_rack
 
 WIRE_IT = "wire it as tests/hil/bench_wiring.toml says"
 
@@ -29,9 +29,10 @@ def port(request: pytest.FixtureRequest) -> str:
     if not found:
         pytest.skip(f"no board: give --port, and {WIRE_IT}")
     with Board.open(str(found)) as board:
-        status = board.status()
-    if status.generation and not status.bench:
-        pytest.fail("the board has the settings of a rack (board.bench is 0): take one that guards nothing")
+        try:
+            refuse_rack(board.status())
+        except NotForBenches as error:
+            pytest.fail(str(error))
     return str(found)
 
 

@@ -17,13 +17,14 @@ from typing import Any, Protocol, TypeVar
 
 import serial
 
+from heartwire.answers import Status
 from heartwire.board import Board
 from heartwire.chain import Finding
 from heartwire.errors import HeartwireError
 from heartwire.keys import Keys
 from heartwire.simulate.rack import KEYS
 from heartwire_protocol import codes
-from tests.bodies.bench import DEAD_MS, INTERVAL_MS, LEASE_MS, SENSE_DELAY_MS, quick_settings
+from tests.bodies.bench import DEAD_MS, INTERVAL_MS, SENSE_DELAY_MS, quick_settings
 from tests.bodies.guarding import HELLO
 from tests.fakes.node import FakeNode
 
@@ -37,6 +38,12 @@ T = TypeVar("T")
 
 class NotForBenches(Exception):
     """The board guards servers, or the wiring is not that of a bench: nothing was changed."""
+
+
+def refuse_rack(status: Status) -> None:
+    """Raise NotForBenches if the board has settings and they are not those of a bench."""
+    if status.generation and not status.bench:
+        raise NotForBenches("the board has the settings of a rack (board.bench is 0): take one that guards nothing")
 
 
 class Adapter(Protocol):
@@ -92,7 +99,7 @@ class SerialBench:
         saves_ms: tuple[float, ...] = (40.0,),
         host_fill: int = 400,
     ) -> None:
-        self.interval_ms, self.dead_ms, self.lease_ms = INTERVAL_MS * times, DEAD_MS * times, LEASE_MS * times
+        self.interval_ms, self.dead_ms = INTERVAL_MS * times, DEAD_MS * times
         self.early_by_ms, self.late_by_ms = early_by_ms, late_by_ms
         self.saves_ms, self.host_fill = saves_ms, host_fill
         self.active, self.standby = 0, 1
@@ -122,9 +129,7 @@ class SerialBench:
 
     def prepare(self) -> None:
         """Give the board a bench's settings and switch nothing. Raises NotForBenches."""
-        status = self.ask("status")
-        if status["generation"] and not status["bench"]:
-            raise NotForBenches("the board has the settings of a rack (board.bench is 0): take one that guards nothing")
+        refuse_rack(self._command(Board.status))
         for node, adapter in enumerate(self._adapters):
             adapter.sense(True)
             if adapter.relay():
@@ -177,9 +182,7 @@ class SerialBench:
 
     def story(self) -> str:
         """Return what the board says of itself, for messages."""
-        return "\n".join(str(self.ask(*question)) for question in (("status",),)) + "".join(
-            f"\n{self._node(node)}" for node in range(2)
-        )
+        return "\n".join(map(str, (self.ask("status"), self._node(0), self._node(1))))
 
     def _node(self, node: int) -> dict[str, Any]:
         return self.ask("node", node=codes.NODES[node])
