@@ -20,7 +20,7 @@ ALONE := tests/cluster tests/unit/fence
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk \
 	test-powercut test-virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw \
-	flash image bench-board budget clean
+	flash image emulator bench-board budget clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,10 @@ flash: $(READY) ## put MicroPython and the firmware onto a board: make flash [PO
 
 image: $(READY) ## fetch and check the official MicroPython image, for `make flash` and the emulated tier
 	$(BIN)/heartwire image
+
+emulator: $(READY) ## compile the emulated chip for this Python: over twice as fast, the same edges (needs a C compiler and the image)
+	$(BIN)/pip install -q --disable-pip-version-check -r tools/emulator.txt
+	$(BIN)/python tools/emulator.py
 
 bench-board: $(READY) ## times on the emulated chip: relay edges under eight faults, boot, power cuts (TRIALS=20 of each fault)
 	$(BIN)/python tools/bench_board.py --trials $(TRIALS)

@@ -1,36 +1,43 @@
-"""Measure the board on the emulated chip and print the table "Must show": every number in virtual time.
+"""Measure the board on the emulated chip and print what it was promised to do beside what it does, in virtual time.
 
-Boots and settles a rack of two nodes and one of three, then forks a child per trial (tests/emulated/trials.py), so that
-a thousand trials need no thousand boots. Run by `make bench-board`; `--trials` chooses how long it takes. Instead,
-`--sweep` cuts the power at every flash operation of what a board does, `--hour` watches its heap.
+Boots and settles racks of two and three nodes, then forks a child per trial, so that a thousand trials need no thousand
+boots. Run by `make bench-board`; `--trials` chooses how long it takes, `--part` what is measured. Instead, `--sweep`
+cuts the power at every flash operation of what a board does, `--hour` watches its heap for long.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
-from heartwire.emulated.flashchip import TYPICAL
+from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
 from heartwire.simulate.rack import KEYS
 from heartwire_protocol import codes
 from heartwire_protocol.settings import Settings
+from tests.bodies import guarding
 from tests.bodies.bench import quick_settings
-from tests.emulated import aftermath, sweep, trials
+from tests.emulated import aftermath, limits, measures, sweep, trials
 from tests.emulated.conftest import forked
 from tests.emulated.rig import Rig, epoch_of, journal_of, stored
+from tests.emulated.rig_bench import RigBench
 
 Table = list[tuple[str, str, str, bool]]
 HEAP_LOSS_MAX = 256  # a leak of 16 bytes, the smallest piece, per heartbeat is far more than this within a minute
+HEAP_MINUTES = 0.5  # of the table: ten heartbeats a second of each node
+PARTS = ("boot", "watchdog", "relay", "writes", "host", "limits", "heap", "cuts")
 
 
 def distribution(rig: Rig, arguments: argparse.Namespace, fault: str, table: Table) -> None:
@@ -57,13 +64,62 @@ def tell(done: int) -> None:
 def boot(rig: Rig, table: Table) -> None:
     """Add what the boot of the settled rack showed."""
     first = min(edge.ns for edge in rig.chip.edges) / MS
-    guarding = rig.chip.passes[0].ns / MS
+    guards = rig.chip.passes[0].ns / MS
     table.append(("outputs at their level after power-on", f"{first:.1f} ms", "before any import", first < 50))
-    table.append(("power-on to guarding", f"{guarding:.0f} ms", "1000 ms", guarding <= 1000))
-    busy = sorted(one.busy_ns / 1000 for one in rig.chip.passes[-400:])
+    table.append(("power-on to guarding", f"{guards:.0f} ms", "1000 ms", guards <= 1000))
+    busy = sorted(one.busy_ns / 1000 for one in rig.chip.passes[1:])
     table.append(
         ("loop pass, median and longest", f"{busy[len(busy) // 2]:.0f} us, {busy[-1] / 1000:.1f} ms", "", True)
     )
+
+
+def watchdog(rig: Rig, table: Table) -> None:
+    """Stop the processor in the middle of a fence and add how soon all is as before."""
+    found = forked(lambda: measures.hang(rig))
+    what = "watchdog reset in a fence to all outputs as before"
+    table.append((what, f"{found.restored_ms:.1f} ms", "100 ms", found.restored_ms <= 100))
+    table.append(("watchdog reset to guarding", f"{found.guarding_ms:.0f} ms", "1000 ms", found.guarding_ms <= 1000))
+
+
+def writes(rigs: dict[str, Rig], table: Table) -> None:
+    """Add what becomes of heartbeats that come in a flash write, on three lines."""
+    for name, times in (("typical", TYPICAL), ("longest", MAXIMUM)):
+        found = forked(lambda name=name, times=times: measures.write(rigs[name], times))
+        wrong = {"late", "altered", "half_line"} & found.events
+        good = not found.lost and max(map(abs, found.missing)) <= 1 and not wrong
+        words = f"{sum(found.came)} came while the loop stood {found.stood_ms:.0f} ms, {found.lost} bytes lost, "
+        words += ", ".join(sorted(wrong)) or "none late or altered"
+        table.append((f"heartbeats in an erase, {name}", words, "none lost, late, altered", good))
+
+
+def host(rig: Rig, table: Table) -> None:
+    """Add how long the loop stands while the host holds the port open and reads nothing."""
+
+    def stalled() -> tuple[float, float]:
+        bench, since = RigBench(rig), len(rig.chip.passes)
+        before = measures.longest_gap_ms(rig, since - 200)
+        guarding.stalled_host_costs_no_answer(bench)
+        return before, measures.longest_gap_ms(rig, since)
+
+    before, stood = forked(stalled)
+    words = f"{stood:.0f} ms, {before:.0f} ms without a host; every heartbeat answered"
+    table.append(("longest stand of the loop, host reads nothing", words, "no write waited for (500 ms)", stood < 60))
+
+
+def crossings(table: Table) -> None:
+    """Start just below each limit, and add how the board saw a death after it."""
+    for name, cross in limits.LIMITS.items():
+        tell_part(f"limit: {name}")
+        found = forked(lambda cross=cross: cross(images.find()))
+        wrong = found.complaints()
+        late = ", ".join(f"{ms:.2f}" for ms in found.late_ms)
+        words = f"relay {late} ms after its deadline, {sum(found.sent)} heartbeats taken"
+        table.append((f"across a limit: {name}", "; ".join(wrong) or words, "nothing changes", not wrong))
+
+
+def tell_part(name: str) -> None:
+    """Say what is being measured."""
+    print(f"  {name}", file=sys.stderr, flush=True)
 
 
 def cuts(rig: Rig, count: int, table: Table) -> None:
@@ -117,41 +173,47 @@ def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, 
     return not complaints
 
 
+def heap(rig: Rig, minutes: float, report_s: float) -> tuple[str, bool]:
+    """Let `rig` run for virtual `minutes`; return what became of its free heap, and whether that is well.
+
+    The board says how much is free after its last collection, so garbage does not count. The first part is left out:
+    buffers grow to their size in it.
+    """
+    reports: list[int] = []
+    started = time.monotonic()
+    beats = sum(map(len, rig.beats))
+    end_ns = rig.chip.ns + minutes * 60e9
+    while rig.chip.ns < end_ns:
+        rig.chip.run_until(min(end_ns, rig.chip.ns + report_s * 1e9))
+        status = rig.ask("status")
+        reports.append(int(status["free"]))
+        grants = sum(len(found) for found in rig.grants)
+        print(
+            f"{rig.chip.ns / 1e9:8.1f} virtual s: {reports[-1]} bytes free after the last collection, longest pass "
+            f"{status['loop_ms']} ms, {grants} grants, {time.monotonic() - started:.0f} real s",
+            file=sys.stderr,
+            flush=True,
+        )
+    later = reports[len(reports) // 4 :]
+    half = len(later) // 2
+    lost = statistics.mean(later[:half] or later) - statistics.mean(later[half:])
+    beats = sum(map(len, rig.beats)) - beats
+    words = f"{min(later)} to {max(later)} bytes free, second half {-lost:+.0f} on average, {beats} heartbeats"
+    return words, lost < HEAP_LOSS_MAX
+
+
 def hour(minutes: float, report_s: float, dense: bool) -> int:
     """Run two nodes for virtual `minutes`, print the free heap; return 1 if it shrinks.
 
     They beat at the default interval, or with `dense` ten times as often, so that six minutes hold an hour's traffic.
-
-    The board says how much is free after its last collection, so garbage does not count. The first part is left out:
-    buffers grow to their size in it.
     """
     wanted = quick_settings() if dense else Settings()
     for node in range(2):
         wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
     rig = Rig(images.find(), data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
     rig.settle(20_000)
-    reports: list[tuple[float, int]] = []
-    started = time.monotonic()
-    end_ns = rig.chip.ns + minutes * 60e9
-    while rig.chip.ns < end_ns:
-        rig.chip.run_until(min(end_ns, rig.chip.ns + report_s * 1e9))
-        status = rig.ask("status")
-        reports.append((rig.chip.ns / 1e9, int(status["free"])))
-        real_s = time.monotonic() - started
-        grants = sum(len(found) for found in rig.grants)
-        print(
-            f"{reports[-1][0]:8.1f} virtual s: {reports[-1][1]} bytes free after the last collection, longest pass "
-            f"{status['loop_ms']} ms, {grants} grants, {real_s:.0f} real s",
-            flush=True,
-        )
-    later = [free for _, free in reports[len(reports) // 4 :]]
-    half = len(later) // 2
-    lost = statistics.mean(later[:half] or later) - statistics.mean(later[half:])
-    good = lost < HEAP_LOSS_MAX
-    print(
-        f"{'ok  ' if good else 'MISS'} heap over {minutes:g} virtual minutes, {sum(map(len, rig.beats))} heartbeats: "
-        f"{min(later)} to {max(later)} bytes free, second half {-lost:+.0f} bytes on average"
-    )
+    words, good = heap(rig, minutes, report_s)
+    print(f"{'ok  ' if good else 'MISS'} heap over {minutes:g} virtual minutes: {words}")
     return 0 if good else 1
 
 
@@ -174,12 +236,64 @@ def run(name: str, step: Callable[[], None]) -> None:
     print(f"  {name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
+@functools.cache
+def settled(nodes: int) -> Rig:
+    """Return a settled rig of so many nodes; whoever changes it does so in a child process."""
+    tell_part(f"boot and settle {nodes} nodes")
+    rig = Rig(images.find(), nodes=nodes)
+    rig.settle()
+    return rig
+
+
+def measure(part: str, arguments: argparse.Namespace, table: Table) -> None:
+    """Measure one of PARTS and add its rows."""
+    if part == "boot":
+        boot(settled(2), table)
+    elif part == "watchdog":
+        watchdog(settled(2), table)
+    elif part == "relay":
+        for fault in arguments.fault or trials.FAULTS:
+            distribution(settled(trials.nodes_of(fault)), arguments, fault, table)
+    elif part == "writes":
+        writes({"typical": settled(3), "longest": measures.slow_rig(images.find())}, table)
+    elif part == "host":
+        host(settled(2), table)
+    elif part == "limits":
+        crossings(table)
+    elif part == "heap":
+        words, good = forked(lambda: heap(settled(2), HEAP_MINUTES, 5))
+        table.append((f"heap after collection, {HEAP_MINUTES:g} minutes", words, "constant", good))
+    else:
+        cuts(settled(2), arguments.cuts, table)
+
+
+def tried(part: str, arguments: argparse.Namespace, table: Table) -> None:
+    """Measure one part; what cannot be measured is a row of its own and keeps nothing else from being measured."""
+    try:
+        measure(part, arguments, table)
+    except pytest.fail.Exception as error:
+        print(error, file=sys.stderr, flush=True)
+        table.append((part, str(error).strip().splitlines()[-1], "measured", False))
+
+
+def report(table: Table) -> None:
+    """Print the table; what was measured until Ctrl-C as well."""
+    for what, found, target, good in table:
+        print(f"{'ok  ' if good else 'MISS'} {what:50} {found:66} {target}")
+
+
+def parts_of(arguments: argparse.Namespace) -> Sequence[str]:
+    """Return what is to be measured: all of it unless something was chosen."""
+    return arguments.part or (("relay",) if arguments.fault else PARTS)
+
+
 def main() -> int:
     """Run everything; return 1 if a target was missed."""
     parser = argparse.ArgumentParser(description="Measure the board on the emulated RP2040.")
     parser.add_argument("--trials", type=int, default=1000, help="trials of each distribution")
     parser.add_argument("--branches", type=int, default=25, help="trials that share what was before the deadline")
     parser.add_argument("--fault", action="append", choices=trials.FAULTS, help="only this fault; may be repeated")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be repeated")
     parser.add_argument("--cuts", type=int, default=12, help="flash operations at which the power is cut")
     parser.add_argument("--sweep", action="store_true", help="only cut the power at every flash operation")
     parser.add_argument(
@@ -198,17 +312,11 @@ def main() -> int:
     if arguments.sweep:
         return power_cuts(arguments)
     table: Table = []
-    rigs = {nodes: Rig(images.find(), nodes=nodes) for nodes in (2, 3)}
-    for nodes, rig in rigs.items():
-        run(f"boot and settle {nodes} nodes", rig.settle)
-    boot(rigs[2], table)
-    for fault in arguments.fault or trials.FAULTS:
-        rig = rigs[trials.nodes_of(fault)]
-        run(fault, lambda fault=fault, rig=rig: distribution(rig, arguments, fault, table))
-    if arguments.cuts:
-        run("power cuts", lambda: cuts(rigs[2], arguments.cuts, table))
-    for what, found, target, good in table:
-        print(f"{'ok  ' if good else 'MISS'} {what:44} {found:64} {target}")
+    try:
+        for part in parts_of(arguments):
+            run(part, lambda part=part: tried(part, arguments, table))
+    finally:
+        report(table)
     return 0 if all(row[3] for row in table) else 1
 
 

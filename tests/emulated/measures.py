@@ -1,0 +1,120 @@
+"""What a board shows of itself on the emulated chip, measured once for the tests and for tools/bench_board.py.
+
+All times are virtual. A measure spoils the rig it is given, so it runs in a child process; it asserts nothing about
+what it finds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+from heartwire.emulated.chip import MS
+from heartwire.emulated.flashchip import Operation, Times
+from heartwire.simulate.rack import POWER
+from tests.bodies import guarding
+from tests.bodies.bench import EARLY_MS, INTERVAL_MS, quick_settings
+from tests.emulated.rig import Rig, stored
+from tests.emulated.rig_bench import RigBench
+
+# The rest of the pins are inputs, serial lines, the board's own LED, or GUARDING, which is high once it guards.
+OUTPUTS = (*POWER, "ARM", "FRONT_A", "FRONT_B", "FRONT_SPARE", "TRANSFER_SET_A", "TRANSFER_SET_B")
+# All times of the bench this much longer: heartbeats every half second, the longest erase takes 400 ms.
+SLOW_TIMES = 5
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A processor that stopped in a fence: why it was reset, and ms from then on."""
+
+    reasons: list[int]
+    restored_ms: float  # until every output was as before
+    guarding_ms: float  # until the first pass of the loop
+    rows: list[tuple[int, int]]  # (event, node) of the whole journal afterwards
+
+
+def hang(rig: Rig) -> Hang:
+    """Stop the processor of a settled board while it fences node a, and wait until it guards again."""
+    chip = rig.chip
+    rig.cut.add(0)
+    chip.run_while(lambda: not rig.fenced, 1500 * MS)
+    _stop(rig)
+    before = [chip.output(name) for name in OUTPUTS]
+    chip.run_while(lambda: not chip.resets, 2500 * MS)
+    reset_ns = chip.resets[0].ns
+    chip.run_while(lambda: [chip.output(name) for name in OUTPUTS] != before, 300 * MS)
+    restored_ms = (max(edge.ns for edge in chip.edges if edge.signal in OUTPUTS) - reset_ns) / MS
+    passes = len(chip.passes)
+    chip.run_while(lambda: len(chip.passes) == passes, 2000 * MS)
+    guarding_ms = (chip.passes[passes].ns - reset_ns) / MS
+    chip.run_for(600 * MS)
+    rows = [(row["event"], row["node"]) for row in rig.journal()]
+    return Hang([reset.reason for reset in chip.resets], restored_ms, guarding_ms, rows)
+
+
+def _stop(rig: Rig) -> None:
+    """Let the processor go on at `b .` in an unused corner of RAM, with interrupts off: it never feeds again."""
+    address = 0x20041FF0
+    rig.chip.mcu.write_uint16(address, 0xE7FE)
+    rig.chip.mcu.core.pm = True
+    rig.chip.mcu.core.pc = address
+
+
+def longest_gap_ms(rig: Rig, since: int = 0) -> float:
+    """Return the longest time between two passes of the loop, from pass number `since` on."""
+    return max(late.ns - early.ns for early, late in itertools.pairwise(rig.chip.passes[since:])) / MS
+
+
+@dataclass(frozen=True)
+class Write:
+    """Heartbeats of three nodes across a record's flash write."""
+
+    stood_ms: float  # from the first erase to the next pass of the loop
+    came: list[int]  # heartbeats of each node in that time
+    lost: int  # bytes that found no room
+    missing: list[int]  # heartbeats of each node that the board did not take, from before the write until after it
+    events: set[str]  # what was written down
+
+
+def slow_rig(image: Path) -> Rig:
+    """Return a settled rig of three nodes whose heartbeats are further apart than the longest erase is long."""
+    wanted = quick_settings(3, SLOW_TIMES)
+    rig = Rig(image, nodes=3, data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
+    rig.settle(20_000)
+    return rig
+
+
+def write(rig: Rig, times: Times) -> Write:
+    """Let a rig of three nodes write records with a flash as slow as `times`; one heartbeat of each comes in an erase.
+
+    With longest times the rig is a slow one: no node is heard twice in one erase. A small file lies in its directory,
+    which takes a record or two without an erase.
+    """
+    bench, chip = RigBench(rig), rig.chip
+    early_ms = (EARLY_MS + 6) * rig.interval_ms / INTERVAL_MS
+    chip.flash.times = times
+    lost, newest = sum(line.lost for line in chip.lines), bench.newest()
+    missing = [guarding.missing(bench, node) for node in range(3)]
+    since = len(chip.passes)
+    began_ns: list[float] = []
+
+    def begun(operation: Operation) -> None:
+        if operation.kind == "erase" and not began_ns:
+            began_ns.append(chip.ns)
+            for node in range(3):
+                since_ms = (chip.ns - rig.beats[node][-1]) / MS
+                into_ms = (0.15 + 0.25 * node) * times.sector_ns / MS
+                rig.shift(node, max(into_ms, early_ms - since_ms))
+
+    chip.flash.on_operation = begun
+    while not began_ns:
+        written = bench.newest()
+        bench.restart_agent(bench.standby)
+        chip.run_while(lambda written=written: bench.newest() == written, 8000 * MS, 100 * MS)  # type: ignore[misc]
+    bench.run_for(2 * rig.interval_ms)
+    missing = [guarding.missing(bench, node) - before for node, before in enumerate(missing)]
+    ended_ns = next(one.ns for one in chip.passes[since:] if one.ns > began_ns[0])
+    came = [sum(began_ns[0] < ns < ended_ns for ns in beats) for beats in rig.beats]
+    found = {event for event, _ in bench.rows(newest)}
+    return Write((ended_ns - began_ns[0]) / MS, came, sum(line.lost for line in chip.lines) - lost, missing, found)
