@@ -27,7 +27,7 @@ from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.timeslots import POLICY_MS, REST_MS, TimeSlots
 from heartwire_protocol import codes, events, reasons
-from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 from heartwire_protocol.version import FIRMWARE_VERSION
 
 # While something waits for a quiet slot; a heartbeat, after which there is one, ends the wait at once.
@@ -99,6 +99,7 @@ class Supervisor:
         self._near_ms = hardware.lead_ms and hardware.lead_ms + HEAVY_MS
         self._aim_ms = 0
         self._is_near = False  # a deadline is so near that only the late node may take time
+        self._near_in_ms = COUNT_MAX  # until it is, from when the last pass began
         self._last_look = LastLook(self)
         self._due_ms = 0
         self._policy_ms = 1
@@ -239,6 +240,8 @@ class Supervisor:
                 return 1
         elapsed = self.clock.tick()
         self._slots.passes += 1
+        # Counted to now: the last pass may have been a long one, and another one would be too much.
+        near = self._is_near = self._near_in_ms <= elapsed
         if 0 < self._aim_ms - elapsed <= self._lead_ms:
             elapsed += self.clock.run_ahead(self._aim_ms - elapsed)
         for node in range(NODE_COUNT):
@@ -255,7 +258,6 @@ class Supervisor:
             self.sequencer.step(elapsed)
         if self.selftest.phase:
             self._step_selftest(elapsed)
-        near = self._is_near
         heavy = (bits & Activity.LINES or self.lines.behind or self.clock.stalled) and self.lines.take(near)
         self._since_policy_ms += elapsed
         heavy = self._judge(heavy) or heavy
@@ -292,7 +294,8 @@ class Supervisor:
         """Return how long at most the loop may only look: until the next deadline, or until something waits."""
         rest_ms, dead_ms = self._slots.rest()
         self._policy_ms = max(1, rest_ms)
-        self._is_near = self._lead_ms > 0 and dead_ms <= self._near_ms
+        if self._lead_ms:
+            self._near_in_ms = dead_ms - self._near_ms
         # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long; from near
         # on the policy is asked for nothing else, because that would take as long.
         self._aim_ms = dead_ms if dead_ms <= max(rest_ms + self._lead_ms, self._near_ms) else 0

@@ -201,6 +201,23 @@ def test_death_counts_from_when_the_last_heartbeat_came_and_not_from_when_it_was
     assert ticks.now - came[-1] == bench.board.config.current.board.dead_ms
 
 
+def test_after_a_long_pass_nothing_long_is_begun_before_a_deadline(bench: Bench) -> None:
+    # As on a chip whose passes take time: it decides ahead, and begins nothing else long in the last 60 ms.
+    board = bench.board
+    board._lead_ms, board._near_ms = 30, 60
+    bench.nodes[0].crash()
+    last_ms = board.config.current.board.dead_ms - 62
+    bench.run_until(lambda: board.livenesses[0].age_ms >= last_ms)
+    board.changed = True
+    bench.step()
+    assert board.livenesses[0].age_ms == last_ms + 1, "no pass just before it is near"
+    answered = len(bench.nodes[1].grants)
+    bench.nodes[1].next_beat_ms = bench.ms + 5
+    bench.step(25)
+    assert board.livenesses[1].age_ms <= 25, "nothing to answer"
+    assert len(bench.nodes[1].grants) == answered
+
+
 def test_watchdog_is_fed_once_a_pass(bench: Bench) -> None:
     fed = bench.hardware.chip.fed
     bench.run(100)
