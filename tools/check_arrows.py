@@ -59,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "timeslots": {"clock", "policy_state"},
     "facts": {"clock"},
-    "lines": {"intake", "journal_reader", "policy_requests", "policy_state", "sequencer"},
+    "lines": {"intake", "journal_reader", "policy_requests", "policy_state", "sequencer", "timeslots"},
     "lastlook": {"clock", "policy_state"},
     "start": {"hw_rp2", "supervisor"},
     "supervisor": {

@@ -25,7 +25,7 @@ from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
-from heartwire_firmware.timeslots import POLICY_MS, REST_MS, TimeSlots
+from heartwire_firmware.timeslots import HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 from heartwire_protocol.version import FIRMWARE_VERSION
@@ -37,8 +37,6 @@ URGENT_MS = 5
 BOUNCE_MS = 60
 # Passes in a row with heavy work on the lines before the rest gets a turn all the same.
 HEAVY_MAX = 1
-# The longest that a heavy thing takes (tools/bench_board.py): none is begun so shortly before a decision is due.
-HEAVY_MS = 30
 # A start counts as good after this long.
 GOOD_BOOT_MS = 60000
 BAD_BOOTS_MAX = 3

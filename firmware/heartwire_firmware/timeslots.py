@@ -21,6 +21,8 @@ COLLECT_EVERY_MS = 5000
 COLLECT_EVERY_PASSES = 60
 COLLECT_AHEAD_MS = 300
 COLLECT_CLEAR_MS = 70  # before a deadline, where passes are to be short: collecting, and all that is near
+# The longest that a heavy thing of a pass takes (tools/bench_board.py): none is begun so shortly before a decision.
+HEAVY_MS = 30
 # Patience with expected heartbeats.
 WRITE_PATIENCE_MS = 1500
 URGENT_PATIENCE_MS = 20

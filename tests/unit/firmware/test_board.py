@@ -201,8 +201,8 @@ def test_death_counts_from_when_the_last_heartbeat_came_and_not_from_when_it_was
     assert ticks.now - came[-1] == bench.board.config.current.board.dead_ms
 
 
-def test_after_a_long_pass_nothing_long_is_begun_before_a_deadline(bench: Bench) -> None:
-    # As on a chip whose passes take time: it decides ahead, and begins nothing else long in the last 60 ms.
+def just_near(bench: Bench) -> None:
+    """Let node a be silent until the pass before its deadline is near, as on a chip whose passes take time."""
     board = bench.board
     board._lead_ms, board._near_ms = 30, 60
     bench.nodes[0].crash()
@@ -211,11 +211,26 @@ def test_after_a_long_pass_nothing_long_is_begun_before_a_deadline(bench: Bench)
     board.changed = True
     bench.step()
     assert board.livenesses[0].age_ms == last_ms + 1, "no pass just before it is near"
-    answered = len(bench.nodes[1].grants)
+
+
+def test_after_a_long_pass_nothing_long_is_begun_before_a_deadline(bench: Bench) -> None:
+    just_near(bench)
+    answered, beats = len(bench.nodes[1].grants), bench.board.intakes[1].beats
     bench.nodes[1].next_beat_ms = bench.ms + 5
     bench.step(25)
-    assert board.livenesses[1].age_ms <= 25, "nothing to answer"
-    assert len(bench.nodes[1].grants) == answered
+    assert bench.board.clock.stalled
+    assert bench.board.intakes[1].waiting, "nothing to take"
+    assert (len(bench.nodes[1].grants), bench.board.intakes[1].beats) == (answered, beats)
+
+
+def test_after_a_flash_write_all_is_taken_before_anybody_is_judged_even_near_a_deadline(bench: Bench) -> None:
+    just_near(bench)
+    beats = bench.board.intakes[1].beats
+    bench.hardware.lines[1].arrive(bench.nodes[1].heartbeat())
+    bench.hardware.ticks.now += 60
+    bench.board.clock.tick()
+    bench.board.lines.take(True)
+    assert bench.board.intakes[1].beats == beats + 1
 
 
 def test_watchdog_is_fed_once_a_pass(bench: Bench) -> None:
