@@ -56,10 +56,11 @@ class UartLine(ports.Line):
             self._number, baudrate=baud, tx=self._tx, rx=self._rx, rxbuf=256, txbuf=256, timeout=0, timeout_char=0
         )
         if sys.platform == "rp2":
-            # Runs between two instructions of whatever the loop is busy with.
-            self.uart.irq(self._fell_idle, machine.UART.IRQ_RXIDLE)
+            # At once: a soft one waits until the C code that the loop is in returns, which has taken two milliseconds.
+            self.uart.irq(self._fell_idle, machine.UART.IRQ_RXIDLE, True)
 
     def _fell_idle(self, uart) -> None:
+        # A hard interrupt: nothing here may take room from the heap.
         idle = self._idle
         idle[0] = time.ticks_us()  # type: ignore[call-overload] # ticks are integers
         idle[1] = uart.any()

@@ -11,7 +11,7 @@ from heartwire.emulated.chip import MS, TIMER
 from heartwire.emulated.flashchip import MAXIMUM
 from heartwire_protocol import events
 from tests.bodies import guarding
-from tests.bodies.bench import Bench
+from tests.bodies.bench import DEAD_MS, EARLY_MS, Bench
 from tests.emulated import measures
 from tests.emulated.conftest import forked
 from tests.emulated.rig import EPOCH, Rig
@@ -69,6 +69,35 @@ def test_longest_flash_write_loses_no_heartbeat_of_three(board_image: Path) -> N
     assert max(map(abs, found.missing)) <= 1
     assert "new_incarnation" in found.events
     assert not {"late", "altered", "half_line"} & found.events
+
+
+def collection(rig: Rig) -> tuple[float, float]:
+    """Return when the next collection of garbage begins and ends: the one thing that takes so long without flash."""
+    chip, since, count = rig.chip, len(rig.chip.passes), rig.chip.flash.count
+    chip.run_while(lambda: all(one.busy_ns < 17 * MS for one in chip.passes[since:]), 6000 * MS)
+    assert chip.flash.count == count, "flash was written"
+    return next((one.ns - one.busy_ns, one.ns) for one in chip.passes[since:] if one.busy_ns >= 17 * MS)
+
+
+def test_heartbeat_that_came_in_a_collection_counts_from_its_end_at_the_latest(settled: Rig) -> None:
+    # MicroPython collects with interrupts off, so the board cannot know better, and may not cut the power too early.
+    # The same board goes the same way until it collects; then a heartbeat comes that it could not expect.
+    began_ns, ended_ns = forked(lambda: collection(settled))
+
+    def body() -> tuple[float, list[float]]:
+        bench, chip = RigBench(settled), settled.chip
+        chip.run_until(began_ns - 5 * MS)
+        last_ms = max(bench.last_beat_ms(0) + EARLY_MS + 5, began_ns / MS + 5)
+        settled.cut.add(0)
+        bench.beat_at(0, last_ms)
+        bench.run_for(1.1 * DEAD_MS + 40)
+        return last_ms, [at_ms - last_ms - DEAD_MS for at_ms in bench.cuts_ms(0)]
+
+    last_ms, late_ms = forked(body)
+    until_end_ms = ended_ns / MS - last_ms
+    assert until_end_ms > 4, "it came after the collection"
+    assert len(late_ms) == 1
+    assert 0 <= late_ms[0] <= until_end_ms + 3
 
 
 def test_loop_keeps_its_millisecond(settled: Rig) -> None:
