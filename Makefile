@@ -120,7 +120,7 @@ emulator: $(READY) ## compile the emulated chip for this Python: over twice as f
 	$(BIN)/pip install -q --disable-pip-version-check -r tools/emulator.txt
 	$(BIN)/python tools/emulator.py
 
-bench-board: $(READY) ## times on the emulated chip: relay edges under eight faults, boot, power cuts (TRIALS=20 of each fault)
+bench-board: $(READY) ## times on the emulated chip: all that was promised beside what it does (TRIALS=20 of each fault)
 	$(BIN)/python tools/bench_board.py --trials $(TRIALS)
 
 budget: $(READY) ## hold the firmware to its sizes and times on the emulated chip

@@ -237,10 +237,10 @@ def run(name: str, step: Callable[[], None]) -> None:
 
 
 @functools.cache
-def settled(nodes: int) -> Rig:
+def settled(nodes: int, active: int = 0) -> Rig:
     """Return a settled rig of so many nodes; whoever changes it does so in a child process."""
     tell_part(f"boot and settle {nodes} nodes")
-    rig = Rig(images.find(), nodes=nodes)
+    rig = Rig(images.find(), nodes=nodes, active=active)
     rig.settle()
     return rig
 
@@ -253,7 +253,7 @@ def measure(part: str, arguments: argparse.Namespace, table: Table) -> None:
         watchdog(settled(2), table)
     elif part == "relay":
         for fault in arguments.fault or trials.FAULTS:
-            distribution(settled(trials.nodes_of(fault)), arguments, fault, table)
+            distribution(settled(*trials.rack_of(fault)), arguments, fault, table)
     elif part == "writes":
         writes({"typical": settled(3), "longest": measures.slow_rig(images.find())}, table)
     elif part == "host":

@@ -5,6 +5,8 @@ nothing is lost while flash is erased with interrupts off. Imports only rp2; mad
 interprets a byte.
 """
 
+import time
+
 import rp2
 import uctypes
 
@@ -43,11 +45,15 @@ class PioLine(ports.Line):
         self._dma = rp2.DMA()
         self._left = _COUNT
         self._overruns = 0
+        # When the line fell idle last, and how much DMA had left then; -1 once what came until then is read.
+        self._idle = [0, -1]
+        self._idle_us = -1
         self._make(baud)
 
     def _make(self, baud: int) -> None:
         self._sender = rp2.StateMachine(_TX_MACHINE, uart_tx, freq=8 * baud, sideset_base=self._tx, out_base=self._tx)
         self._receiver = rp2.StateMachine(_RX_MACHINE, uart_rx, freq=8 * baud, in_base=self._rx, jmp_pin=self._rx)
+        self._receiver.irq(handler=self._fell_idle, hard=True)
         self._sender.active(1)
         self._receiver.active(1)
         self._arm()
@@ -61,6 +67,12 @@ class PioLine(ports.Line):
         # The received byte stands in the top 8 bits of the FIFO word: the byte at offset 3.
         dma.config(read=_RXF + 4 * _RX_MACHINE + 3, write=self._ring_address, count=_COUNT, ctrl=control, trigger=True)
         self._left = _COUNT
+
+    def _fell_idle(self, receiver) -> None:
+        # A hard interrupt: nothing here may take room from the heap.
+        idle = self._idle
+        idle[0] = time.ticks_us()  # type: ignore[call-overload] # ticks are integers
+        idle[1] = self._dma.count  # type: ignore[attr-defined] # the stubs lack it
 
     def set_baud(self, baud: int) -> None:
         self._sender.active(0)
@@ -86,6 +98,10 @@ class PioLine(ports.Line):
             if left < _COUNT_LOW:
                 self._arm()
             return 0
+        # If more has come since, or some of it stays, these bytes ended at another time.
+        idle = self._idle
+        self._idle_us = idle[0] if idle[1] == left and waiting <= limit else -1
+        idle[1] = -1
         count = waiting if waiting < limit else limit
         at = (_COUNT - self._left) & (RING - 1)
         ring = self._ring
@@ -94,6 +110,9 @@ class PioLine(ports.Line):
             at = (at + 1) & (RING - 1)
         self._left -= count
         return count
+
+    def idle_us(self) -> int:
+        return self._idle_us
 
     def write(self, buffer) -> int:
         count = len(buffer)

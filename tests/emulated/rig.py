@@ -41,13 +41,14 @@ def stored(
 
 
 class Rig:
-    """Board, nodes and their power. `flash` continues an earlier life (a power cycle)."""
+    """Board, nodes and their power; `active` runs from the start. `flash` continues an earlier life (a power cycle)."""
 
     def __init__(
         self,
         image: Path,
         *,
         nodes: int = 2,
+        active: int = 0,
         data: dict[str, bytes] | None = None,
         flash: bytes | None = None,
         times: Times = TYPICAL,
@@ -57,7 +58,7 @@ class Rig:
         self.dice = random.Random(seed)
         system = None
         if flash is None:
-            system = files.build(stored(quick_settings(nodes)) if data is None else data)
+            system = files.build(stored(quick_settings(nodes), holder=active) if data is None else data)
         self.chip = EmulatedChip(image, flash=flash, filesystem=system, times=times, seed=seed)
         self.nodes = [FakeNode(node, KEYS[node]) for node in range(nodes)]
         self.interval_ms = interval_ms
@@ -78,8 +79,9 @@ class Rig:
         for node in range(nodes):
             self._sense(node, True)
             self._next[node] = self.chip.at(self.chip.ns + (5 + 11 * node) * MS, lambda node=node: self._beat(node))
+        self.active = active
         if nodes:
-            first = self.nodes[0]
+            first = self.nodes[active]
             first.running, first.stopped, first.epoch = True, False, EPOCH
 
     def _sense(self, node: int, on: bool) -> None:
@@ -148,10 +150,10 @@ class Rig:
     # What tests ask.
 
     def settle(self, limit_ms: int = 6000) -> None:
-        """Run until node a is adopted, all nodes have answered challenges and nothing waits to be written."""
+        """Run until the active node is adopted, all nodes have answered challenges and nothing waits to be written."""
 
         def unsettled() -> bool:
-            leased = any(grant["lease_ms"] for _, grant in self.grants[0][-2:])
+            leased = any(grant["lease_ms"] for _, grant in self.grants[self.active][-2:])
             return not leased or any(len(fake.grants) < 4 for fake in self.nodes)
 
         self.chip.run_while(unsettled, limit_ms * MS)

@@ -12,7 +12,7 @@ from heartwire.emulated.flashchip import MAXIMUM
 from heartwire_protocol import events
 from tests.bodies import guarding
 from tests.bodies.bench import DEAD_MS, EARLY_MS, Bench
-from tests.emulated import measures
+from tests.emulated import measures, trials
 from tests.emulated.conftest import forked
 from tests.emulated.rig import EPOCH, Rig
 from tests.emulated.rig_bench import RigBench
@@ -69,6 +69,34 @@ def test_longest_flash_write_loses_no_heartbeat_of_three(board_image: Path) -> N
     assert max(map(abs, found.missing)) <= 1
     assert "new_incarnation" in found.events
     assert not {"late", "altered", "half_line"} & found.events
+
+
+@pytest.fixture(scope="module")
+def spare_active(board_image: Path) -> Rig:
+    """Three nodes, the spare on the third line is active. Only for `forked`."""
+    rig = Rig(board_image, nodes=3, active=2)
+    rig.settle()
+    return rig
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_death_on_the_third_line_is_seen_as_on_the_others(spare_active: Rig, seed: int) -> None:
+    found = forked(lambda: trials.history(spare_active, "the spare dies", seed, 1))
+    assert 0 <= found[0].after_ms <= 3
+
+
+@pytest.mark.parametrize("off", [-0.025, 0.02])
+def test_third_line_bears_a_clock_that_is_off(spare_active: Rig, off: float) -> None:
+    def body() -> tuple[int, int]:
+        bench, line = RigBench(spare_active), spare_active.chip.lines[2]
+        line.baud = round(line.baud * (1 + off))
+        before, sent = guarding.missing(bench, 2), bench.sent(2)
+        bench.run_for(600)
+        return guarding.missing(bench, 2) - before, bench.sent(2) - sent
+
+    missing, sent = forked(body)
+    assert sent > 4
+    assert abs(missing) <= 1
 
 
 def collection(rig: Rig) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """The distribution of the relay edge after a deadline: many trials that share the boot, and in tens their history.
 
-A history is a child process in which node a falls silent at a phase of its own, up to BRANCH_MS before its deadline.
-Its trials fork from there, each with its own arrival times of what else comes, and so its own moments of the passes.
-All times are virtual. Called by tools/bench_board.py; asserts nothing.
+A history is a child process in which the active node falls silent at a phase of its own, up to BRANCH_MS before its
+deadline. Its trials fork from there, each with its own arrival times of what else comes, and so its own moments of the
+passes. All times are virtual. Called by tools/bench_board.py and test_board.py; asserts nothing.
 """
 
 from __future__ import annotations
@@ -133,42 +133,47 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "journal writes": ("journal_writes",),
     "longest erase": ("journal_writes", "maximum_erase"),
     "third line full": ("third_line_full",),
+    "the spare dies": (),
     "all of it": ("host_reads_log", "journal_writes", "third_line_full", "other_node_late"),
 }
 
 
-def nodes_of(fault: str) -> int:
-    """Return how many nodes the rig of `fault` needs."""
-    return 3 if set(FAULTS[fault]) & {"third_line_full", "journal_writes", "other_node_late"} else 2
+def rack_of(fault: str) -> tuple[int, int]:
+    """Return how many nodes the rig of `fault` needs, and which is active."""
+    if fault == "the spare dies":
+        return 3, SPARE
+    return (3 if set(FAULTS[fault]) & {"third_line_full", "journal_writes", "other_node_late"} else 2), 0
 
 
 def _branch(rig: Rig, faults: Faults, deadline_ns: float, seed: int) -> Trial:
     dice = random.Random(seed)
     rig.dice = faults.dice = dice
     chip = rig.chip
-    for node in range(1, len(rig.nodes)):
-        rig.shift(node, dice.uniform(0, rig.interval_ms / 2))
+    for node in range(len(rig.nodes)):
+        if node != rig.active:
+            rig.shift(node, dice.uniform(0, rig.interval_ms / 2))
     # A byte alone wakes the loop: its passes fall elsewhere in each trial.
     stray_ns = chip.ns + dice.uniform(0, 12) * MS
-    chip.at(stray_ns, lambda: chip.lines[0].send(b"\x55"))
+    chip.at(stray_ns, lambda: chip.lines[rig.active].send(b"\x55"))
     on_edge = chip.on_edge
 
     def moved(edge: Edge) -> None:
         if on_edge is not None:
             on_edge(edge)
-        if edge.signal == POWER[0] and edge.level == 1:
+        if edge.signal == POWER[rig.active] and edge.level == 1:
             chip.stop()
 
     chip.on_edge = moved
     chip.run_until(deadline_ns + AFTER_MS * MS)
-    fired = [at_ns for at_ns, node in rig.fenced if node == 0]
+    fired = [at_ns for at_ns, node in rig.fenced if node == rig.active]
     after_ms = (fired[0] - deadline_ns) / MS if fired else float("nan")
     return Trial(
         after_ms, chip.flash.count - faults.operations_before, faults.erases, faults.answers, faults.third_bytes
     )
 
 
-def _history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
+def history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
+    """Return the trials of one history of a settled `rig`, which it spoils."""
     dice = random.Random(seed)
     rig.dice = dice
     faults = Faults(rig, dice)
@@ -177,12 +182,12 @@ def _history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
         if name != "other_node_late":
             getattr(faults, name)()
     rig.chip.run_for(dice.uniform(0.5, 2) * rig.interval_ms * MS)
-    rig.cut.add(0)
+    rig.cut.add(rig.active)
     rig.chip.run_for(4 * MS)
     if late:
         faults.other_node_late()
     faults.operations_before = rig.chip.flash.count
-    deadline_ns = max(rig.beats[0]) + DEAD_MS * MS
+    deadline_ns = max(rig.beats[rig.active]) + DEAD_MS * MS
     rig.chip.run_until(deadline_ns - BRANCH_MS * MS)
     return [forked(partial(_branch, rig, faults, deadline_ns, seed * 1000 + index)) for index in range(branches)]
 
@@ -192,10 +197,10 @@ def trials(rig: Rig, fault: str, count: int, branches: int, tell: Callable[[int]
     done.
     """
     done = 0
-    history = 0
+    number = 0
     while done < count:
-        found = forked(partial(_history, rig, fault, history, min(branches, count - done)))
-        history += 1
+        found = forked(partial(history, rig, fault, number, min(branches, count - done)))
+        number += 1
         done += len(found)
         tell(done)
         yield from found
