@@ -40,10 +40,12 @@ def hang(rig: Rig) -> Hang:
     rig.cut.add(0)
     chip.run_while(lambda: not rig.fenced, 1500 * MS)
     _stop(rig)
-    before = [chip.output(name) for name in OUTPUTS]
+    before = {name: chip.output(name) for name in OUTPUTS}
+    # It toggles while a relay is cut, and is held up by boot.py until the loop does so again.
+    before["ARM"] = 1
     chip.run_while(lambda: not chip.resets, 2500 * MS)
     reset_ns = chip.resets[0].ns
-    chip.run_while(lambda: [chip.output(name) for name in OUTPUTS] != before, 300 * MS)
+    chip.run_while(lambda: {name: chip.output(name) for name in OUTPUTS} != before, 300 * MS)
     restored_ms = (max(edge.ns for edge in chip.edges if edge.signal in OUTPUTS) - reset_ns) / MS
     passes = len(chip.passes)
     chip.run_while(lambda: len(chip.passes) == passes, 2000 * MS)

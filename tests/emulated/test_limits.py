@@ -31,7 +31,7 @@ def test_ticks_limit(board_image: Path, limit: str) -> None:
     crossed(limit, board_image)
 
 
-@pytest.mark.parametrize(("limit", "day"), zip(limits.AGES, (1, 12), strict=True))
+@pytest.mark.parametrize(("limit", "day"), list(zip(limits.AGES, (1, 12), strict=True)))
 def test_age_limit(board_image: Path, limit: str, day: int) -> None:
     limit_ms = limits.AGES[limit]
     found = crossed(limit, board_image)
