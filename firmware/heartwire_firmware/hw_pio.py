@@ -5,6 +5,7 @@ nothing is lost while flash is erased with interrupts off. Imports only rp2; mad
 interprets a byte.
 """
 
+import sys
 import time
 
 import rp2
@@ -53,7 +54,8 @@ class PioLine(ports.Line):
     def _make(self, baud: int) -> None:
         self._sender = rp2.StateMachine(_TX_MACHINE, uart_tx, freq=8 * baud, sideset_base=self._tx, out_base=self._tx)
         self._receiver = rp2.StateMachine(_RX_MACHINE, uart_rx, freq=8 * baud, in_base=self._rx, jmp_pin=self._rx)
-        self._receiver.irq(handler=self._fell_idle, hard=True)
+        if sys.platform == "rp2":
+            self._receiver.irq(handler=self._fell_idle, hard=True)
         self._sender.active(1)
         self._receiver.active(1)
         self._arm()
