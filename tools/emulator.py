@@ -88,13 +88,18 @@ def failover() -> dict[str, object]:
 
 
 def seen_with(path: Path | None) -> dict[str, object]:
-    """Return `failover` in a new process, with the emulator in `path` or with the installed one."""
+    """Return `failover` in a new process, with the emulator in `path` or with the installed one. Raises NotReady if it
+    fails.
+    """
     environment = dict(os.environ)
     environment.pop("PYTHONPATH", None)
     if path is not None:
         environment["PYTHONPATH"] = str(path)
     command = [sys.executable, __file__, "--failover"]
-    return dict(json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout))
+    seen = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if seen.returncode:
+        raise NotReady(f"no failover on the emulator in {path or native()}:\n{seen.stderr[-2000:]}")
+    return dict(json.loads(seen.stdout))
 
 
 def build() -> None:

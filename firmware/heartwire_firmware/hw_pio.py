@@ -1,8 +1,7 @@
 """The third serial line: a UART made of two PIO state machines of the RP2040, received by DMA into a ring.
 
 The chip has two UARTs and three nodes. PIO receives at 8 cycles a bit and checks the stop bit; DMA moves each byte, so
-nothing is lost while flash is erased with interrupts off. Imports only rp2; made by hw_rp2.Hardware. It never
-interprets a byte.
+nothing is lost while flash is erased with interrupts off. Made by hw_rp2.Hardware. It never interprets a byte.
 """
 
 import sys

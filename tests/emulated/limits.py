@@ -19,6 +19,7 @@ from tests.bodies import guarding
 from tests.bodies.bench import DEAD_MS, LEASE_MS, quick_settings
 from tests.emulated.rig import Rig, fence_edges, stored
 from tests.emulated.rig_bench import RigBench
+from tests.fakes.node import FakeNode
 
 # Power-on to settled takes less; then the limit comes.
 BEFORE_MS = 2500
@@ -130,19 +131,24 @@ def age(limit_ms: int, image: Path) -> Crossing:
     return Crossing(rig, chip.ns + (limit_ms + started_ms - _timer_ms(rig)) * MS, ROWS_WAIT_MS)
 
 
+def _renew(fake: FakeNode) -> None:
+    """Let the sequences of `fake` end soon, and its agent start anew when they do."""
+    fake.sequence = codes.COUNT_MAX - 32
+    said = fake.heartbeat
+
+    def heartbeat() -> bytes:
+        if fake.sequence >= codes.COUNT_MAX:
+            fake.restart_agent()
+        return said()
+
+    fake.heartbeat = heartbeat  # type: ignore[method-assign] # the rig asks the node itself
+
+
 def sequences(image: Path) -> Crossing:
     """Let the heartbeats' sequences be used up: the agents start a new incarnation (heartwire.agent.beat)."""
     rig = Rig(image)
     for fake in rig.nodes:
-        fake.sequence = codes.COUNT_MAX - 32
-        said = fake.heartbeat
-
-        def heartbeat(fake=fake, said=said) -> bytes:  # type: ignore[no-untyped-def]
-            if fake.sequence >= codes.COUNT_MAX:
-                fake.restart_agent()
-            return bytes(said())
-
-        fake.heartbeat = heartbeat  # type: ignore[method-assign]
+        _renew(fake)
     rig.settle()
     left = max(codes.COUNT_MAX - fake.sequence for fake in rig.nodes)
     return Crossing(rig, rig.chip.ns + left * rig.interval_ms * MS)

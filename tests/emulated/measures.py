@@ -20,6 +20,11 @@ from tests.emulated.rig_bench import RigBench
 
 # The rest of the pins are inputs, serial lines, the board's own LED, or GUARDING, which is high once it guards.
 OUTPUTS = (*POWER, "ARM", "FRONT_A", "FRONT_B", "FRONT_SPARE", "TRANSFER_SET_A", "TRANSFER_SET_B")
+# What a board is held to, by the tests and by tools/bench_board.py.
+GUARDING_MAX_MS = 1000  # from power-on, or from a reset, until the first heartbeat can be answered
+RESTORED_MAX_MS = 100
+# How long the loop may stand while the host reads nothing: a flash operation; a blocked write would take 500 ms.
+STANDS_MAX_MS = 60
 # All times of the bench this much longer: heartbeats every half second, the longest erase takes 400 ms.
 SLOW_TIMES = 5
 
@@ -78,6 +83,11 @@ class Write:
     missing: list[int]  # heartbeats of each node that the board did not take, from before the write until after it
     events: set[str]  # what was written down
 
+    @property
+    def wrong(self) -> set[str]:
+        """What was written down of a node that has done nothing wrong."""
+        return self.events & {"late", "altered", "half_line"}
+
 
 def slow_rig(image: Path) -> Rig:
     """Return a settled rig of three nodes whose heartbeats are further apart than the longest erase is long."""
@@ -101,6 +111,11 @@ def write(rig: Rig, times: Times) -> Write:
     since = len(chip.passes)
     began_ns: list[float] = []
 
+    def one_record() -> None:
+        written = bench.newest()
+        bench.restart_agent(bench.standby)
+        chip.run_while(lambda: bench.newest() == written, 8000 * MS, 100 * MS)
+
     def begun(operation: Operation) -> None:
         if operation.kind == "erase" and not began_ns:
             began_ns.append(chip.ns)
@@ -111,9 +126,7 @@ def write(rig: Rig, times: Times) -> Write:
 
     chip.flash.on_operation = begun
     while not began_ns:
-        written = bench.newest()
-        bench.restart_agent(bench.standby)
-        chip.run_while(lambda written=written: bench.newest() == written, 8000 * MS, 100 * MS)  # type: ignore[misc]
+        one_record()
     bench.run_for(2 * rig.interval_ms)
     missing = [guarding.missing(bench, node) - before for node, before in enumerate(missing)]
     ended_ns = next(one.ns for one in chip.passes[since:] if one.ns > began_ns[0])
