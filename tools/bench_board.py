@@ -257,7 +257,8 @@ def measure(part: str, arguments: argparse.Namespace, table: Table) -> None:
         watchdog(settled(2), table)
     elif part == "relay":
         for fault in arguments.fault or trials.FAULTS:
-            distribution(settled(*trials.rack_of(fault)), arguments, fault, table)
+            rack = trials.FAULTS[fault]
+            distribution(settled(rack.nodes, rack.active), arguments, fault, table)
     elif part == "writes":
         writes({"typical": settled(3), "longest": measures.slow_rig(images.find())}, table)
     elif part == "host":

@@ -5,12 +5,11 @@ nothing is lost while flash is erased with interrupts off. Made by hw_rp2.Hardwa
 """
 
 import sys
-import time
 
 import rp2
 import uctypes
 
-from heartwire_firmware import ports
+from heartwire_firmware import idle, ports
 from heartwire_firmware.hw_pio_programs import uart_rx, uart_tx
 
 # RP2040 datasheet: PIO0 at 0x50200000, RXF0 at offset 0x20 (3.7); DREQ numbers of PIO0 RX are 4 to 7 (2.5.3.1).
@@ -45,9 +44,7 @@ class PioLine(ports.Line):
         self._dma = rp2.DMA()
         self._left = _COUNT
         self._overruns = 0
-        # When the line fell idle last, and how much DMA had left then; -1 once what came until then is read.
-        self._idle = [0, -1]
-        self._idle_us = -1
+        self._idle = idle.IdleStamp()  # its mark: how much DMA has left
         self._make(baud)
 
     def _make(self, baud: int) -> None:
@@ -70,10 +67,7 @@ class PioLine(ports.Line):
         self._left = _COUNT
 
     def _fell_idle(self, receiver) -> None:
-        # A hard interrupt: nothing here may take room from the heap.
-        idle = self._idle
-        idle[0] = time.ticks_us()  # type: ignore[call-overload] # ticks are integers
-        idle[1] = self._dma.count  # type: ignore[attr-defined] # the stubs lack it
+        self._idle.note(self._dma.count)  # type: ignore[attr-defined] # the stubs lack it
 
     def set_baud(self, baud: int) -> None:
         self._sender.active(0)
@@ -99,10 +93,7 @@ class PioLine(ports.Line):
             if left < _COUNT_LOW:
                 self._arm()
             return 0
-        # If more has come since, or some of it stays, these bytes ended at another time.
-        idle = self._idle
-        self._idle_us = idle[0] if idle[1] == left and waiting <= limit else -1
-        idle[1] = -1
+        self._idle.take(left, waiting <= limit)
         count = waiting if waiting < limit else limit
         at = (_COUNT - self._left) & (RING - 1)
         ring = self._ring
@@ -113,7 +104,7 @@ class PioLine(ports.Line):
         return count
 
     def idle_us(self) -> int:
-        return self._idle_us
+        return self._idle.us
 
     def write(self, buffer) -> int:
         count = len(buffer)

@@ -13,7 +13,7 @@ import time
 
 import machine
 
-from heartwire_firmware import board, hw_pio, ports
+from heartwire_firmware import board, hw_pio, idle, ports
 from heartwire_protocol import reasons
 
 # RP2040 datasheet: WATCHDOG scratch registers (4.7.6); PL011 base addresses, raw interrupt status and clear (4.2.8).
@@ -46,9 +46,7 @@ class UartLine(ports.Line):
         self._tx = tx
         self._rx = rx
         self._base = _UART_BASE[number]
-        # When the line fell idle last, and how many bytes waited then; -1 once those are read.
-        self._idle = [0, -1]
-        self._idle_us = -1
+        self._idle = idle.IdleStamp()  # its mark: how many bytes wait
         self.set_baud(baud)
 
     def set_baud(self, baud: int) -> None:
@@ -60,27 +58,25 @@ class UartLine(ports.Line):
             self.uart.irq(self._fell_idle, machine.UART.IRQ_RXIDLE, True)
 
     def _fell_idle(self, uart) -> None:
-        # A hard interrupt: nothing here may take room from the heap.
-        idle = self._idle
-        idle[0] = time.ticks_us()  # type: ignore[call-overload] # ticks are integers
-        idle[1] = uart.any()
+        self._idle.note(uart.any())
 
     def waiting(self) -> int:
         """Return how many received bytes wait."""
-        return self.uart.any()
+        count = self.uart.any()
+        if count:
+            # Asking has emptied the chip's FIFO, and it raises no interrupt for one that is empty.
+            self._idle.see(count)
+        return count
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
         waiting = self.uart.any()
         if not waiting:
             return 0
-        idle = self._idle
-        # If more has come since, or some of it stays, these bytes ended at another time.
-        self._idle_us = idle[0] if idle[1] == waiting and waiting <= limit else -1
-        idle[1] = -1
+        self._idle.take(waiting, waiting <= limit)
         return self.uart.readinto(buffer, waiting if waiting < limit else limit) or 0
 
     def idle_us(self) -> int:
-        return self._idle_us
+        return self._idle.us
 
     def write(self, buffer) -> int:
         return self.uart.write(buffer) or 0

@@ -370,24 +370,27 @@ class Supervisor:
         """
         facts = self.facts
         urgent = False
+        dies = False
         for node in range(NODE_COUNT):
             if not facts.enabled[node]:
                 continue
             liveness = self.livenesses[node]
             self._last_look.verdicts[node] = liveness.verdict
             liveness.judge()
-            if (
-                liveness.verdict != facts.verdict[node]
-                or self.senses.power[node] != facts.power[node]
-                or self.sequencer.status[node] != facts.fence[node]
-            ):
+            if liveness.verdict != facts.verdict[node]:
+                urgent = True
+                dies = dies or liveness.verdict == codes.VERDICT_DEAD
+            elif self.senses.power[node] != facts.power[node] or self.sequencer.status[node] != facts.fence[node]:
                 urgent = True
             if self.intakes[node].half_line != facts.half_line[node]:
                 self.filler.moved[node] = self.changed = True
+        # Near a deadline all else waits for it: a policy that has just begun to think of it would decide late.
+        if self._is_near and not dies:
+            return False
         if not urgent:
             if taken and self._since_policy_ms < POLICY_MS:
                 return False
-            if (not self.changed or self._is_near) and self._since_policy_ms < self._policy_ms:
+            if not self.changed and self._since_policy_ms < self._policy_ms:
                 return False
         self.changed = False
         out = self._out

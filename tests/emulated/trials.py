@@ -125,24 +125,26 @@ class Faults:
         rig.chip.at(silent_ns - 32 * rig.chip.lines[SPARE].char_ns, partial(rig.beat_now, SPARE))
 
 
-FAULTS: dict[str, tuple[str, ...]] = {
-    "nothing else": (),
-    "other node late": ("other_node_late",),
-    "host floods": ("host_floods",),
-    "host reads the log": ("host_reads_log",),
-    "journal writes": ("journal_writes",),
-    "longest erase": ("journal_writes", "maximum_erase"),
-    "third line full": ("third_line_full",),
-    "the spare dies": (),
-    "all of it": ("host_reads_log", "journal_writes", "third_line_full", "other_node_late"),
+@dataclass(frozen=True)
+class Fault:
+    """What goes on (methods of Faults), on a rack of `nodes` of which `active` falls silent."""
+
+    goes_on: tuple[str, ...] = ()
+    nodes: int = 2
+    active: int = 0
+
+
+FAULTS = {
+    "nothing else": Fault(),
+    "other node late": Fault(("other_node_late",), nodes=3),
+    "host floods": Fault(("host_floods",)),
+    "host reads the log": Fault(("host_reads_log",)),
+    "journal writes": Fault(("journal_writes",), nodes=3),
+    "longest erase": Fault(("journal_writes", "maximum_erase"), nodes=3),
+    "third line full": Fault(("third_line_full",), nodes=3),
+    "the spare dies": Fault(nodes=3, active=SPARE),
+    "all of it": Fault(("host_reads_log", "journal_writes", "third_line_full", "other_node_late"), nodes=3),
 }
-
-
-def rack_of(fault: str) -> tuple[int, int]:
-    """Return how many nodes the rig of `fault` needs, and which is active."""
-    if fault == "the spare dies":
-        return 3, SPARE
-    return (3 if set(FAULTS[fault]) & {"third_line_full", "journal_writes", "other_node_late"} else 2), 0
 
 
 def _branch(rig: Rig, faults: Faults, deadline_ns: float, seed: int) -> Trial:
@@ -177,8 +179,8 @@ def history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
     dice = random.Random(seed)
     rig.dice = dice
     faults = Faults(rig, dice)
-    late = "other_node_late" in FAULTS[fault]
-    for name in FAULTS[fault]:
+    late = "other_node_late" in FAULTS[fault].goes_on
+    for name in FAULTS[fault].goes_on:
         if name != "other_node_late":
             getattr(faults, name)()
     rig.chip.run_for(dice.uniform(0.5, 2) * rig.interval_ms * MS)

@@ -223,6 +223,30 @@ def test_after_a_long_pass_nothing_long_is_begun_before_a_deadline(bench: Bench)
     assert (len(bench.nodes[1].grants), bench.board.intakes[1].beats) == (answered, beats)
 
 
+def test_near_a_deadline_the_policy_is_asked_for_that_death_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_near(bench)
+    board = bench.board
+    asked: list[int] = []
+    step = board.policy.step
+
+    def noted(elapsed_ms: int) -> None:
+        asked.append(board.livenesses[0].age_ms)
+        step(elapsed_ms)
+
+    monkeypatch.setattr(board.policy, "step", noted)
+    # No time passes here while it looks.
+    monkeypatch.setattr(board._last_look, "confirms", lambda out: True)
+    settings = board.config.current.board
+    bench.nodes[1].crash()
+    # It becomes late, which is told at once at any other time, when half of the wait is over.
+    board.livenesses[1].age_ms = settings.late_ms - 30
+    bench.run_until(lambda: board.facts.verdict[0] == codes.VERDICT_DEAD)
+    assert board.facts.verdict[1] == board.livenesses[1].verdict == codes.VERDICT_LATE
+    assert [age_ms for age_ms in asked if age_ms > settings.dead_ms - 60] == [settings.dead_ms]
+
+
 def test_after_a_flash_write_all_is_taken_before_anybody_is_judged_even_near_a_deadline(bench: Bench) -> None:
     just_near(bench)
     beats = bench.board.intakes[1].beats

@@ -1,0 +1,119 @@
+"""When a line fell idle: the stamp from which a node's deadline is counted, on a UART that behaves like the chip's."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytest_mock import MockerFixture
+
+from heartwire_firmware import idle
+
+IDLE_US = 278  # 32 bits at 115200 baud
+
+
+class Uart:
+    """The chip's receiver (RP2040 datasheet 4.2.6): an interrupt for an idle line, unless its FIFO is empty by then."""
+
+    def __init__(self, clock: SimpleNamespace) -> None:
+        self.clock = clock
+        self.on_idle: Any = None
+        self._fifo = b""
+        self._buffer = b""
+
+    def arrive(self, data: bytes) -> None:
+        self._fifo += data
+
+    def idle(self) -> None:
+        """Let the line be idle for long enough."""
+        self.clock.us += IDLE_US
+        if self._fifo:
+            self.on_idle(self)
+
+    def any(self) -> int:
+        self._buffer, self._fifo = self._buffer + self._fifo, b""
+        return len(self._buffer)
+
+    def readinto(self, buffer: bytearray, limit: int) -> int:
+        count = min(limit, self.any())
+        buffer[:count], self._buffer = self._buffer[:count], self._buffer[count:]
+        return count
+
+
+@pytest.fixture
+def clock(mocker: MockerFixture) -> SimpleNamespace:
+    now = SimpleNamespace(us=1_000_000)
+    mocker.patch.object(idle, "time", SimpleNamespace(ticks_us=lambda: now.us))
+    return now
+
+
+@pytest.fixture
+def line(clock: SimpleNamespace, mocker: MockerFixture) -> Any:
+    mocker.patch.dict(sys.modules, {name: mocker.MagicMock() for name in ("machine", "rp2", "uctypes")})
+    from heartwire_firmware import hw_rp2
+
+    made = hw_rp2.UartLine(0, None, None, 115200)
+    made.uart = Uart(clock)
+    made.uart.on_idle = made._fell_idle
+    return made
+
+
+def read(line: Any, limit: int = 48) -> int:
+    return line.read_into(bytearray(48), limit)  # type: ignore[no-any-return]
+
+
+def test_bytes_count_from_when_the_line_fell_idle(line: Any, clock: SimpleNamespace) -> None:
+    line.uart.arrive(b"heartbeat")
+    line.uart.idle()
+    idle_us = clock.us
+    clock.us += 2500
+    assert read(line) == 9
+    assert line.idle_us() == idle_us
+
+
+def test_bytes_that_were_seen_before_the_line_fell_idle_count_from_then(line: Any, clock: SimpleNamespace) -> None:
+    line.uart.arrive(b"heartbeat")
+    assert line.waiting() == 9
+    seen_us = clock.us
+    line.uart.idle()
+    clock.us += 2500
+    assert read(line) == 9
+    assert line.idle_us() == seen_us
+
+
+def test_seeing_bytes_again_moves_nothing(line: Any, clock: SimpleNamespace) -> None:
+    line.uart.arrive(b"heartbeat")
+    line.uart.idle()
+    idle_us = clock.us
+    clock.us += 1000
+    line.waiting()
+    read(line)
+    assert line.idle_us() == idle_us
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_bytes_whose_end_came_later_have_no_known_time(line: Any, clock: SimpleNamespace, seen: bool) -> None:
+    line.uart.arrive(b"heart")
+    if seen:
+        line.waiting()
+    line.uart.idle()
+    line.uart.arrive(b"beat")
+    assert read(line) == 9
+    assert line.idle_us() == -1
+
+
+def test_bytes_of_which_some_stay_have_no_known_time(line: Any, clock: SimpleNamespace) -> None:
+    line.uart.arrive(b"heartbeat")
+    line.uart.idle()
+    assert read(line, 5) == 5
+    assert line.idle_us() == -1
+    # As many again are others: what was noted was of those that are read.
+    line.uart.arrive(b"beats")
+    assert read(line) == 9
+    assert line.idle_us() == -1
+
+
+def test_nothing_waits_on_a_line_that_is_silent(line: Any) -> None:
+    assert line.waiting() == read(line) == 0
