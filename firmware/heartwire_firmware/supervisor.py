@@ -290,7 +290,7 @@ class Supervisor:
 
     def _next_ms(self) -> int:
         """Return how long at most the loop may only look: until the next deadline, or until something waits."""
-        rest_ms, dead_ms = self._slots.rest()
+        rest_ms, dead_ms = self._slots.rest(self._near_ms)
         self._policy_ms = max(1, rest_ms)
         if self._lead_ms:
             self._near_in_ms = dead_ms - self._near_ms
@@ -371,11 +371,14 @@ class Supervisor:
         facts = self.facts
         urgent = False
         dies = False
+        waits = self._waits_for_active()
         for node in range(NODE_COUNT):
             if not facts.enabled[node]:
                 continue
             liveness = self.livenesses[node]
             self._last_look.verdicts[node] = liveness.verdict
+            if waits and liveness.verdict == codes.VERDICT_LATE:
+                continue
             liveness.judge()
             if liveness.verdict != facts.verdict[node]:
                 urgent = True
@@ -413,6 +416,13 @@ class Supervisor:
             self._carry_out()
             self.filler.tell = True
         return True
+
+    def _waits_for_active(self) -> bool:
+        """Tell whether nobody is to be judged dead before the active node's deadline has come."""
+        if self._slots.first == NO_NODE:
+            return False
+        liveness = self.livenesses[self._slots.first]
+        return liveness.verdict == codes.VERDICT_LATE and liveness.age_ms < self.config.current.board.dead_ms
 
     def _move_contacts(self) -> None:
         # A function of its own with few names: MicroPython takes room for a larger one from the heap, at each call.

@@ -8,7 +8,7 @@ one whole frame), never ahead of a deadline.
 
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_state import WATCHING
-from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
@@ -44,6 +44,7 @@ class TimeSlots:
         self._waiting_ms = 0
         self._since_collect_ms = 0
         self.passes = 0  # full passes since then
+        self.first = NO_NODE  # the active node while its death is near, if another one's comes shortly before it
         self._retry_ms = 0
         self._arrival_ms = 0
         self._deadline_ms = 0
@@ -76,13 +77,16 @@ class TimeSlots:
         self._arrival_ms = arrival
         self._deadline_ms = deadline
 
-    def rest(self) -> "tuple[int, int]":
-        """Return how long the policy needs not be asked if nothing comes, and the time to the next death."""
+    def rest(self, near_ms: int) -> "tuple[int, int]":
+        """Return how long the policy needs not be asked if nothing comes, and the time to the next death. `near_ms`:
+        deaths so near are decided at once, when the active node's is due, as its relay cannot wait for another one.
+        """
         board = self._board
         state = board.state
         settings = board.config.current.board
         rest_ms = REST_MS if state.phase == WATCHING and not board.relays.cut_count else POLICY_MS
         dead_ms = COUNT_MAX
+        active_ms = COUNT_MAX
         for node in range(NODE_COUNT):
             if not board.facts.enabled[node]:
                 continue
@@ -90,10 +94,17 @@ class TimeSlots:
             if liveness.verdict == VERDICT_GOOD:
                 rest_ms = min(rest_ms, settings.late_ms - liveness.age_ms, board.intakes[node].half_line_in())
             elif liveness.verdict == VERDICT_LATE:
-                dead_ms = min(dead_ms, settings.dead_ms - liveness.age_ms)
+                left_ms = settings.dead_ms - liveness.age_ms
+                if node == state.active:
+                    active_ms = left_ms
+                dead_ms = min(dead_ms, left_ms)
                 rest_ms = min(rest_ms, dead_ms, POLICY_MS)
             elif liveness.verdict == VERDICT_DEAD:
                 rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
+        self.first = NO_NODE
+        if 0 < active_ms <= near_ms and dead_ms < active_ms:
+            self.first = state.active
+            dead_ms = active_ms
         return rest_ms, dead_ms
 
     def is_quiet(self) -> bool:
