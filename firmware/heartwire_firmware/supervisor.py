@@ -290,7 +290,7 @@ class Supervisor:
 
     def _next_ms(self) -> int:
         """Return how long at most the loop may only look: until the next deadline, or until something waits."""
-        rest_ms, dead_ms = self._slots.rest(self._near_ms)
+        rest_ms, dead_ms = self._slots.rest(self._lead_ms)
         self._policy_ms = max(1, rest_ms)
         if self._lead_ms:
             self._near_in_ms = dead_ms - self._near_ms

@@ -44,7 +44,7 @@ class TimeSlots:
         self._waiting_ms = 0
         self._since_collect_ms = 0
         self.passes = 0  # full passes since then
-        self.first = NO_NODE  # the active node while its death is near, if another one's comes shortly before it
+        self.first = NO_NODE  # the active node, if its death is due shortly after another one's
         self._retry_ms = 0
         self._arrival_ms = 0
         self._deadline_ms = 0
@@ -77,9 +77,9 @@ class TimeSlots:
         self._arrival_ms = arrival
         self._deadline_ms = deadline
 
-    def rest(self, near_ms: int) -> "tuple[int, int]":
-        """Return how long the policy needs not be asked if nothing comes, and the time to the next death. `near_ms`:
-        deaths so near are decided at once, when the active node's is due, as its relay cannot wait for another one.
+    def rest(self, lead_ms: int) -> "tuple[int, int]":
+        """Return how long the policy needs not be asked if nothing comes, and the time to the next death. `lead_ms`: a
+        death so shortly before the active node's counts as due with that, as its relay cannot wait for another one.
         """
         board = self._board
         state = board.state
@@ -102,7 +102,7 @@ class TimeSlots:
             elif liveness.verdict == VERDICT_DEAD:
                 rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
         self.first = NO_NODE
-        if 0 < active_ms <= near_ms and dead_ms < active_ms:
+        if 0 < active_ms <= dead_ms + lead_ms and dead_ms < active_ms:
             self.first = state.active
             dead_ms = active_ms
         return rest_ms, dead_ms
