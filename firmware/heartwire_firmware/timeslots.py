@@ -19,6 +19,10 @@ COLLECT_MS = 25
 # 500 bytes, of more than 56,000. And once shortly before a death may have to be decided.
 COLLECT_EVERY_MS = 5000
 COLLECT_EVERY_PASSES = 60
+# Checking, judging and answering a frame leaves as much as so many passes.
+FRAME_PASSES = 6
+# Then heartbeats that are expected are no reason to wait any more.
+COLLECT_AT_LAST_PASSES = 100
 COLLECT_AHEAD_MS = 300
 COLLECT_CLEAR_MS = 70  # before a deadline, where passes are to be short: collecting, and all that is near
 # The longest that a heavy thing of a pass takes (tools/bench_board.py): none is begun so shortly before a decision.
@@ -43,7 +47,7 @@ class TimeSlots:
         self._dead_ms = 10000
         self._waiting_ms = 0
         self._since_collect_ms = 0
-        self.passes = 0  # full passes since then
+        self.passes = 0  # full passes since then, and what frames count for
         self.first = NO_NODE  # the active node, if its death is due shortly after another one's
         self._retry_ms = 0
         self._arrival_ms = 0
@@ -126,14 +130,14 @@ class TimeSlots:
             return False  # ARM must toggle, and times are measured
         return self._arrival_ms > USUAL_WRITE_MS or self._waiting_ms >= patience
 
-    def may_collect(self) -> bool:
-        """Tell whether garbage may be collected now; counts as done."""
+    def may_collect(self, heavy: bool) -> bool:
+        """Tell whether garbage may be collected now, in a pass that has done something `heavy`; counts as done."""
         if self._deadline_ms <= COLLECT_CLEAR_MS:
             return False
         if self._deadline_ms > COLLECT_AHEAD_MS or self._since_collect_ms < COLLECT_AHEAD_MS:
             if self._since_collect_ms < COLLECT_EVERY_MS and self.passes < COLLECT_EVERY_PASSES:
                 return False
-            if self._arrival_ms <= COLLECT_MS and self.passes < 2 * COLLECT_EVERY_PASSES:
+            if (heavy or self._arrival_ms <= COLLECT_MS) and self.passes < COLLECT_AT_LAST_PASSES:
                 return False
         self._since_collect_ms = 0
         self.passes = 0
