@@ -84,21 +84,6 @@ def test_death_on_the_third_line_is_seen_as_on_the_others(spare_active: Rig, see
     assert 0 <= found[0].after_ms <= 3
 
 
-def test_another_death_just_before_delays_no_relay(spare_active: Rig) -> None:
-    def body() -> list[float]:
-        bench = RigBench(spare_active)
-        spare_active.cut.update((0, 2))
-        last_ms = max(bench.last_beat_ms(0), bench.last_beat_ms(2)) + EARLY_MS + 40
-        bench.beat_at(0, last_ms - 8)
-        bench.beat_at(2, last_ms)
-        bench.run_for(DEAD_MS + EARLY_MS + 60)
-        return [at_ms - spare_active.beats[2][-1] / MS - DEAD_MS for at_ms in bench.cuts_ms(2)]
-
-    late_ms = forked(body)
-    assert len(late_ms) == 1
-    assert 0 <= late_ms[0] <= 3
-
-
 @pytest.mark.parametrize("off", [-0.025, 0.02])
 def test_third_line_bears_a_clock_that_is_off(spare_active: Rig, off: float) -> None:
     def body() -> tuple[int, int]:
