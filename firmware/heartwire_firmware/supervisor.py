@@ -25,7 +25,7 @@ from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
-from heartwire_firmware.timeslots import HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
+from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 from heartwire_protocol.version import FIRMWARE_VERSION
@@ -257,6 +257,8 @@ class Supervisor:
         if self.selftest.phase:
             self._step_selftest(elapsed)
         heavy = (bits & Activity.LINES or self.lines.behind or self.clock.stalled) and self.lines.take(near)
+        if heavy:
+            self._slots.passes += FRAME_PASSES
         self._since_policy_ms += elapsed
         heavy = self._judge(heavy) or heavy
         self._since_slots_ms += elapsed
@@ -273,7 +275,7 @@ class Supervisor:
         if self._since_slots_ms >= REST_MS or self._waits_for_quiet(bits):
             self._heavy = self._heavy + 1 if heavy else 0
             if not heavy or self._heavy > HEAVY_MAX:
-                self._step_quiet()
+                self._step_quiet(bool(heavy))
         else:
             self._heavy = 0
         self._due_ms = self._next_ms()
@@ -290,7 +292,7 @@ class Supervisor:
 
     def _next_ms(self) -> int:
         """Return how long at most the loop may only look: until the next deadline, or until something waits."""
-        rest_ms, dead_ms = self._slots.rest()
+        rest_ms, dead_ms = self._slots.rest(self._lead_ms)
         self._policy_ms = max(1, rest_ms)
         if self._lead_ms:
             self._near_in_ms = dead_ms - self._near_ms
@@ -336,7 +338,7 @@ class Supervisor:
             bits & Activity.USB or self._persist or self.journal.waiting or self.lines.events_left or self.hostlink.busy
         )
 
-    def _step_quiet(self) -> None:
+    def _step_quiet(self, heavy: bool) -> None:
         """Step what no deadline waits for: the host link, events for nodes, lights, flash."""
         elapsed = self._since_slots_ms
         self._since_slots_ms = 0
@@ -350,7 +352,7 @@ class Supervisor:
         self.lines.send_events(slots)
         self._step_transfer(elapsed)
         self.lights.step(elapsed)
-        self._write(slots)
+        self._write(slots, heavy)
         if self._young and (self.clock.day or self.clock.ms >= GOOD_BOOT_MS):
             self._young = False
             self.chip.put_scratch(BOOT_REGISTER, 0)
@@ -371,11 +373,14 @@ class Supervisor:
         facts = self.facts
         urgent = False
         dies = False
+        waits = self._waits_for_active()
         for node in range(NODE_COUNT):
             if not facts.enabled[node]:
                 continue
             liveness = self.livenesses[node]
             self._last_look.verdicts[node] = liveness.verdict
+            if waits and liveness.verdict == codes.VERDICT_LATE:
+                continue
             liveness.judge()
             if liveness.verdict != facts.verdict[node]:
                 urgent = True
@@ -414,6 +419,13 @@ class Supervisor:
             self.filler.tell = True
         return True
 
+    def _waits_for_active(self) -> bool:
+        """Tell whether nobody is to be judged dead before the active node's deadline has come."""
+        if self._slots.first == NO_NODE:
+            return False
+        liveness = self.livenesses[self._slots.first]
+        return liveness.verdict == codes.VERDICT_LATE and liveness.age_ms < self.config.current.board.dead_ms
+
     def _move_contacts(self) -> None:
         # A function of its own with few names: MicroPython takes room for a larger one from the heap, at each call.
         for kind, node in self._out.actions:
@@ -443,7 +455,7 @@ class Supervisor:
 
     # Flash.
 
-    def _write(self, slots) -> None:
+    def _write(self, slots, heavy: bool) -> None:
         """Write at most one thing, where no deadline falls due: the state before the journal, as grants wait for it."""
         urgent = self.state.phase == policy_state.PROMOTING or self.state.phase == policy_state.PREPARING
         if self._persist or self.journal.waiting:
@@ -468,7 +480,7 @@ class Supervisor:
                 return
         else:
             slots.nothing_waits()
-        if slots.may_collect():
+        if slots.may_collect(heavy):
             self.chip.collect()
             self.free_memory = self.chip.free_memory()
 

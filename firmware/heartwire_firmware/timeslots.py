@@ -8,7 +8,7 @@ one whole frame), never ahead of a deadline.
 
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_state import WATCHING
-from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
+from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
@@ -19,6 +19,10 @@ COLLECT_MS = 25
 # 500 bytes, of more than 56,000. And once shortly before a death may have to be decided.
 COLLECT_EVERY_MS = 5000
 COLLECT_EVERY_PASSES = 60
+# Checking, judging and answering a frame leaves as much as so many passes.
+FRAME_PASSES = 6
+# Then heartbeats that are expected are no reason to wait any more.
+COLLECT_AT_LAST_PASSES = 100
 COLLECT_AHEAD_MS = 300
 COLLECT_CLEAR_MS = 70  # before a deadline, where passes are to be short: collecting, and all that is near
 # The longest that a heavy thing of a pass takes (tools/bench_board.py): none is begun so shortly before a decision.
@@ -43,7 +47,8 @@ class TimeSlots:
         self._dead_ms = 10000
         self._waiting_ms = 0
         self._since_collect_ms = 0
-        self.passes = 0  # full passes since then
+        self.passes = 0  # full passes since then, and what frames count for
+        self.first = NO_NODE  # the active node, if its death is due shortly after another one's
         self._retry_ms = 0
         self._arrival_ms = 0
         self._deadline_ms = 0
@@ -76,13 +81,16 @@ class TimeSlots:
         self._arrival_ms = arrival
         self._deadline_ms = deadline
 
-    def rest(self) -> "tuple[int, int]":
-        """Return how long the policy needs not be asked if nothing comes, and the time to the next death."""
+    def rest(self, lead_ms: int) -> "tuple[int, int]":
+        """Return how long the policy needs not be asked if nothing comes, and the time to the next death. `lead_ms`: a
+        death so shortly before the active node's counts as due with that, as its relay cannot wait for another one.
+        """
         board = self._board
         state = board.state
         settings = board.config.current.board
         rest_ms = REST_MS if state.phase == WATCHING and not board.relays.cut_count else POLICY_MS
         dead_ms = COUNT_MAX
+        active_ms = COUNT_MAX
         for node in range(NODE_COUNT):
             if not board.facts.enabled[node]:
                 continue
@@ -90,10 +98,17 @@ class TimeSlots:
             if liveness.verdict == VERDICT_GOOD:
                 rest_ms = min(rest_ms, settings.late_ms - liveness.age_ms, board.intakes[node].half_line_in())
             elif liveness.verdict == VERDICT_LATE:
-                dead_ms = min(dead_ms, settings.dead_ms - liveness.age_ms)
+                left_ms = settings.dead_ms - liveness.age_ms
+                if node == state.active:
+                    active_ms = left_ms
+                dead_ms = min(dead_ms, left_ms)
                 rest_ms = min(rest_ms, dead_ms, POLICY_MS)
             elif liveness.verdict == VERDICT_DEAD:
                 rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
+        self.first = NO_NODE
+        if 0 < active_ms <= dead_ms + lead_ms and dead_ms < active_ms:
+            self.first = state.active
+            dead_ms = active_ms
         return rest_ms, dead_ms
 
     def is_quiet(self) -> bool:
@@ -115,14 +130,14 @@ class TimeSlots:
             return False  # ARM must toggle, and times are measured
         return self._arrival_ms > USUAL_WRITE_MS or self._waiting_ms >= patience
 
-    def may_collect(self) -> bool:
-        """Tell whether garbage may be collected now; counts as done."""
+    def may_collect(self, heavy: bool) -> bool:
+        """Tell whether garbage may be collected now, in a pass that has done something `heavy`; counts as done."""
         if self._deadline_ms <= COLLECT_CLEAR_MS:
             return False
         if self._deadline_ms > COLLECT_AHEAD_MS or self._since_collect_ms < COLLECT_AHEAD_MS:
             if self._since_collect_ms < COLLECT_EVERY_MS and self.passes < COLLECT_EVERY_PASSES:
                 return False
-            if self._arrival_ms <= COLLECT_MS and self.passes < 2 * COLLECT_EVERY_PASSES:
+            if (heavy or self._arrival_ms <= COLLECT_MS) and self.passes < COLLECT_AT_LAST_PASSES:
                 return False
         self._since_collect_ms = 0
         self.passes = 0

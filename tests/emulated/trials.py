@@ -17,7 +17,7 @@ from heartwire.emulated.chip import MS, Edge
 from heartwire.emulated.flashchip import MAXIMUM
 from heartwire.simulate.rack import POWER
 from heartwire_protocol import codes, framing, messages
-from tests.bodies.bench import DEAD_MS, LATE_MS
+from tests.bodies.bench import DEAD_MS, EARLY_MS, LATE_MS
 from tests.emulated.conftest import forked
 from tests.emulated.rig import Rig
 
@@ -124,26 +124,37 @@ class Faults:
         rig.chip.at(silent_ns - 45 * MS, lambda: rig.cut.add(SPARE))
         rig.chip.at(silent_ns - 32 * rig.chip.lines[SPARE].char_ns, partial(rig.beat_now, SPARE))
 
+    def other_node_dies(self) -> None:
+        """Let the spare fall silent up to 35 ms before node a: deciding on its death must not delay a's relay."""
+        rig, chip = self.rig, self.rig.chip
+        rig.cut.add(SPARE)
+        last_ns = chip.ns + (EARLY_MS + 60) * MS
+        chip.at(last_ns - self.dice.uniform(0, 35) * MS, partial(rig.beat_now, SPARE))
+        chip.at(last_ns, partial(rig.beat_now, rig.active))
+        chip.run_until(last_ns + 10 * MS)
+
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes on (methods of Faults), on a rack of `nodes` of which `active` falls silent."""
+    """What goes on, and what happens `once` the `active` one of `nodes` is silent: methods of Faults."""
 
     goes_on: tuple[str, ...] = ()
+    once: str = ""
     nodes: int = 2
     active: int = 0
 
 
 FAULTS = {
     "nothing else": Fault(),
-    "other node late": Fault(("other_node_late",), nodes=3),
+    "other node late": Fault(once="other_node_late", nodes=3),
+    "other node dies": Fault(once="other_node_dies", nodes=3),
     "host floods": Fault(("host_floods",)),
     "host reads the log": Fault(("host_reads_log",)),
     "journal writes": Fault(("journal_writes",), nodes=3),
     "longest erase": Fault(("journal_writes", "maximum_erase"), nodes=3),
     "third line full": Fault(("third_line_full",), nodes=3),
     "the spare dies": Fault(nodes=3, active=SPARE),
-    "all of it": Fault(("host_reads_log", "journal_writes", "third_line_full", "other_node_late"), nodes=3),
+    "all of it": Fault(("host_reads_log", "journal_writes", "third_line_full"), "other_node_late", nodes=3),
 }
 
 
@@ -179,15 +190,13 @@ def history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
     dice = random.Random(seed)
     rig.dice = dice
     faults = Faults(rig, dice)
-    late = "other_node_late" in FAULTS[fault].goes_on
     for name in FAULTS[fault].goes_on:
-        if name != "other_node_late":
-            getattr(faults, name)()
+        getattr(faults, name)()
     rig.chip.run_for(dice.uniform(0.5, 2) * rig.interval_ms * MS)
     rig.cut.add(rig.active)
     rig.chip.run_for(4 * MS)
-    if late:
-        faults.other_node_late()
+    if FAULTS[fault].once:
+        getattr(faults, FAULTS[fault].once)()
     faults.operations_before = rig.chip.flash.count
     deadline_ns = max(rig.beats[rig.active]) + DEAD_MS * MS
     rig.chip.run_until(deadline_ns - BRANCH_MS * MS)

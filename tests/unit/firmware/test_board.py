@@ -223,10 +223,8 @@ def test_after_a_long_pass_nothing_long_is_begun_before_a_deadline(bench: Bench)
     assert (len(bench.nodes[1].grants), bench.board.intakes[1].beats) == (answered, beats)
 
 
-def test_near_a_deadline_the_policy_is_asked_for_that_death_alone(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    just_near(bench)
+def asked_while_near(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the silence of node a at each question to the policy."""
     board = bench.board
     asked: list[int] = []
     step = board.policy.step
@@ -238,6 +236,15 @@ def test_near_a_deadline_the_policy_is_asked_for_that_death_alone(
     monkeypatch.setattr(board.policy, "step", noted)
     # No time passes here while it looks.
     monkeypatch.setattr(board._last_look, "confirms", lambda out: True)
+    return asked
+
+
+def test_near_a_deadline_the_policy_is_asked_for_that_death_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_near(bench)
+    board = bench.board
+    asked = asked_while_near(bench, monkeypatch)
     settings = board.config.current.board
     bench.nodes[1].crash()
     # It becomes late, which is told at once at any other time, when half of the wait is over.
@@ -245,6 +252,33 @@ def test_near_a_deadline_the_policy_is_asked_for_that_death_alone(
     bench.run_until(lambda: board.facts.verdict[0] == codes.VERDICT_DEAD)
     assert board.facts.verdict[1] == board.livenesses[1].verdict == codes.VERDICT_LATE
     assert [age_ms for age_ms in asked if age_ms > settings.dead_ms - 60] == [settings.dead_ms]
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_another_death_just_before_the_active_nodes_is_decided_with_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    just_near(bench)
+    board = bench.board
+    asked = asked_while_near(bench, monkeypatch)
+    dead_ms = board.config.current.board.dead_ms
+    board.livenesses[1].age_ms, board.livenesses[1].verdict = dead_ms - 55, codes.VERDICT_LATE
+    bench.nodes[1].next_beat_ms = bench.ms + 30 if heard else bench.ms + 10 * dead_ms
+    bench.run_until(lambda: board.facts.verdict[0] == codes.VERDICT_DEAD)
+    assert [age_ms for age_ms in asked if age_ms > dead_ms - 60] == [dead_ms]
+    assert board.facts.verdict[1] == (codes.VERDICT_GOOD if heard else codes.VERDICT_DEAD)
+
+
+def test_a_death_just_after_the_active_nodes_waits_for_its_own_deadline(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just_near(bench)
+    board = bench.board
+    asked_while_near(bench, monkeypatch)
+    board.livenesses[1].age_ms, board.livenesses[1].verdict = board.livenesses[0].age_ms - 20, codes.VERDICT_LATE
+    bench.nodes[1].crash()
+    bench.run_until(lambda: board.facts.verdict[0] == codes.VERDICT_DEAD)
+    assert board.facts.verdict[1] == codes.VERDICT_LATE
 
 
 def test_after_a_flash_write_all_is_taken_before_anybody_is_judged_even_near_a_deadline(bench: Bench) -> None:
