@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from heartwire.emulated.chip import MS, emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import images, install
+from tests.emulated import measures
 from tests.emulated.rig import Rig
 
 # Compiled bytes of the one module that the board loads, boot.py and main.py as source included.
@@ -21,13 +22,6 @@ SIZE_MAX = 92_000
 # Free heap after the last collection, of the 226 KB that MicroPython 1.24 gives.
 HEAP = 226_192
 HEAP_FREE_MIN = 56_000
-# A look that finds nothing to do (one of the shortest); and the longest pass without a flash write, which collects
-# garbage: that begins 70 ms before a deadline at the latest (timeslots.COLLECT_CLEAR_MS), and is over when the death
-# may have to be decided, 30 ms before it.
-QUIET_PASS_US = 600
-LONGEST_PASS_US = 40_000
-WATCHED_MS = 700
-BOOT_MS = 1000
 
 
 def main() -> int:
@@ -42,14 +36,11 @@ def main() -> int:
         rig = Rig(image)
         rig.settle()
         boot_ms = rig.chip.passes[0].ns / MS
-        writing = rig.chip.flash.last
-        quiet_from = writing.end_ns if writing is not None else 0.0
-        rig.chip.run_for(WATCHED_MS * MS)
-        busy = sorted(one.busy_ns / 1000 for one in rig.chip.passes if one.ns > quiet_from + 50 * MS)
+        busy, _writes = measures.passes(rig)
         rows += [
-            ("boot to guard, ms", boot_ms, BOOT_MS),
-            ("look that finds nothing, us", busy[len(busy) // 20], QUIET_PASS_US),
-            ("longest pass without a flash write, us", busy[-1], LONGEST_PASS_US),
+            ("boot to guard, ms", boot_ms, measures.GUARDING_MAX_MS),
+            ("look that finds nothing, us", busy[len(busy) // 20], measures.QUIET_PASS_US),
+            ("longest pass without a flash write, us", busy[-1], measures.LONGEST_PASS_US),
             ("heap in use after collection, bytes", HEAP - float(rig.ask("status")["free"]), HEAP - HEAP_FREE_MIN),
         ]
     over = False

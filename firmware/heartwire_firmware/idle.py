@@ -1,7 +1,7 @@
 """Idle stamp: when a line fell idle last, so that a heartbeat counts from its end however late it is read.
 
-The line's interrupt notes the time; what is read afterwards ended then, if nothing has come since and nothing of it
-stays. Without an interrupt (the virtual board) no time is known. It never reads a line. Made by the lines of hw_rp2 and
+The line's interrupt notes the time, or a look at the line; what is read afterwards had ended then, if nothing has come
+since and nothing of it stays. Without either no time is known. It never reads a line. Made by the lines of hw_rp2 and
 hw_pio.
 """
 

@@ -20,13 +20,27 @@ from tests.emulated.rig_bench import RigBench
 
 # The rest of the pins are inputs, serial lines, the board's own LED, or GUARDING, which is high once it guards.
 OUTPUTS = (*POWER, "ARM", "FRONT_A", "FRONT_B", "FRONT_SPARE", "TRANSFER_SET_A", "TRANSFER_SET_B")
-# What a board is held to, by the tests and by tools/bench_board.py.
+# What a board is held to, by the tests, tools/bench_board.py and tools/budget.py.
 GUARDING_MAX_MS = 1000  # from power-on, or from a reset, until the first heartbeat can be answered
 RESTORED_MAX_MS = 100
+# A look that finds nothing to do (one of the shortest); and the longest pass without a flash write, which collects
+# garbage: that begins 70 ms before a deadline at the latest (timeslots.COLLECT_CLEAR_MS), and is over when the death
+# may have to be decided, 30 ms before it.
+QUIET_PASS_US = 600
+LONGEST_PASS_US = 40_000
 # How long the loop may stand while the host reads nothing: a flash operation; a blocked write would take 500 ms.
 STANDS_MAX_MS = 60
 # All times of the bench this much longer: heartbeats every half second, the longest erase takes 400 ms.
 SLOW_TIMES = 5
+
+
+def passes(rig: Rig) -> tuple[list[float], int]:
+    """Let a settled rig run on until it has collected garbage; return how many microseconds each pass was busy, in
+    rising order, and how often flash was written.
+    """
+    since, count = len(rig.chip.passes), rig.chip.flash.count
+    rig.chip.run_for(700 * MS)
+    return sorted(one.busy_ns / 1000 for one in rig.chip.passes[since:]), rig.chip.flash.count - count
 
 
 @dataclass(frozen=True)

@@ -143,17 +143,11 @@ def test_heartbeat_that_came_in_a_collection_counts_from_its_end_at_the_latest(s
 
 
 def test_loop_keeps_its_millisecond(settled: Rig) -> None:
-    # A look that finds nothing to do is far inside its millisecond. The longest pass collects garbage, and is over when
-    # a death may have to be decided: collecting begins 70 ms before a deadline at the latest, deciding 30 ms.
-    def body() -> list[float]:
-        since, count = len(settled.chip.passes), settled.chip.flash.count
-        settled.chip.run_for(700 * MS)
-        assert settled.chip.flash.count == count, "flash was written"
-        return sorted(one.busy_ns / 1000 for one in settled.chip.passes[since:])
-
-    busy_us = forked(body)
-    assert busy_us[len(busy_us) // 20] < 600
-    assert 20_000 < busy_us[-1] < 40_000
+    # A look that finds nothing to do is far inside its millisecond; the longest pass collects garbage.
+    busy_us, writes = forked(lambda: measures.passes(settled))
+    assert not writes
+    assert busy_us[len(busy_us) // 20] < measures.QUIET_PASS_US
+    assert 20_000 < busy_us[-1] < measures.LONGEST_PASS_US
 
 
 def test_hang_is_reset_and_its_fence_held_again(settled: Rig) -> None:
