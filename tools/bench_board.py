@@ -174,13 +174,14 @@ def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, 
     return not complaints
 
 
-def heap(rig: Rig, minutes: float, report_s: float) -> tuple[str, bool]:
-    """Let `rig` run for virtual `minutes`; return what became of its free heap, and whether that is well.
+def heap(rig: Rig, minutes: float, report_s: float) -> Table:
+    """Let `rig` run for virtual `minutes`; return what became of its free heap, and of heartbeats in collections.
 
     The board says how much is free after its last collection, so garbage does not count. The first part is left out:
     buffers grow to their size in it.
     """
     reports: list[int] = []
+    collections = measures.Collections(rig)
     started = time.monotonic()
     beats = sum(map(len, rig.beats))
     end_ns = rig.chip.ns + minutes * 60e9
@@ -200,11 +201,16 @@ def heap(rig: Rig, minutes: float, report_s: float) -> tuple[str, bool]:
     lost = statistics.mean(later[:half] or later) - statistics.mean(later[half:])
     beats = sum(map(len, rig.beats)) - beats
     words = f"{min(later)} to {max(later)} bytes free, second half {-lost:+.0f} on average, {beats} heartbeats"
-    return words, lost < HEAP_LOSS_MAX
+    count, struck = len(collections.spans()), collections.struck()
+    slots = f"{count} collections, the longest {collections.longest_ms():.1f} ms, {struck} heartbeats came in one"
+    return [
+        (f"heap after collection, {minutes:g} minutes", words, "constant", lost < HEAP_LOSS_MAX),
+        ("garbage is collected in its slots", slots, "none in one", bool(count) and not struck),
+    ]
 
 
 def hour(minutes: float, report_s: float, dense: bool) -> int:
-    """Run two nodes for virtual `minutes`, print the free heap; return 1 if it shrinks.
+    """Run two nodes for virtual `minutes`, print the free heap; return 1 if a row of it is a MISS.
 
     They beat at the default interval, or with `dense` ten times as often, so that six minutes hold an hour's traffic.
     """
@@ -216,9 +222,9 @@ def hour(minutes: float, report_s: float, dense: bool) -> int:
             wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
     rig = Rig(images.find(), data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
     rig.settle(20_000)
-    words, good = heap(rig, minutes, report_s)
-    print(f"{'ok  ' if good else 'MISS'} heap over {minutes:g} virtual minutes: {words}")
-    return 0 if good else 1
+    table = heap(rig, minutes, report_s)
+    report(table)
+    return 0 if all(good for *_, good in table) else 1
 
 
 def power_cuts(arguments: argparse.Namespace) -> int:
@@ -266,8 +272,7 @@ def measure(part: str, arguments: argparse.Namespace, table: Table) -> None:
     elif part == "limits":
         crossings(table)
     elif part == "heap":
-        words, good = forked(lambda: heap(settled(2), HEAP_MINUTES, 5))
-        table.append((f"heap after collection, {HEAP_MINUTES:g} minutes", words, "constant", good))
+        table += forked(lambda: heap(settled(3), HEAP_MINUTES, 5))
     else:
         cuts(settled(2), arguments.cuts, table)
 

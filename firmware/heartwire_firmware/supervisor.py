@@ -314,7 +314,7 @@ class Supervisor:
             or self.hostlink.busy
         ):
             return 1
-        if self._persist or self.lines.events_left:
+        if self._persist or self.lines.events_left or self._slots.garbage_waits():
             return min(self._policy_ms, URGENT_MS)
         if self.journal.waiting:
             return min(self._policy_ms, WAITING_MS)
@@ -334,9 +334,9 @@ class Supervisor:
         self._bounce_ms = max(0, self._bounce_ms - elapsed)
 
     def _waits_for_quiet(self, bits: int) -> bool:
-        return bool(
-            bits & Activity.USB or self._persist or self.journal.waiting or self.lines.events_left or self.hostlink.busy
-        )
+        if bits & Activity.USB or self._persist or self.journal.waiting or self.lines.events_left:
+            return True
+        return self.hostlink.busy or self._slots.garbage_waits()
 
     def _step_quiet(self, heavy: bool) -> None:
         """Step what no deadline waits for: the host link, events for nodes, lights, flash."""
@@ -373,14 +373,11 @@ class Supervisor:
         facts = self.facts
         urgent = False
         dies = False
-        waits = self._waits_for_active()
         for node in range(NODE_COUNT):
             if not facts.enabled[node]:
                 continue
             liveness = self.livenesses[node]
             self._last_look.verdicts[node] = liveness.verdict
-            if waits and liveness.verdict == codes.VERDICT_LATE:
-                continue
             liveness.judge()
             if liveness.verdict != facts.verdict[node]:
                 urgent = True
@@ -418,13 +415,6 @@ class Supervisor:
             self._carry_out()
             self.filler.tell = True
         return True
-
-    def _waits_for_active(self) -> bool:
-        """Tell whether nobody is to be judged dead before the active node's deadline has come."""
-        if self._slots.first == NO_NODE:
-            return False
-        liveness = self.livenesses[self._slots.first]
-        return liveness.verdict == codes.VERDICT_LATE and liveness.age_ms < self.config.current.board.dead_ms
 
     def _move_contacts(self) -> None:
         # A function of its own with few names: MicroPython takes room for a larger one from the heap, at each call.

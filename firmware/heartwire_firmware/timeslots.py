@@ -8,22 +8,24 @@ one whole frame), never ahead of a deadline.
 
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_state import WATCHING
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
 USUAL_WRITE_MS = 110
 MANAGEMENT_MS = 30
-COLLECT_MS = 25
+# Collecting took 34 ms where it was measured (tools/budget.py: longest pass); heartbeats come a little early too.
+COLLECT_MS = 40
 # Garbage is collected before memory runs out, which would do it at a moment of its own choice: a full pass leaves some
 # 500 bytes, of more than 56,000. And once shortly before a death may have to be decided.
 COLLECT_EVERY_MS = 5000
 COLLECT_EVERY_PASSES = 60
 # Checking, judging and answering a frame leaves as much as so many passes.
 FRAME_PASSES = 6
-# Then heartbeats that are expected are no reason to wait any more.
+# Then heartbeats that are expected are no reason to wait any more, nor so shortly before a death.
 COLLECT_AT_LAST_PASSES = 100
 COLLECT_AHEAD_MS = 300
+COLLECT_AHEAD_AT_LAST_MS = 150
 COLLECT_CLEAR_MS = 70  # before a deadline, where passes are to be short: collecting, and all that is near
 # The longest that a heavy thing of a pass takes (tools/bench_board.py): none is begun so shortly before a decision.
 HEAVY_MS = 30
@@ -48,7 +50,6 @@ class TimeSlots:
         self._waiting_ms = 0
         self._since_collect_ms = 0
         self.passes = 0  # full passes since then, and what frames count for
-        self.first = NO_NODE  # the active node, if its death is due shortly after another one's
         self._retry_ms = 0
         self._arrival_ms = 0
         self._deadline_ms = 0
@@ -105,9 +106,7 @@ class TimeSlots:
                 rest_ms = min(rest_ms, dead_ms, POLICY_MS)
             elif liveness.verdict == VERDICT_DEAD:
                 rest_ms = min(rest_ms, state.common_ms[node] or POLICY_MS, POLICY_MS)
-        self.first = NO_NODE
-        if 0 < active_ms <= dead_ms + lead_ms and dead_ms < active_ms:
-            self.first = state.active
+        if dead_ms < active_ms <= dead_ms + lead_ms:
             dead_ms = active_ms
         return rest_ms, dead_ms
 
@@ -130,15 +129,24 @@ class TimeSlots:
             return False  # ARM must toggle, and times are measured
         return self._arrival_ms > USUAL_WRITE_MS or self._waiting_ms >= patience
 
+    def garbage_waits(self) -> bool:
+        """Tell whether a moment to collect garbage is to be looked for."""
+        if self._deadline_ms <= COLLECT_CLEAR_MS:
+            return False
+        return self.passes >= COLLECT_EVERY_PASSES or self._collects_ahead()
+
+    def _collects_ahead(self) -> bool:
+        return self._deadline_ms <= COLLECT_AHEAD_MS and self._since_collect_ms >= COLLECT_AHEAD_MS
+
     def may_collect(self, heavy: bool) -> bool:
         """Tell whether garbage may be collected now, in a pass that has done something `heavy`; counts as done."""
         if self._deadline_ms <= COLLECT_CLEAR_MS:
             return False
-        if self._deadline_ms > COLLECT_AHEAD_MS or self._since_collect_ms < COLLECT_AHEAD_MS:
-            if self._since_collect_ms < COLLECT_EVERY_MS and self.passes < COLLECT_EVERY_PASSES:
-                return False
-            if (heavy or self._arrival_ms <= COLLECT_MS) and self.passes < COLLECT_AT_LAST_PASSES:
-                return False
+        if self._since_collect_ms < COLLECT_EVERY_MS and not self.garbage_waits():
+            return False
+        at_last = self._collects_ahead() and self._deadline_ms <= COLLECT_AHEAD_AT_LAST_MS
+        if (heavy or self._arrival_ms <= COLLECT_MS) and not at_last and self.passes < COLLECT_AT_LAST_PASSES:
+            return False
         self._since_collect_ms = 0
         self.passes = 0
         return True

@@ -7,6 +7,7 @@ what it finds.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ RESTORED_MAX_MS = 100
 # may have to be decided, 30 ms before it.
 QUIET_PASS_US = 600
 LONGEST_PASS_US = 40_000
+# Nothing but a collection keeps the loop busy for so long without a flash operation: a decision takes up to 20 ms.
+COLLECTION_MIN_MS = 25
 # How long the loop may stand while the host reads nothing: a flash operation; a blocked write would take 500 ms.
 STANDS_MAX_MS = 60
 # All times of the bench this much longer: heartbeats every half second, the longest erase takes 400 ms.
@@ -41,6 +44,32 @@ def passes(rig: Rig) -> tuple[list[float], int]:
     since, count = len(rig.chip.passes), rig.chip.flash.count
     rig.chip.run_for(700 * MS)
     return sorted(one.busy_ns / 1000 for one in rig.chip.passes[since:]), rig.chip.flash.count - count
+
+
+class Collections:
+    """The collections of garbage of a rig, from now on."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._since = len(rig.chip.passes)
+        self._flash_ns: list[float] = []
+        rig.chip.flash.on_operation = lambda operation: self._flash_ns.append(operation.start_ns)
+
+    def spans(self) -> list[tuple[float, float]]:
+        """Return when the passes that collected began and ended, in ns."""
+        long = [one for one in self._rig.chip.passes[self._since :] if one.busy_ns >= COLLECTION_MIN_MS * MS]
+        spans = [(one.ns - one.busy_ns, one.ns) for one in long]
+        flash = self._flash_ns
+        return [(began, ended) for began, ended in spans if not any(began <= at <= ended for at in flash)]
+
+    def longest_ms(self) -> float:
+        """Return how long the longest pass that collected was."""
+        return max((ended - began for began, ended in self.spans()), default=0.0) / MS
+
+    def struck(self) -> int:
+        """Return how many heartbeats came while garbage was collected: they count from its end only."""
+        beats = sorted(ns for node in self._rig.beats for ns in node)
+        return sum(bisect_left(beats, ended) - bisect_right(beats, began) for began, ended in self.spans())
 
 
 @dataclass(frozen=True)

@@ -114,11 +114,24 @@ def test_third_line_bears_a_clock_that_is_off(spare_active: Rig, off: float) -> 
 
 
 def collection(rig: Rig) -> tuple[float, float]:
-    """Return when the next collection of garbage begins and ends: the one thing that takes so long without flash."""
-    chip, since, count = rig.chip, len(rig.chip.passes), rig.chip.flash.count
-    chip.run_while(lambda: all(one.busy_ns < 17 * MS for one in chip.passes[since:]), 6000 * MS)
-    assert chip.flash.count == count, "flash was written"
-    return next((one.ns - one.busy_ns, one.ns) for one in chip.passes[since:] if one.busy_ns >= 17 * MS)
+    """Return when the next collection of garbage begins and ends."""
+    found = measures.Collections(rig)
+    rig.chip.run_while(lambda: not found.spans(), 6000 * MS)
+    return found.spans()[0]
+
+
+@pytest.mark.parametrize("rack", ["settled", "spare_active"])
+def test_no_heartbeat_comes_in_a_collection(rack: str, request: pytest.FixtureRequest) -> None:
+    rig: Rig = request.getfixturevalue(rack)
+
+    def body() -> tuple[int, int]:
+        found = measures.Collections(rig)
+        rig.chip.run_for(1500 * MS)
+        return len(found.spans()), found.struck()
+
+    count, struck = forked(body)
+    assert count > 2
+    assert not struck
 
 
 def test_heartbeat_that_came_in_a_collection_counts_from_its_end_at_the_latest(settled: Rig) -> None:

@@ -1,8 +1,9 @@
 """The distribution of the relay edge after a deadline: many trials that share the boot, and in tens their history.
 
-A history is a child process in which the active node falls silent at a phase of its own, up to BRANCH_MS before its
-deadline. Its trials fork from there, each with its own arrival times of what else comes, and so its own moments of the
-passes. All times are virtual. Called by tools/bench_board.py and test_board.py; asserts nothing.
+A history is a child process in which the active node falls silent at a moment of its own of what the board does again
+and again, and which goes on up to BRANCH_MS before its deadline. Its trials fork from there, each with its own arrival
+times of what else comes, and so its own moments of the passes. All times are virtual. Called by tools/bench_board.py
+and test_board.py; asserts nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from tests.emulated.rig import Rig
 # More than the board looks ahead and stays near for (54 ms) and the longest pass before that (30 ms).
 BRANCH_MS = 90
 AFTER_MS = 30
+# In so many intervals the board has done all that it does again and again: it has collected garbage, written a record.
+CYCLE = 8
 FLOOD_MS = 3
 SPARE = 2
 
@@ -192,7 +195,7 @@ def history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
     faults = Faults(rig, dice)
     for name in FAULTS[fault].goes_on:
         getattr(faults, name)()
-    rig.chip.run_for(dice.uniform(0.5, 2) * rig.interval_ms * MS)
+    rig.chip.run_for(dice.uniform(0.5, CYCLE) * rig.interval_ms * MS)
     rig.cut.add(rig.active)
     rig.chip.run_for(4 * MS)
     if FAULTS[fault].once:

@@ -1,0 +1,86 @@
+"""When garbage is collected: by count, with no heartbeat expected and no deadline near, and at last at any moment."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from heartwire_firmware import timeslots
+from heartwire_protocol.codes import NODE_COUNT, VERDICT_GOOD, VERDICT_UNHEARD
+
+INTERVAL_MS = 1000
+DEAD_MS = 10_000
+
+
+@pytest.fixture
+def nodes() -> list[SimpleNamespace]:
+    made = [SimpleNamespace(verdict=VERDICT_UNHEARD, age_ms=0) for _ in range(NODE_COUNT)]
+    made[0].verdict = VERDICT_GOOD
+    return made
+
+
+@pytest.fixture
+def slots(nodes: list[SimpleNamespace]) -> timeslots.TimeSlots:
+    board = SimpleNamespace(
+        livenesses=nodes,
+        sequencer=SimpleNamespace(next_ms=lambda: timeslots.COUNT_MAX),
+        intent_waits=lambda node: False,
+    )
+    made = timeslots.TimeSlots(board)
+    made.configure(SimpleNamespace(interval_ms=INTERVAL_MS, dead_ms=DEAD_MS))
+    made.step(timeslots.COLLECT_AHEAD_MS)
+    return made
+
+
+def stand(slots: timeslots.TimeSlots, node: SimpleNamespace, passes: int, age_ms: int) -> None:
+    """Let `passes` have been, and the last heartbeat of `node` `age_ms` ago."""
+    slots.passes, node.age_ms = passes, age_ms
+    slots.step(0)
+
+
+def test_garbage_is_collected_by_count(slots: timeslots.TimeSlots, nodes: list[SimpleNamespace]) -> None:
+    stand(slots, nodes[0], timeslots.COLLECT_EVERY_PASSES - 1, 0)
+    assert not slots.garbage_waits()
+    assert not slots.may_collect(heavy=False)
+    stand(slots, nodes[0], timeslots.COLLECT_EVERY_PASSES, 0)
+    assert slots.garbage_waits()
+    assert slots.may_collect(heavy=False)
+    assert not slots.garbage_waits()
+
+
+@pytest.mark.parametrize(
+    ("heavy", "expected_in_ms"), [(True, INTERVAL_MS), (False, timeslots.COLLECT_MS), (False, 1)], ids=str
+)
+def test_moment_that_does_not_suit_is_waited_out_until_memory_is_at_its_end(
+    slots: timeslots.TimeSlots, nodes: list[SimpleNamespace], heavy: bool, expected_in_ms: int
+) -> None:
+    stand(slots, nodes[0], timeslots.COLLECT_AT_LAST_PASSES - 1, INTERVAL_MS - expected_in_ms)
+    assert slots.garbage_waits()
+    assert not slots.may_collect(heavy)
+    slots.passes += 1
+    assert slots.may_collect(heavy)
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "suits", "collects"),
+    [
+        (timeslots.COLLECT_AHEAD_MS + 1, True, False),
+        (timeslots.COLLECT_AHEAD_MS, True, True),
+        (timeslots.COLLECT_AHEAD_AT_LAST_MS + 1, False, False),
+        (timeslots.COLLECT_AHEAD_AT_LAST_MS, False, True),
+        (timeslots.COLLECT_CLEAR_MS, True, False),
+    ],
+)
+def test_garbage_is_collected_once_before_a_death(
+    slots: timeslots.TimeSlots, nodes: list[SimpleNamespace], left_ms: int, suits: bool, collects: bool
+) -> None:
+    stand(slots, nodes[0], 0, DEAD_MS - left_ms)
+    assert slots.may_collect(heavy=not suits) is collects
+    assert not slots.may_collect(heavy=not suits)
+
+
+def test_no_count_collects_shortly_before_a_deadline(slots: timeslots.TimeSlots, nodes: list[SimpleNamespace]) -> None:
+    stand(slots, nodes[0], timeslots.COLLECT_AT_LAST_PASSES, DEAD_MS - timeslots.COLLECT_CLEAR_MS)
+    assert not slots.garbage_waits()
+    assert not slots.may_collect(heavy=False)
