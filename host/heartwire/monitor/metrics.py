@@ -7,19 +7,15 @@ can change anything. Called by run.
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from heartwire.answers import NodeStatus, Status
-from heartwire.errors import PortBusy
+from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Tally
-from heartwire.monitor.settings import address_of
 from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
 from heartwire_protocol import codes
 
@@ -180,41 +176,15 @@ def _buckets(jitter: Jitter) -> list[tuple[str, float]]:
     return buckets
 
 
-class Server:
-    """Serves /metrics until close()."""
-
-    def __init__(self, address: str, source: Source) -> None:
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(source)
-        try:
-            self._server = http.server.ThreadingHTTPServer(address_of(address), _handler(registry))
-        except OSError as error:
-            raise PortBusy(
-                f"metrics: {address}: {error.strerror}", "choose another address, or stop its user"
-            ) from None
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self._server.server_address[1])
-
-    def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+def server(address: str, source: Source) -> serving.Server:
+    """Return what serves /metrics at `address` once it is started. Raises PortBusy."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(source)
+    return serving.Server("metrics", address, _handler(registry))
 
 
-def _handler(registry: CollectorRegistry) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        server_version = "heartwire"
-        sys_version = ""
+def _handler(registry: CollectorRegistry) -> type[serving.Handler]:
+    class Handler(serving.Handler):
         timeout = TIMEOUT_S
 
         def do_GET(self) -> None:
@@ -226,13 +196,6 @@ def _handler(registry: CollectorRegistry) -> type[http.server.BaseHTTPRequestHan
             except Exception:
                 self.send_error(500)
                 return
-            self.send_response(200)
-            self.send_header("Content-Type", CONTENT_TYPE_LATEST)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: every scrape would be a line."""
+            self.answer(text, {"Content-Type": CONTENT_TYPE_LATEST})
 
     return Handler

@@ -17,21 +17,20 @@ already, so it changes nothing. Used by dispatch (as its partner) and run (the l
 from __future__ import annotations
 
 import hmac
-import http.server
 import json
 import secrets
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from heartwire.errors import HeartwireError, PortBusy
+from heartwire.errors import HeartwireError
+from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Aged
 from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Outbox
-from heartwire.monitor.settings import PeerSettings, address_of
+from heartwire.monitor.settings import PeerSettings
 
 PATH = "/heartwire/peer"
 BODY_BYTES = 262_144
@@ -188,38 +187,13 @@ class Other:
                 self._log.info("peer_reachable")
 
 
-class Listener:
-    """Answers the other monitor's questions, in threads of its own."""
-
-    def __init__(self, settings: PeerSettings, key: bytes, outbox: Outbox, channels: Sequence[str]) -> None:
-        handler = _handler(key, outbox, frozenset(channels))
-        try:
-            self._server = http.server.ThreadingHTTPServer(address_of(settings.listen), handler)
-        except OSError as error:
-            raise PortBusy(f"peer.listen: {settings.listen}: {error.strerror}", "choose another address") from None
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="peer", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self._server.server_address[1])
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+def server(settings: PeerSettings, key: bytes, outbox: Outbox, channels: Sequence[str]) -> serving.Server:
+    """Return what answers the other monitor's questions once it is started. Raises PortBusy."""
+    return serving.Server("peer.listen", settings.listen, _handler(key, outbox, frozenset(channels)))
 
 
-def _handler(key: bytes, outbox: Outbox, channels: frozenset[str]) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        server_version = "heartwire"
-        sys_version = ""
+def _handler(key: bytes, outbox: Outbox, channels: frozenset[str]) -> type[serving.Handler]:
+    class Handler(serving.Handler):
         timeout = TIMEOUT_S
 
         def do_POST(self) -> None:
@@ -247,14 +221,7 @@ def _handler(key: bytes, outbox: Outbox, channels: frozenset[str]) -> type[http.
                 self.send_error(503)
                 return
             text = json.dumps(states).encode()
-            self.send_response(200)
-            self.send_header("X-Heartwire-Mac", mac_of(key, b"A", nonce, text))
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: every question would be a line."""
+            self.answer(text, {"X-Heartwire-Mac": mac_of(key, b"A", nonce, text)})
 
     return Handler
 

@@ -23,7 +23,7 @@ from typing import TextIO
 
 from heartwire import keys
 from heartwire.errors import BadConfig, HeartwireError, StorageProblem
-from heartwire.monitor import metrics, query
+from heartwire.monitor import metrics, peer, query, serving
 from heartwire.monitor.archive import Archive
 from heartwire.monitor.collect import Collector
 from heartwire.monitor.compose import Composer
@@ -32,7 +32,7 @@ from heartwire.monitor.deadman import Deadman
 from heartwire.monitor.dispatch import Alone, Partner, Postman
 from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Outbox
-from heartwire.monitor.peer import Listener, Other, asker
+from heartwire.monitor.peer import Other, asker
 from heartwire.monitor.routing import Router
 from heartwire.monitor.settings import MonitorSettings, PeerSettings, read_secret, secret_lines
 from heartwire.monitor.sources import Maker, source_of
@@ -161,20 +161,20 @@ class Monitor:
         ]
         composer = Composer(self.store)
         partner: Partner = Alone()
-        self.listener: Listener | None = None
+        self.listener: serving.Server | None = None
         if settings.peer.url:
             key = peer_key(settings.peer)
             partner = Other(settings.peer, self.outbox, asker(settings.peer.url, key), self.log)
-            self.listener = Listener(settings.peer, key, self.outbox, [channel.name for channel in settings.channel])
+            self.listener = peer.server(settings.peer, key, self.outbox, [channel.name for channel in settings.channel])
             self._closing.callback(self.listener.close)
         self.postmen = [
             Postman(channel, self.outbox, composer, courier, self.log, gather_ms=settings.gather_ms, partner=partner)
             for channel in settings.channel
         ]
         self._failing_since: dict[str, float] = {}
-        self.metrics: metrics.Server | None = None
+        self.metrics: serving.Server | None = None
         if settings.metrics:
-            self.metrics = metrics.Server(settings.metrics, self._metrics_source())
+            self.metrics = metrics.server(settings.metrics, self._metrics_source())
             self._closing.callback(self.metrics.close)
 
     def run(self) -> int:

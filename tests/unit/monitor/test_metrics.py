@@ -42,7 +42,7 @@ def source(now_s: float = 100.0) -> metrics.Source:
 
 
 def scrape(address: str = "127.0.0.1:0", now_s: float = 100.0) -> str:
-    server = metrics.Server(address, source(now_s))
+    server = metrics.server(address, source(now_s))
     server.start()
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
@@ -111,7 +111,7 @@ def test_the_default_address_is_loopback() -> None:
 
 
 def test_nothing_but_metrics_is_served() -> None:
-    server = metrics.Server("127.0.0.1:0", source())
+    server = metrics.server("127.0.0.1:0", source())
     server.start()
     try:
         with pytest.raises(urllib.error.HTTPError, match="404"):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from heartwire.monitor import peer
 from heartwire.monitor.courier import Outcome
 from heartwire.monitor.dispatch import Partner
 from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Outbox
-from heartwire.monitor.peer import PATIENCE, Listener, Other, Unreachable, _answer, asker
+from heartwire.monitor.peer import PATIENCE, Other, Unreachable, _answer, asker
 from heartwire.monitor.settings import PeerSettings
 from heartwire.monitor.store import Store
 from heartwire_protocol import events
@@ -184,7 +185,7 @@ def listener(store: Store, board: FakeBoard) -> Iterator[tuple[World, Callable[[
     board.log(events.BOOT)
     world = World(store, board, [channel()])
     world.collect()
-    found = Listener(PeerSettings(listen="127.0.0.1:0"), KEY, world.outbox, ["mail"])
+    found = peer.server(PeerSettings(listen="127.0.0.1:0"), KEY, world.outbox, ["mail"])
     found.start()
     yield world, lambda key: f"http://127.0.0.1:{found.port}"
     found.close()
