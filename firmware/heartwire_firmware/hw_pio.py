@@ -81,20 +81,23 @@ class PioLine(ports.Line):
         return self._left - self._dma.count  # type: ignore[attr-defined] # the stubs lack it
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
+        # Called in a look at a deadline, again and again: few names, as MicroPython takes room for more from the heap,
+        # which takes the longer the older the board is.
         self._send()
-        left = self._dma.count  # type: ignore[attr-defined] # the stubs lack it; documented with rp2.DMA
-        waiting = self._left - left
+        waiting = self._left - self._dma.count  # type: ignore[attr-defined] # the stubs lack it; documented with rp2.DMA
         if waiting > RING:
             # More than the ring holds came since the last look: what is left of it is not whole.
             self._overruns += 1
-            self._left = left
+            self._left -= waiting
             return 0
         if waiting == 0:
-            if left < _COUNT_LOW:
+            if self._left < _COUNT_LOW:
                 self._arm()
             return 0
-        self._idle.take(left, waiting <= limit)
-        count = waiting if waiting < limit else limit
+        self._idle.take(self._left - waiting, waiting <= limit)
+        return self._copy(buffer, waiting if waiting < limit else limit)
+
+    def _copy(self, buffer: bytearray, count: int) -> int:
         at = (_COUNT - self._left) & (RING - 1)
         ring = self._ring
         for index in range(count):
