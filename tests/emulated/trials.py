@@ -26,7 +26,7 @@ from tests.emulated.rig import Rig
 BRANCH_MS = 90
 AFTER_MS = 30
 # In so many intervals the board has done all that it does again and again: it has collected garbage, written a record.
-CYCLE = 8
+CYCLE_INTERVALS = 8
 FLOOD_MS = 3
 SPARE = 2
 
@@ -195,7 +195,7 @@ def history(rig: Rig, fault: str, seed: int, branches: int) -> list[Trial]:
     faults = Faults(rig, dice)
     for name in FAULTS[fault].goes_on:
         getattr(faults, name)()
-    rig.chip.run_for(dice.uniform(0.5, CYCLE) * rig.interval_ms * MS)
+    rig.chip.run_for(dice.uniform(0.5, CYCLE_INTERVALS) * rig.interval_ms * MS)
     rig.cut.add(rig.active)
     rig.chip.run_for(4 * MS)
     if FAULTS[fault].once:

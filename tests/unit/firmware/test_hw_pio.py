@@ -4,7 +4,6 @@ heap.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +19,7 @@ STATE_MAX = 11
 
 
 @pytest.fixture
-def hw_pio(mocker: MockerFixture) -> Any:
-    mocker.patch.dict(sys.modules, {name: mocker.MagicMock() for name in ("machine", "rp2", "uctypes")})
+def hw_pio(chip_modules: None) -> Any:
     from heartwire_firmware import hw_pio
 
     return hw_pio
@@ -33,7 +31,6 @@ class Receiver:
     def __init__(self, line: Any, module: Any) -> None:
         self._line, self._ring, self._start = line, module.RING, module._COUNT
         self.count = module._COUNT
-        self.armed = 0
 
     def arrive(self, data: bytes) -> None:
         for byte in data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,8 +49,7 @@ def clock(mocker: MockerFixture) -> SimpleNamespace:
 
 
 @pytest.fixture
-def line(clock: SimpleNamespace, mocker: MockerFixture) -> Any:
-    mocker.patch.dict(sys.modules, {name: mocker.MagicMock() for name in ("machine", "rp2", "uctypes")})
+def line(clock: SimpleNamespace, chip_modules: None) -> Any:
     from heartwire_firmware import hw_rp2
 
     made = hw_rp2.UartLine(0, None, None, 115200)
