@@ -3,6 +3,9 @@
 # Imports nothing that can fail: a damaged file system must not leave a pin undefined. Levels and pins are those of
 # hw/pins.toml (a test holds them equal). A pin gets its value before its direction, so there is no glitch. If a fence
 # was marked before a reset (scratch register 0), its relay is energised again at once; the loop proves and ends it.
+#
+# Decides too whether main.py shall guard, and starts the watchdog if so: USB comes up after this file, and a Ctrl-C
+# that is waiting there stops main.py in its first lines, before it can do either.
 import machine
 import micropython
 
@@ -27,5 +30,31 @@ for gpio, level in OUTPUTS:
         level = 1
     machine.Pin(gpio, machine.Pin.OUT, value=level)
 
-# Bad boots in a row: the loop sets this to 0 after a minute of running. At power-on it is 0.
-machine.mem32[SCRATCH + 4] = (machine.mem32[SCRATCH + 4] + 1) & 0xFF
+# Bad boots in a row: the loop sets this to 0 after a minute of running. At power-on it is 0. From the fourth on the
+# board guards in safe mode; from GIVE_UP on it does not try any more and gives the prompt, so that it can be repaired
+# over USB. All relays then stand at their documented level.
+BAD_BOOTS = SCRATCH + 4
+GIVE_UP = 8
+# Why it restarted: the firmware asks for the prompt with the first value; main.py gives it when it finds the second.
+NOTE = SCRATCH + 8
+NOTE_REPL = 0x2A57E002
+NOTE_PROMPT = 0x2A57E003
+# The watchdog's longest time, nearly: a file that is not whole can keep MicroPython's loader reading for ever. The loop
+# starts it again with a time of its own.
+LOAD_MS = 8000
+# RP2040 datasheet 4.7.6: CTRL, bit ENABLE; writes to this alias clear bits (2.1.2).
+WATCHDOG_CLEAR = 0x4005B000
+WATCHDOG_ENABLE = 1 << 30
+
+bad = (machine.mem32[BAD_BOOTS] + 1) & 0xFF
+asked = machine.mem32[NOTE] == NOTE_REPL
+if asked or bad >= GIVE_UP:
+    machine.mem32[NOTE] = NOTE_PROMPT
+    # A prompt is for as long as somebody needs it, whether or not the restart has stopped the watchdog.
+    machine.mem32[WATCHDOG_CLEAR] = WATCHDOG_ENABLE
+else:
+    # The prompt was for one start; the next one guards, whatever became of main.py.
+    if machine.mem32[NOTE] == NOTE_PROMPT:
+        machine.mem32[NOTE] = 0
+    machine.WDT(timeout=LOAD_MS)
+machine.mem32[BAD_BOOTS] = 0 if asked else bad

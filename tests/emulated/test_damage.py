@@ -1,4 +1,6 @@
-"""Damaged files: the board starts safely and says so, every output at its documented level. Times are virtual."""
+"""Damaged files and a Ctrl-C in the first lines: the board starts safely and says so, every output at its documented
+level. Times are virtual.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from heartwire.emulated.chip import FILESYSTEM_START, MS, TIMER, filesystem_of
+from heartwire.emulated.chip import FILESYSTEM_START, FORCED, MS, TIMER, filesystem_of
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.rack import POWER
 from heartwire.virtual.image import FlashImage
@@ -21,9 +23,10 @@ from tests.emulated.rig import EPOCH, Rig, stored
 pytestmark = pytest.mark.emulated
 FIRMWARE = "heartwire_board.mpy"
 BAD_BOOTS_REGISTER = 1
-# As main.py has it; a start that cannot even load the firmware takes this long at most.
+# As boot.py has it; a start that cannot even load the firmware takes this long at most.
 GIVE_UP = 8
 BAD_START_MS = 700
+NOTE_REGISTER, NOTE_REPL = 2, 0x2A57E002
 # RP2040 datasheet 4.7.2 and erratum E1: 24 bits, of which 2,000 are a millisecond.
 TICKS_OF_A_MS = 2000
 LONGEST_WATCHDOG_MS = (1 << 24) // TICKS_OF_A_MS
@@ -186,3 +189,42 @@ def test_firmware_that_never_ends_loading_ends_at_the_prompt(board_image: Path, 
     assert said.endswith(b">>> ")
     assert not watched, "the watchdog would end the prompt"
     assert {level for _, level in levels} <= {0, None}, "a relay moved"
+
+
+def _interrupt_main(rig: Rig) -> None:
+    """Send Ctrl-C as soon as USB is up, when main.py has begun, and see it end there."""
+
+    def once() -> None:
+        rig.chip.usb.on_connected = None
+        rig.chip.usb.send(b"\x03")
+
+    rig.chip.usb.on_connected = once
+    rig.chip.run_while(lambda: not rig.usb.endswith(b">>> "), BAD_START_MS * MS)
+    assert b"main.py" in rig.usb
+    assert b"KeyboardInterrupt" in rig.usb
+
+
+def test_ctrl_c_before_the_guard_ends_in_a_restart(board_image: Path) -> None:
+    def body() -> tuple[list[int], int]:
+        rig = Rig(board_image, data=stored(quick_settings()))
+        _interrupt_main(rig)
+        # Nothing happens until then.
+        rig.chip.mcu.watchdog.timer.set(TICKS_OF_A_MS)
+        rig.chip.run_for(3000 * MS)
+        return [one.reason for one in rig.chip.resets], rig.ask("status")["epoch"]
+
+    assert forked(body) == ([TIMER], EPOCH)
+
+
+def test_ctrl_c_before_the_prompt_makes_no_second_prompt(board_image: Path) -> None:
+    def body() -> tuple[bool, list[int], int]:
+        rig = Rig(board_image, data=stored(quick_settings()))
+        watchdog = rig.chip.mcu.watchdog
+        watchdog.scratch_data[NOTE_REGISTER] = NOTE_REPL
+        _interrupt_main(rig)
+        watched = bool(watchdog.timer.enable)
+        rig.chip.usb.send(b"import machine\r\nmachine.reset()\r\n")
+        rig.chip.run_for(3000 * MS)
+        return watched, [one.reason for one in rig.chip.resets], rig.ask("status")["epoch"]
+
+    assert forked(body) == (False, [FORCED], EPOCH)

@@ -36,6 +36,8 @@ KEY = "5a" * 32
 NEXT_VERSION = "99.0.1"
 # What a host waits for this chip, whose seconds are several of ours.
 PATIENCE_S = 30.0
+# And this for its restart, which takes most of a virtual second.
+RESTART_S = 600.0
 # At the prompt nobody answers hello, which costs the host this long once.
 SHORT_S = 4.0
 # So many pages and sectors of a file are written before the interrupt comes.
@@ -147,6 +149,7 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
     host = Host(port, tmp_path)
     monkeypatch.setenv(bootsel.ENVIRONMENT, str(drive))
     monkeypatch.setattr(bootsel, "PLACES", ())
+    monkeypatch.setattr(update, "RETURN_S", RESTART_S)
     first = install.contents()
 
     # A board with MicroPython and settings, without firmware: of that, only the largest file has arrived (copying it
@@ -199,6 +202,7 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
             host.flash(PATIENCE_S, interrupt)
         assert len(host.asked) == 1
         assert written >= BEGUN, "interrupted before anything of the file was written"
+        assert host.told[-1] == f"it guards again, with Heartwire {FIRMWARE_VERSION}"
         status = host.status()
         assert (status.version, status.boot) == (FIRMWARE_VERSION, begun.boot + 1)
         assert (status.mode, status.epoch, status.maintenance_s) == ("auto", EPOCH, 0)

@@ -38,9 +38,13 @@ def w(p, o):
         if e[1] == 0x4000: w(q, o)
         else: o[q] = h(q)
 """
+# A start that broke off before the firmware was loaded leaves its watchdog on (boot.py), which would end the update.
+# RP2040 datasheet 4.7.6, bit ENABLE of CTRL; writes to this alias clear bits (2.1.2).
 _STATE = (
     _LOOK
     + """
+import machine
+machine.mem32[0x4005B000] = 1 << 30
 try: s = open('/slot').read()
 except OSError: s = ''
 print(json.dumps({'version': '.'.join([str(n) for n in sys.implementation[1][:3]]), 'slot': s}))

@@ -105,10 +105,7 @@ def flash(
             at = _replace_micropython(way, at)
         install.install(at, progress)
     except BaseException:
-        if _restarted(at, tell) and ours:
-            tell("the board restarts with its firmware from before, and its maintenance ends then")
-            with contextlib.suppress(HeartwireError):
-                _wait_for_hello(way, ours, tell)
+        _put_back(way, at, before, ours, tell)
         raise
     tell("the files are right; the board restarts")
     _restarted(at, tell)
@@ -216,6 +213,22 @@ def _restarted(at: Prompt, tell: Tell) -> bool:
     return True
 
 
+def _put_back(way: _Way, at: Prompt, before: str, end_maintenance: bool, tell: Tell) -> None:
+    """Restart a board whose update broke off, and tell whether it guards again; one without firmware cannot."""
+    try:
+        if not _restarted(at, tell) or not before:
+            return
+        tell("the board restarts; waiting until it guards again")
+        version = _wait_for_hello(way, end_maintenance, tell)
+    except HeartwireError as error:
+        tell(f"{error.words}: {error.next_step}; until it answers it may guard nobody")
+    except KeyboardInterrupt:
+        tell("not seen whether the board guards again: `heartwire status`; without an answer unplug it and plug it in")
+        raise
+    else:
+        tell(f"it guards again, with Heartwire {version}")
+
+
 def _wait_for_port(way: _Way, gone_first: str | None = None) -> str:
     """Return the port of a board that comes back after a restart. Raises Unplugged, NotPermitted."""
     if gone_first is not None:
@@ -255,7 +268,7 @@ def _wait_for_hello(way: _Way, end_maintenance: bool, tell: Tell) -> str:
         except (BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged) as error:
             if time.monotonic() > deadline:
                 raise NoAnswer(
-                    f"the board does not answer after the update: {error.words}",
+                    f"the board does not answer after its restart: {error.words}",
                     "unplug it, plug it in again and look at `heartwire status`; `heartwire flash` repeats the update",
                 ) from None
             time.sleep(0.2)

@@ -295,10 +295,47 @@ def test_a_failure_while_copying_restarts_the_board_and_is_raised(
     if restarts:
         assert world.steps == [*STOPPED, "copy", "reset", *GUARDS_AGAIN]
         assert (world.where, world.firmware) == ("guarding", OLD)
+        assert world.told == [
+            "the board restarts; waiting until it guards again",
+            f"it guards again, with Heartwire {OLD}",
+        ]
     else:
         assert world.steps == [*STOPPED, "copy", "reset"]
         assert "unplug the board" in world.told[-1]
         assert world.clock.now < 1000 + 2 * update.RETURN_S, "waits for a board that is gone"
+
+
+def test_a_board_that_stays_at_its_prompt_after_a_failure_is_said(world: World) -> None:
+    world.guard()
+    world.fails = StorageProblem("torn")
+    restart = world.restart
+    world.restart = lambda then=None: restart(then or world.prompt)  # type: ignore[method-assign]
+    with pytest.raises(StorageProblem):
+        world.flash()
+    assert "guards again, with" not in "".join(world.told)
+    assert "does not answer after its restart" in world.told[-1]
+    assert "may guard nobody" in world.told[-1]
+
+
+def test_a_second_ctrl_c_leaves_with_a_word(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.guard()
+    world.fails = KeyboardInterrupt()
+
+    def again(at: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tests.unit.flash.conftest.FakePrompt.reset", again)
+    with pytest.raises(KeyboardInterrupt):
+        world.flash()
+    assert "not seen whether the board guards again" in world.told[-1]
+
+
+def test_an_observing_board_is_waited_for_after_a_failure_too(world: World) -> None:
+    world.guard(mode="observe")
+    world.fails = StorageProblem("torn")
+    with pytest.raises(StorageProblem):
+        world.flash()
+    assert world.told[-1] == f"it guards again, with Heartwire {OLD}"
 
 
 def test_a_failure_of_a_board_without_firmware_waits_for_nothing(world: World) -> None:
@@ -339,7 +376,7 @@ def test_a_board_that_does_not_come_back_is_said(world: World, start: Callable[[
 def test_a_board_that_never_answers_hello_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.prompt()
     monkeypatch.setattr(install, "install", lambda at, progress: world.steps.append("copy"))  # nothing that answers
-    with pytest.raises(NoAnswer, match="does not answer after the update") as found:
+    with pytest.raises(NoAnswer, match="does not answer after its restart") as found:
         world.flash()
     assert "heartwire status" in found.value.next_step
     assert world.steps == ["copy", "reset"]
