@@ -264,7 +264,8 @@ def measure(part: str, arguments: argparse.Namespace, table: Table) -> None:
     elif part == "relay":
         for fault in arguments.fault or trials.FAULTS:
             rack = trials.FAULTS[fault]
-            distribution(settled(rack.nodes, rack.active), arguments, fault, table)
+            rig = measures.slow_rig(images.find()) if rack.slow else settled(rack.nodes, rack.active)
+            distribution(rig, arguments, fault, table)
     elif part == "writes":
         writes({"typical": settled(3), "longest": measures.slow_rig(images.find())}, table)
     elif part == "host":

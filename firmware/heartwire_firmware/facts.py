@@ -47,7 +47,7 @@ class FactFiller:
                 facts.proof_ms[node] = sequencer.proof_ms[node]
                 facts.fence_reason[node] = sequencer.reason[node]
             sequence = self.intent_sequence[node]
-            facts.intent_durable[node] = sequence != 0 and board.journal.durable >= sequence
+            facts.intent_durable[node] = sequence != 0 and board.journal.decided >= sequence
         durable = board.durable
         facts.durable_epoch = durable.epoch
         facts.durable_holder = durable.holder

@@ -188,16 +188,30 @@ class FlashFiles(ports.Files):
             return 0
 
     def write(self, name: str, data: bytes) -> bool:
-        return self._put(name, data, "wb")
-
-    def append(self, name: str, data) -> bool:
-        return self._put(name, data, "ab")
-
-    def _put(self, name: str, data, mode: str) -> bool:
         # littlefs commits on close: before, the old contents stand; after, the new ones do.
         try:
-            with open(_FOLDER + "/" + name, mode) as file:
+            with open(_FOLDER + "/" + name, "wb") as file:
                 return file.write(data) == len(data)
+        except OSError:
+            return False
+
+    def begin(self, name: str) -> bool:
+        try:
+            self._open = open(_FOLDER + "/" + name, "ab")
+            return True
+        except OSError:
+            return False
+
+    def put(self, data) -> bool:
+        try:
+            return self._open.write(data) == len(data)
+        except OSError:
+            return False
+
+    def end(self) -> bool:
+        try:
+            self._open.close()
+            return True
         except OSError:
             return False
 

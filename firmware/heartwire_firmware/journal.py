@@ -1,8 +1,9 @@
 """Journal: append-only records in two rings of segment files, decisions apart from routine.
 
-A record waits in memory until the supervisor finds a quiet slot to flush; only flushed records are shown to anybody. A
-flood of routine records can push out neither waiting nor stored decisions. A torn or damaged tail is left alone and a
-new segment begun. It never reads its own records to decide anything; journal_reader reads them for others.
+A record waits in memory until the supervisor finds quiet slots to write it, a part in each; only what is durable is
+shown to anybody. A flood of routine records can push out neither waiting nor stored decisions. A torn or damaged tail
+is left alone and a new segment begun. It never reads its own records to decide anything; journal_reader reads them for
+others.
 """
 
 from heartwire_protocol import events, records
@@ -13,6 +14,10 @@ SEGMENTS = (24, 12)  # per ring: decisions, routine; 2304 and 1152 records at mo
 PREFIXES = ("d", "r")
 QUEUE = 40
 ROUTINE_QUEUE = 20  # routine records may fill the queue up to here
+UNDER_WAY, WRITTEN, FAILED = range(3)
+# The parts of a write. Each erases a block of flash at most (the file's own or, now and then, the file system's): the
+# supervisor lets a pass of the loop go by between them, so that none stands still for longer than one erase.
+_OPEN, _PUT, _END, _REMOVE = range(4)
 
 
 class _Ring:
@@ -27,6 +32,9 @@ class _Ring:
         self.sealed = True
         self.chain = records.CHAIN_START
         self.newest = 0
+        self._part = _OPEN
+        self._fresh = False
+        self._whole = False
 
     def name(self, first: int) -> str:
         return "%s%08x" % (self._prefix, first)
@@ -58,23 +66,48 @@ class _Ring:
             self.newest = last["sequence"]
             self.chain = last["chain"]
 
-    def append(self, first: int, data: memoryview, count: int) -> bool:
-        if self.sealed or self.count + count > SEGMENT_RECORDS or not self.firsts:
-            if not self._files.append(self.name(first), data):
-                return False
+    def write(self, first: int, data: bytearray, count: int) -> int:
+        """Do the next part of appending `count` records that begin with sequence `first`; return UNDER_WAY (call again
+        with the same), WRITTEN or FAILED.
+        """
+        files = self._files
+        if self._part == _OPEN:
+            self._fresh = self.sealed or self.count + count > SEGMENT_RECORDS or not self.firsts
+            self._part = _PUT
+            if not files.begin(self.name(first if self._fresh else self.firsts[-1])):
+                return self._fails()
+            if self._fresh:
+                return UNDER_WAY
+        if self._part == _PUT:
+            self._part = _END
+            self._whole = files.put(data)
+            return UNDER_WAY
+        if self._part == _END:
+            if not files.end() or not self._whole:
+                return self._fails()
+            self._note(first, data, count)
+            if len(self.firsts) > self._limit:
+                self._part = _REMOVE
+                return UNDER_WAY
+        else:
+            files.remove(self.name(self.firsts.pop(0)))
+        self._part = _OPEN
+        return WRITTEN
+
+    def _fails(self) -> int:
+        self._part = _OPEN
+        # Whatever part of it got there: the next record starts a segment of its own.
+        self.sealed = self.sealed or not self._fresh
+        return FAILED
+
+    def _note(self, first: int, data: bytearray, count: int) -> None:
+        if self._fresh:
             self.firsts.append(first)
             self.count = 0
-            if len(self.firsts) > self._limit:
-                self._files.remove(self.name(self.firsts.pop(0)))
-        elif not self._files.append(self.name(self.firsts[-1]), data):
-            # Whatever part of it got there: the next record starts a segment of its own.
-            self.sealed = True
-            return False
         self.sealed = False
         self.count += count
         at = len(data) - records.LENGTH
         self.newest = data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
-        return True
 
     def oldest(self) -> int:
         return self.firsts[0] if self.firsts else 0
@@ -101,6 +134,13 @@ class Journal:
         self.lost = 0
         self._lost_told = 0
         self.failed = False
+        # What is being written: records of one ring, encoded; none where the count is 0.
+        self._ring = self.rings[0]
+        self._picked = bytearray(0)
+        self._count = 0
+        self._first = 0
+        self._last = 0
+        self._chain = records.CHAIN_START
 
     def load(self) -> None:
         """Find the segments and where to go on. `boot` must be set before the first append."""
@@ -115,6 +155,11 @@ class Journal:
     def waiting(self) -> int:
         """Records not durable yet."""
         return self._waiting
+
+    @property
+    def decided(self) -> int:
+        """Sequence up to which decisions are durable, whatever routine records still wait."""
+        return self.rings[0].newest
 
     @property
     def newest(self) -> int:
@@ -154,48 +199,64 @@ class Journal:
 
     def flush(self) -> bool:
         """Make all waiting records durable; return False if flash could not be written (they keep waiting)."""
-        if self._waiting == 0:
-            return True
-        newest = self._next - 1
-        for ring in (0, 1):
-            if not self._flush_ring(ring):
-                self.failed = True
+        while self._waiting:
+            if not self.step():
                 return False
+        return True
+
+    def step(self) -> bool:
+        """Do the next part of making waiting records durable, decisions first; return False if it failed (they keep
+        waiting).
+        """
+        if not self._count:
+            self._pick(0)
+            if not self._count:
+                self._pick(1)
+        result = self._ring.write(self._first, self._picked, self._count)
+        if result == UNDER_WAY:
+            return True
+        self._count = 0
+        if result == FAILED:
+            self.failed = True
+            return False
+        self._ring.chain = self._chain
+        self._forget_written()
+        if self._waiting:
+            self.durable = self._rows[0][0] - 1
+            return True
         self.failed = False
-        self.durable = newest
+        self.durable = self._next - 1
         if self.lost != self._lost_told:
             self._lost_told = self.lost
             self.append(events.JOURNAL_LOST, 3, 0, self.lost)
         return True
 
-    def _flush_ring(self, ring: int) -> bool:
-        # Encode the ring's records in order, write them, then close the gap: what was written never waits twice, and
-        # the chain goes on only from what was written.
+    def _pick(self, ring: int) -> None:
+        # Encode the ring's records in order; the chain goes on only from what was written.
         picked = bytearray(0)
         record = bytearray(records.LENGTH)
         chain = self.rings[ring].chain
-        count = 0
-        first = 0
         for slot in range(self._waiting):
             if self._ring_of[slot] == ring:
                 values = self._rows[slot]
-                if not count:
-                    first = values[0]
+                if not self._count:
+                    self._first = values[0]
+                self._last = values[0]
                 chain = records.encode_into(record, values, chain)
                 picked.extend(record)
-                count += 1
-        if not count:
-            return True
-        if not self.rings[ring].append(first, memoryview(picked), count):
-            return False
-        self.rings[ring].chain = chain
+                self._count += 1
+        self._ring = self.rings[ring]
+        self._picked = picked
+        self._chain = chain
+
+    def _forget_written(self) -> None:
+        # Close the gap: what was written never waits twice. What came meanwhile has higher numbers.
+        rows = self._rows
         kept = 0
         for slot in range(self._waiting):
-            if self._ring_of[slot] != ring:
+            if rows[slot][0] > self._last or self.rings[self._ring_of[slot]] is not self._ring:
                 if kept != slot:
-                    rows = self._rows
                     rows[kept], rows[slot] = rows[slot], rows[kept]
                     self._ring_of[kept] = self._ring_of[slot]
                 kept += 1
         self._waiting = kept
-        return True

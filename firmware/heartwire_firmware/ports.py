@@ -72,8 +72,16 @@ class Files:
         """Replace a file; return False if it could not be written."""
         raise NotImplementedError
 
-    def append(self, name: str, data: "bytes | memoryview") -> bool:
-        """Append to a file, durable on return; return False if it could not be written."""
+    def begin(self, name: str) -> bool:
+        """Open a file to append to, made if there is none; return False if it could not be. One is open at a time."""
+        raise NotImplementedError
+
+    def put(self, data: "bytes | memoryview") -> bool:
+        """Append to the open file; nothing of it counts before `end`. Return False if it could not be written."""
+        raise NotImplementedError
+
+    def end(self) -> bool:
+        """Close the open file, durable on return; return False if it could not be written."""
         raise NotImplementedError
 
     def remove(self, name: str) -> bool:

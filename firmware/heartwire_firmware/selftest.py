@@ -113,7 +113,7 @@ class SelfTest:
             self.node = NO_NODE
 
     def _wait(self) -> None:
-        if self._journal.durable >= self._sequence:
+        if self._journal.decided >= self._sequence:
             self._was_good = self._facts.verdict[self.node] == VERDICT_GOOD
             self._enter(CUT)
             self._relays.cut(self.node)

@@ -458,14 +458,14 @@ class Supervisor:
                 if not self.durable.save(self.state):
                     self._persist = True
                     slots.failed()
-                slots.wrote()
+                slots.wrote(True)
                 self.changed = self.filler.tell = True
                 return
         elif self.journal.waiting:
             if slots.may_write(urgent):
-                if not self.journal.flush():
+                if not self.journal.step():
                     slots.failed()
-                slots.wrote()
+                slots.wrote(not self.journal.waiting)
                 self.changed = True
                 return
         else:
@@ -476,7 +476,7 @@ class Supervisor:
 
     def intent_waits(self, node: int) -> bool:
         """Tell whether the intent to fence `node` is journaled and not durable yet."""
-        return self.filler.intent_sequence[node] > self.journal.durable
+        return self.filler.intent_sequence[node] > self.journal.decided
 
     def _write_all(self) -> None:
         self.durable.save(self.state)

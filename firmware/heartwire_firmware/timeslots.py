@@ -155,9 +155,10 @@ class TimeSlots:
         """Note that nothing waits to be written: patience begins anew."""
         self._waiting_ms = 0
 
-    def wrote(self) -> None:
-        """Note that something was written."""
-        self._waiting_ms = 0
+    def wrote(self, whole: bool) -> None:
+        """Note that something was written; patience begins anew if it was the `whole` of what waited."""
+        if whole:
+            self._waiting_ms = 0
         self._board.clock.forgive()
 
     def failed(self) -> None:

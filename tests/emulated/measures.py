@@ -133,8 +133,10 @@ class Write:
 
 
 def slow_rig(image: Path) -> Rig:
-    """Return a settled rig of three nodes whose heartbeats are further apart than the longest erase is long."""
-    wanted = quick_settings(3, SLOW_TIMES)
+    """Return a settled rig of three nodes with the times of servers: heartbeats further apart than the longest erase is
+    long, and four of them fit between late and dead.
+    """
+    wanted = quick_settings(3, SLOW_TIMES, board__bench=0)
     rig = Rig(image, nodes=3, data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
     rig.settle(20_000)
     return rig

@@ -19,7 +19,7 @@ from heartwire.simulate.rack import KEYS, POWER
 from heartwire_firmware import config, durable, policy_state, slots
 from heartwire_firmware.relays import SENSE_SIGNALS as SENSES
 from heartwire_protocol import codes, framing, messages, records, settings
-from tests.bodies.bench import EARLY_MS, INTERVAL_MS, SENSE_DELAY_MS, quick_settings
+from tests.bodies.bench import DEAD_MS, EARLY_MS, INTERVAL_MS, SENSE_DELAY_MS, quick_settings
 from tests.fakes.node import FakeNode
 
 EPOCH = 5
@@ -62,6 +62,8 @@ class Rig:
         self.chip = EmulatedChip(image, flash=flash, filesystem=system, times=times, seed=seed)
         self.nodes = [FakeNode(node, KEYS[node]) for node in range(nodes)]
         self.interval_ms = interval_ms
+        self.times = interval_ms // INTERVAL_MS  # those of a bench, so many times as long
+        self.dead_ms = self.times * DEAD_MS
         self.powered = [True] * nodes
         self.cut: set[int] = set()
         self.welded: set[int] = set()

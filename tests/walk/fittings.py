@@ -50,12 +50,12 @@ class Journal:
     """Tells the self-test that its record is durable once the world has written it."""
 
     def __init__(self, world: World) -> None:
-        self.durable = 1
+        self.decided = 1
         self._world = world
 
     def append(self, event: int, node: int = NO_NODE, reason: int = 0, a: int = 0, b: int = 0) -> int:
         if event == events.PROOF_BEGAN:
-            self.durable = 0
+            self.decided = 0
         self._world.journal.append((event, node, reason, a, b))
         return 1
 
@@ -82,7 +82,7 @@ class Fittings:
     @property
     def waits(self) -> bool:
         """Tell whether the record of a test waits to be written."""
-        return not self.board.journal.durable
+        return not self.board.journal.decided
 
     def boot(self) -> None:
         """Start the board: no test is under way, the wall time is unknown, the transfer relay is where it was."""
@@ -148,7 +148,7 @@ class Fittings:
                 test.cut_ms,
                 test._since_ms,
                 test._was_good,
-                self.board.journal.durable,
+                self.board.journal.decided,
             )
         transfer = self.board.transfer
         contacts = tuple([(one.asserted, one._other_ms) for one in transfer._contacts])
@@ -164,7 +164,7 @@ class Fittings:
         """Take everything from a frozen world; the time is noon."""
         test, transfer, due, left_s, known, silenced = frozen
         found = self.selftest
-        found.node, found.phase, found.cut_ms, found._since_ms, found._was_good, self.board.journal.durable = test
+        found.node, found.phase, found.cut_ms, found._since_ms, found._was_good, self.board.journal.decided = test
         found._sequence = 1
         found.transfer = NO_NODE
         one = self.board.transfer

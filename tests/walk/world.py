@@ -388,7 +388,7 @@ class World:
     def _flush(self) -> None:
         self.intent = [2 if one else 0 for one in self.intent]
         if self.fittings is not None:
-            self.fittings.board.journal.durable = 1
+            self.fittings.board.journal.decided = 1
 
     def _flash_write(self, write: Any) -> None:
         index = self.writes

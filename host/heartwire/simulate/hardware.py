@@ -111,6 +111,8 @@ class FakeFiles(ports.Files):
         self.cut_after = False
         self.full = False
         self.torn = False
+        self._open = ""
+        self._added = b""
 
     def _operate(self, apply: dict[str, bytes | None]) -> bool:
         if self.full:
@@ -139,12 +141,20 @@ class FakeFiles(ports.Files):
     def write(self, name: str, data: bytes) -> bool:
         return self._operate({name: bytes(data)})
 
-    def append(self, name: str, data: bytes | memoryview) -> bool:
-        whole = self.contents.get(name, b"") + bytes(data)
+    def begin(self, name: str) -> bool:
+        self._open, self._added = name, b""
+        return name in self.contents or self._operate({name: b""})
+
+    def put(self, data: bytes | memoryview) -> bool:
+        self._added += bytes(data)
+        return True
+
+    def end(self) -> bool:
+        whole = self.contents[self._open] + self._added
         if self.torn:
-            self.contents[name] = whole[: len(whole) - len(data) // 2 - 1]
+            self.contents[self._open] = whole[: len(whole) - len(self._added) // 2 - 1]
             return False
-        return self._operate({name: whole})
+        return self._operate({self._open: whole})
 
     def remove(self, name: str) -> bool:
         return self._operate({name: None})

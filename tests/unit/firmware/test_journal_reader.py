@@ -136,12 +136,12 @@ def test_what_is_not_durable_in_both_rings_is_not_shown_yet() -> None:
     fill(found, 3, random.Random(1))
     reader = Reader(found)
     assert read_from(reader, files, 0) == [1, 2, 3]
-    found.append(DECISION, 0)
     found.append(ROUTINE, 0)
-    kept_append, found.rings[1].append = found.rings[1].append, lambda *_: False  # type: ignore[method-assign]
+    found.append(DECISION, 0)
+    kept_write, found.rings[1].write = found.rings[1].write, lambda *_: journal.FAILED  # type: ignore[method-assign]
     assert not found.flush()
     assert read_from(reader, files, 3) == []
-    found.rings[1].append = kept_append  # type: ignore[method-assign]
+    found.rings[1].write = kept_write  # type: ignore[method-assign]
     assert found.flush()
     assert read_from(reader, files, 3) == [4, 5]
 
@@ -154,13 +154,13 @@ def test_the_end_of_a_segment_that_is_not_durable_yet_is_not_left_behind() -> No
         assert found.flush()
     reader = Reader(found)
     after = read_from(reader, files, 0)[-1]
-    kept_append, found.rings[1].append = found.rings[1].append, lambda *_: False  # type: ignore[method-assign]
+    kept_write, found.rings[1].write = found.rings[1].write, lambda *_: journal.FAILED  # type: ignore[method-assign]
     found.append(ROUTINE, 0)
     for _ in range(2):  # the last of one segment, the first of the next
         found.append(DECISION, 0)
         assert not found.flush()
         assert read_from(reader, files, after) == []
-    found.rings[1].append = kept_append  # type: ignore[method-assign]
+    found.rings[1].write = kept_write  # type: ignore[method-assign]
     assert found.flush()
     assert read_from(reader, files, after) == [after + 1, after + 2, after + 3]
 

@@ -318,3 +318,29 @@ def test_no_acknowledged_record_is_lost_at_any_cut() -> None:
                 pass
             kept = [row["sequence"] for row in read_all(make_journal(FakeFiles(files.contents)))]
             assert set(shown) <= set(kept), (cut, after)
+
+
+def test_a_decision_is_durable_before_the_routine_records_that_came_first() -> None:
+    found = make_journal(FakeFiles())
+    routine = found.append(events.LATE, 0)
+    intent = found.append(events.FENCE_PREPARED, 0)
+    while found.decided < intent:
+        assert found.step()
+    assert found.waiting == 1
+    assert found.durable == routine - 1, "told before the record before it is durable"
+    assert found.flush()
+    assert found.durable == intent
+
+
+def test_what_comes_between_the_parts_of_a_write_waits_for_the_next_one() -> None:
+    for parts in range(1, 12):
+        files = FakeFiles()
+        found = make_journal(files)
+        for number in range(30):
+            found.append(events.LATE if number % 3 else events.DEAD, 0, 0, number)
+            if found.waiting > parts:
+                for _ in range(parts):
+                    assert not found.waiting or found.step()
+        assert found.flush()
+        for again in (found, make_journal(files)):
+            assert [row["a"] for row in read_all(again)] == list(range(30)), parts
