@@ -62,7 +62,9 @@ def test_contradicting_timings_name_the_rule_and_the_limit() -> None:
     found = problems("[board]\ndead_ms = 4000\n")
     assert found == [
         "line 2: board.dead_ms: dead_after_late: dead_ms must be at least 5001 "
-        "(late_ms + common_cause_ms must fit before dead_ms)"
+        "(late_ms + common_cause_ms must fit before dead_ms)",
+        "line 2: board.dead_ms: intent_fits: dead_ms must be at least 4801 "
+        "(the intent must be durable before the deadline)",
     ]
 
 
