@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from heartwire.answers import Status
 from heartwire.board import Board
 from heartwire.keys import Keys
 from heartwire.simulate.rack import POWER
@@ -71,10 +72,20 @@ def test_guards(bench: SerialBench, body: object) -> None:
     body(bench)  # type: ignore[operator]
 
 
+def at_rest(host: Board) -> Status:
+    """Return the status of a board whose records are all durable."""
+    found = host.status()
+    while True:
+        time.sleep(0.5)
+        before, found = found, host.status()
+        if found.newest == before.newest:
+            return found
+
+
 def refused(address: str, adapters: list[PtyAdapter]) -> str:
     """Return why the bench does not take this board; assert that it left it alone."""
     with Board.open(address, keys=Keys()) as host:
-        before = host.status()
+        before = at_rest(host)
     made = SerialBench(address, adapters)
     with pytest.raises(NotForBenches) as refusal:
         made.prepare()
@@ -96,5 +107,4 @@ def test_boards_of_a_rack_and_wrong_wiring_are_refused(tmp_path: Path) -> None:
         with Board.open(address, keys=Keys()) as host:
             host.apply_settings(Settings())
             host.set_mode("auto")
-            time.sleep(1)  # until its records are durable
         assert "guards nothing" in refused(address, [PtyAdapter(board, node) for node in range(2)])
