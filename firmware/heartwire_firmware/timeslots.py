@@ -53,6 +53,7 @@ class TimeSlots:
         self._retry_ms = 0
         self._arrival_ms = 0
         self._deadline_ms = 0
+        self._fence_ms = 0  # the same for an intent: to the next fence, or a step of one under way
 
     def configure(self, settings) -> None:
         """Take the board's settings."""
@@ -65,7 +66,7 @@ class TimeSlots:
         self._waiting_ms = add_capped(self._waiting_ms, elapsed_ms, COUNT_MAX)
         self._retry_ms = max(0, self._retry_ms - elapsed_ms)
         arrival = COUNT_MAX
-        deadline = self._board.sequencer.next_ms()
+        deadline = fence = self._board.sequencer.next_ms()
         for node in range(NODE_COUNT):
             liveness = self._board.livenesses[node]
             verdict = liveness.verdict
@@ -76,11 +77,14 @@ class TimeSlots:
             if age < self._interval_ms:
                 arrival = min(arrival, self._interval_ms - age)
             # A node whose intent is not durable cannot be fenced yet: its deadline must not keep the intent from being
-            # written.
+            # written. Nor must that of a node that has none keep another one's.
             if not self._board.intent_waits(node):
                 deadline = min(deadline, self._dead_ms - age)
+                if self._board.filler.intent_sequence[node]:
+                    fence = min(fence, self._dead_ms - age)
         self._arrival_ms = arrival
         self._deadline_ms = deadline
+        self._fence_ms = fence
 
     def rest(self, lead_ms: int) -> "tuple[int, int]":
         """Return how long the policy needs not be asked if nothing comes, and the time to the next death. `lead_ms`: a
@@ -123,7 +127,7 @@ class TimeSlots:
         if self._retry_ms:
             return False
         patience = URGENT_PATIENCE_MS if urgent else WRITE_PATIENCE_MS
-        if self._deadline_ms <= FLASH_STALL_MS:
+        if (self._fence_ms if urgent else self._deadline_ms) <= FLASH_STALL_MS:
             return False
         if self._board.selftest.is_moving and not urgent:
             return False  # ARM must toggle, and times are measured

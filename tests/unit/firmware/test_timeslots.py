@@ -1,4 +1,6 @@
-"""When garbage is collected: by count, with no heartbeat expected and no deadline near, and at last at any moment."""
+"""Which deadlines keep flash from being written; and when garbage is collected: by count, with no heartbeat expected
+and no deadline near, and at last at any moment.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from heartwire_firmware import timeslots
-from heartwire_protocol.codes import NODE_COUNT, VERDICT_GOOD, VERDICT_UNHEARD
+from heartwire_protocol.codes import NODE_COUNT, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
+from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 INTERVAL_MS = 1000
 DEAD_MS = 10_000
@@ -25,7 +28,9 @@ def slots(nodes: list[SimpleNamespace]) -> timeslots.TimeSlots:
     board = SimpleNamespace(
         livenesses=nodes,
         sequencer=SimpleNamespace(next_ms=lambda: timeslots.COUNT_MAX),
+        selftest=SimpleNamespace(is_moving=False),
         intent_waits=lambda node: False,
+        filler=SimpleNamespace(intent_sequence=[0] * NODE_COUNT),
     )
     made = timeslots.TimeSlots(board)
     made.configure(SimpleNamespace(interval_ms=INTERVAL_MS, dead_ms=DEAD_MS))
@@ -84,3 +89,15 @@ def test_no_count_collects_shortly_before_a_deadline(slots: timeslots.TimeSlots,
     stand(slots, nodes[0], timeslots.COLLECT_AT_LAST_PASSES, DEAD_MS - timeslots.COLLECT_CLEAR_MS)
     assert not slots.garbage_waits()
     assert not slots.may_collect(heavy=False)
+
+
+@pytest.mark.parametrize("prepared", [True, False], ids=["can be fenced", "cannot"])
+def test_only_a_node_that_can_be_fenced_at_its_deadline_keeps_an_intent_from_being_written(
+    slots: timeslots.TimeSlots, nodes: list[SimpleNamespace], prepared: bool
+) -> None:
+    slots._board.filler.intent_sequence[0] = int(prepared)
+    nodes[0].verdict = VERDICT_LATE
+    stand(slots, nodes[0], 0, DEAD_MS - FLASH_STALL_MS)
+    slots.step(timeslots.WRITE_PATIENCE_MS)
+    assert slots.may_write(True) is not prepared
+    assert not slots.may_write(False)
