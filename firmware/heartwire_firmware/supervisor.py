@@ -452,6 +452,9 @@ class Supervisor:
             # An intent hurries the state along too, as that goes first.
             for node in range(NODE_COUNT):
                 urgent = urgent or self.intent_waits(node)
+        # The parts of a write would take one moment after the other, until memory is at its end.
+        if not urgent and slots.garbage_waits() and self._collect(slots, heavy):
+            return
         if self._persist:
             if slots.may_write(urgent):
                 self._persist = False
@@ -470,9 +473,14 @@ class Supervisor:
                 return
         else:
             slots.nothing_waits()
-        if slots.may_collect(heavy):
-            self.chip.collect()
-            self.free_memory = self.chip.free_memory()
+        self._collect(slots, heavy)
+
+    def _collect(self, slots, heavy: bool) -> bool:
+        if not slots.may_collect(heavy):
+            return False
+        self.chip.collect()
+        self.free_memory = self.chip.free_memory()
+        return True
 
     def intent_waits(self, node: int) -> bool:
         """Tell whether the intent to fence `node` is journaled and not durable yet."""

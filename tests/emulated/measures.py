@@ -29,8 +29,9 @@ RESTORED_MAX_MS = 100
 # may have to be decided, 30 ms before it.
 QUIET_PASS_US = 600
 LONGEST_PASS_US = 40_000
-# Nothing but a collection keeps the loop busy for so long without a flash operation: a decision takes up to 20 ms.
-COLLECTION_MIN_MS = 25
+# Nothing but a collection keeps the loop busy for so long without a flash operation: a decision takes up to 20 ms,
+# encoding the records of a write 27 ms.
+COLLECTION_MIN_MS = 30
 # How long the loop may stand while the host reads nothing: a flash operation; a blocked write would take 500 ms.
 STANDS_MAX_MS = 60
 # All times of the bench this much longer: heartbeats every half second, the longest erase takes 400 ms.
@@ -57,10 +58,12 @@ class Collections:
 
     def spans(self) -> list[tuple[float, float]]:
         """Return when the passes that collected began and ended, in ns."""
-        long = [one for one in self._rig.chip.passes[self._since :] if one.busy_ns >= COLLECTION_MIN_MS * MS]
-        spans = [(one.ns - one.busy_ns, one.ns) for one in long]
-        flash = self._flash_ns
-        return [(began, ended) for began, ended in spans if not any(began <= at <= ended for at in flash)]
+        spans = []
+        for before, one in itertools.pairwise(self._rig.chip.passes[self._since :]):
+            wrote = any(before.ns <= at <= one.ns for at in self._flash_ns)
+            if one.busy_ns >= COLLECTION_MIN_MS * MS and not wrote:
+                spans.append((one.ns - one.busy_ns, one.ns))
+        return spans
 
     def longest_ms(self) -> float:
         """Return how long the longest pass that collected was."""
