@@ -13,8 +13,8 @@ from tests.emulated import limits
 from tests.emulated.conftest import forked
 
 pytestmark = pytest.mark.emulated
-# Each takes a minute; `make test` crosses the two where ticks wrap, and the ages of 2^30 ms.
-LONG = ("timer's low word wraps, 72 minutes", "6.2 days", "day roll-over")
+# Each takes a minute and more; `make test` crosses the two where ticks wrap.
+LONG = ("timer's low word wraps, 72 minutes", "6.2 days", "day roll-over", "ages of 2^30 ms")
 
 
 def crossed(name: str, image: Path) -> limits.Crossing:
