@@ -268,7 +268,7 @@ class Rp2Chip(ports.Chip):
         machine.reset()
 
     def give_prompt(self) -> None:
-        """Restart into the MicroPython prompt: main.py sees the note and does not guard."""
+        """Restart into the MicroPython prompt: boot.py sees the note, for one start."""
         self.put_scratch(NOTE_REGISTER, NOTE_REPL)
         machine.reset()
 

@@ -159,7 +159,7 @@ class EmulatedChip:
                 self.on_reset(event)
 
         def written(offset: int, value: int) -> None:
-            # The first of a life starts the watchdog in main.py, before the firmware is loaded: no pass of the loop.
+            # The first of a life starts the watchdog in boot.py, before the firmware is loaded: no pass of the loop.
             if offset == _WATCHDOG_LOAD and not self._watched:
                 self._watched = True
             elif offset == _WATCHDOG_LOAD:
