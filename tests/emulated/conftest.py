@@ -62,9 +62,3 @@ def forked(body: Callable[[], Found]) -> Found:
     if not good:
         pytest.fail(str(found), pytrace=False)
     return found  # type: ignore[no-any-return]
-
-
-def only_long(what: str) -> None:
-    """Skip what takes a minute and more where `make check` has no time for it."""
-    if not os.environ.get("HEARTWIRE_LONG"):
-        pytest.skip(f"takes a minute and more: {what} (make test-emulated)")

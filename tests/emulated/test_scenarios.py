@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from heartwire.simulate import language, tiers
-from tests.emulated.conftest import only_long
 
 pytestmark = pytest.mark.emulated
 SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
@@ -15,7 +14,5 @@ SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
 
 @pytest.mark.parametrize("name", ["schedule_needs_time", "agent_restart"])
 def test_scenario_on_the_chip(board_image: Path, name: str) -> None:
-    if name == "agent_restart":
-        only_long(name)
     verdict = tiers.judge("emulated", language.read(SCENARIOS / f"{name}.txt"))
     assert verdict.held, "\n".join(verdict.failures)
