@@ -308,7 +308,7 @@ class SerialBench:
             self._board.close()
             self._board = None
 
-    def ask(self, op: str, **arguments: object) -> dict[str, Any]:
+    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
         body = self._command(lambda board: board.link.request(op, **arguments).body)
         if op == "restart":
             self._forget()
