@@ -1,11 +1,11 @@
 """Compile the emulator's own sources for this very Python: the same chip and the same edges in a fraction of the time.
 
 The wheel of the emulator is built for every Python, so each of the chip's memory accesses asks the interpreter first
-whether somebody has replaced it. Compiled for one Python it need not. The block with the chip's divider, Python in the
-wheel, is compiled too, and so is a loop of our own (emulator_loop.pyx). Nothing of the emulator's source is changed,
-and what comes out is put in place only if a rack boots, settles and fails over on it with the very edges, passes and
-flash of the wheel. Run by `make emulator`, and by `make test` where there is an image and a compiler; `--remove` goes
-back to the wheel.
+whether somebody has replaced it. Compiled for one Python it need not. The main loop and the divider, which ask the
+interpreter too, are ours (emulator_loop.pyx). Nothing of the emulator's source is changed, and what comes out is put in
+place only if a rack boots, settles and fails over on it with the very edges, passes and flash of the wheel, and the
+divider divides as the wheel's. Run by `make emulator`, and by `make test` where there is an image and a compiler;
+`--remove` goes back to the wheel.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from heartwire.emulated.chip import MS, VERSION, emulator
+from heartwire.emulated.chip import MS, VERSION, EmulatedChip, emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import images
 from tests.emulated.rig import Rig
@@ -37,7 +38,7 @@ FLAGS = ["-O3", "-ffp-contract=off"]
 SETUP = """
 import pathlib, setuptools
 from Cython.Build import cythonize
-found = [pathlib.Path("rp2040py/sio.py"), *sorted(pathlib.Path("rp2040py/native").glob("*.pyx"))]
+found = sorted(pathlib.Path("rp2040py/native").glob("*.pyx"))
 extensions = [
     setuptools.Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args={flags})
     for path in found
@@ -45,6 +46,9 @@ extensions = [
 setuptools.setup(name="emulator", packages=[], ext_modules=cythonize(extensions, force=True))
 """
 FAILOVER_MS = 1500
+# RP2040 datasheet 2.3.1.7: the single-cycle I/O block, its divider's registers, its spinlocks.
+SIO, DIVIDER, SPINLOCKS = 0xD0000000, range(0x60, 0x7C, 4), range(0x100, 0x180, 4)
+DIVISIONS = 20_000
 
 
 def package() -> Path:
@@ -103,6 +107,20 @@ def compiled(folder: Path) -> list[Path]:
     return sorted(path.relative_to(copy) for path in copy.rglob(f"*{SUFFIX}"))
 
 
+def divided(chip: EmulatedChip) -> list[int]:
+    """Write and read the divider and the spinlocks at random; return what was read, and the cycles it took."""
+    dice = random.Random(1)
+    edge = (0, 1, 2, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+    found = []
+    for _ in range(DIVISIONS):
+        register = SIO + dice.choice((*DIVIDER, *SPINLOCKS, *DIVIDER))
+        if dice.random() < 0.5:
+            chip.mcu.write_uint32(register, dice.choice((dice.choice(edge), dice.getrandbits(32), dice.getrandbits(9))))
+        else:
+            found.append(chip.mcu.read_uint32(register))
+    return [*found, chip.mcu.core.cycles]
+
+
 def failover() -> dict[str, object]:
     """Boot a rack, let its active node die, and return all that could be seen of it as a digest, and the CPU time."""
     started = time.process_time()
@@ -111,16 +129,15 @@ def failover() -> dict[str, object]:
     rig.cut.add(0)
     rig.chip.run_for(FAILOVER_MS * MS)
     chip = rig.chip
-    seen = repr((chip.edges, chip.passes, rig.beats, rig.grants, rig.fenced, chip.ns)).encode() + chip.contents()
-    return {"digest": hashlib.sha256(seen).hexdigest(), "edges": len(chip.edges), "s": time.process_time() - started}
+    s = time.process_time() - started
+    rack = (chip.edges, chip.passes, rig.beats, rig.grants, rig.fenced, chip.ns, divided(chip))
+    seen = repr(rack).encode() + chip.contents()
+    return {"digest": hashlib.sha256(seen).hexdigest(), "edges": len(chip.edges), "s": s}
 
 
-def started(path: Path | None) -> subprocess.Popen[str]:
-    """Start `failover` in a new process, with the emulator in `path` or with the installed one."""
-    environment = dict(os.environ)
-    environment.pop("PYTHONPATH", None)
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
+def started(path: Path) -> subprocess.Popen[str]:
+    """Start `failover` in a new process, with the emulator in `path`."""
+    environment = {**os.environ, "PYTHONPATH": str(path)}
     command = [sys.executable, __file__, "--failover"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -134,26 +151,29 @@ def seen_by(process: subprocess.Popen[str], whose: str) -> dict[str, object]:
 
 
 def build() -> None:
-    """Compile, compare and put in place. Raises NotReady if anything is missing, or if the edges differ."""
+    """Compile, compare and put in place. Raises NotReady if anything is missing, or if the edges differ; then all stays
+    as it is.
+    """
     if words := obstacle():
         raise NotReady(words)
     images.find()
-    remove()
-    print("compiling the emulated chip, and a failover with the wheel beside it (a minute and more)", flush=True)
-    wheels = started(None)
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            modules = compiled(Path(name))
+    with tempfile.TemporaryDirectory() as name:
+        print("compiling the emulated chip, and a failover with the wheel beside it (a minute and more)", flush=True)
+        old, made = Path(name) / "wheel", Path(name) / "compiled"
+        shutil.copytree(package(), old / "rp2040py", ignore=shutil.ignore_patterns(f"*{SUFFIX}"))
+        wheels = started(old)
+        try:
+            modules = compiled(made)
             print("the same failover with what was compiled", flush=True)
-            new = seen_by(started(Path(name)), "what was compiled")
-            wheel = seen_by(wheels, "the wheel")
-            if wheel["digest"] != new["digest"]:
-                raise NotReady("what was compiled behaves differently from the wheel, so the wheel stays in use")
-            for module in modules:
-                shutil.copy2(Path(name) / "rp2040py" / module, package() / module)
-    finally:
-        wheels.kill()
-        wheels.wait()
+            new, wheel = seen_by(started(made), "what was compiled"), seen_by(wheels, "the wheel")
+        finally:
+            wheels.kill()
+            wheels.wait()
+        if wheel["digest"] != new["digest"]:
+            raise NotReady("what was compiled behaves differently from the wheel, so it is not used")
+        remove()
+        for module in modules:
+            shutil.copy2(made / "rp2040py" / module, package() / module)
     stamp().write_text("\n".join([inputs(), *map(str, modules)]) + "\n")
     ratio = float(str(wheel["s"])) / float(str(new["s"]))
     print(f"the same {new['edges']} edges to the nanosecond, {ratio:.1f} times as fast; in use from now on")

@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The loop that runs the emulated chip, compiled beside the emulator's own modules.
+"""What the emulated chip spends most of its time on, compiled beside the emulator's own modules: its main loop, and the
+divider and spinlocks that MicroPython asks at every look at the time.
 
 The emulator's loop asks the interpreter after each instruction whether it was stopped, and which PIO blocks to step. Here
 the PIO runs in alarms of its own (heartwire.emulated.pio), and only an alarm or an instruction stops a run, so both
@@ -13,6 +14,19 @@ from rp2040py.native._simulation_clock cimport SimulationClock
 
 cdef double CYCLE_NS = 1e9 / 125_000_000  # as the emulator's own loop has it
 cdef int BATCH = 1_000_000  # instructions, after which the caller looks at its limit of real time
+
+# RP2040 datasheet 2.3.1.7, offsets of SIO.
+cdef enum:
+    UDIVIDEND = 0x60
+    UDIVISOR = 0x64
+    SDIVIDEND = 0x68
+    SDIVISOR = 0x6C
+    QUOTIENT = 0x70
+    REMAINDER = 0x74
+    CSR = 0x78
+    SPINLOCK_STATE = 0x5C
+    SPINLOCK_0 = 0x100
+    SPINLOCK_31 = 0x17C
 
 
 cdef class Simulator:
@@ -47,3 +61,93 @@ def execute_batch(Simulator simulator, int tick_batch):
             clock._nanos_counter = target_ns
         else:
             clock.tick(delta_ns)
+
+
+cdef class Sio:
+    """The chip's single-cycle I/O block `mcu.sio` with divider and spinlocks here; all else stays in the emulator's own.
+
+    It counts as there: a division takes 8 cycles, and one by 0 gives -1 or 1.
+    """
+
+    cdef object real
+    cdef CortexM0Core core
+    cdef long long dividend, divisor, quotient, remainder
+    cdef unsigned int csr, locks
+
+    def __init__(self, mcu):
+        self.real = mcu.sio
+        self.core = mcu.core
+        self._clear()
+
+    cdef _clear(self):
+        self.dividend = self.quotient = self.remainder = 0
+        self.divisor = 1
+        self.csr = self.locks = 0
+
+    def reset(self):
+        self.real.reset()
+        self._clear()
+
+    @property
+    def gpio_value(self):
+        return self.real.gpio_value
+
+    @property
+    def gpio_output_enable(self):
+        return self.real.gpio_output_enable
+
+    cdef _divide(self, bint signed):
+        cdef long long a, b
+        if self.divisor == 0:
+            self.quotient = -1 if self.dividend > 0 else 1
+            self.remainder = self.dividend
+        else:
+            if signed:
+                a, b = <int> self.dividend, <int> self.divisor
+            else:
+                a, b = <unsigned int> self.dividend, <unsigned int> self.divisor
+            self.quotient = a // b
+            self.remainder = a % b
+        self.csr = 3
+        self.core.cycles += 8
+
+    def read_uint32(self, unsigned int offset):
+        cdef unsigned int bit
+        if SPINLOCK_0 <= offset <= SPINLOCK_31:
+            bit = <unsigned int> 1 << ((offset - SPINLOCK_0) // 4)
+            if self.locks & bit:
+                return 0
+            self.locks |= bit
+            return bit
+        if offset == QUOTIENT:
+            self.csr &= 1
+            return <unsigned int> self.quotient
+        if offset == REMAINDER:
+            return <unsigned int> self.remainder
+        if offset == CSR:
+            return self.csr
+        if offset == UDIVIDEND or offset == SDIVIDEND:
+            return <unsigned int> self.dividend
+        if offset == UDIVISOR or offset == SDIVISOR:
+            return <unsigned int> self.divisor
+        if offset == SPINLOCK_STATE:
+            return self.locks
+        return self.real.read_uint32(offset)
+
+    def write_uint32(self, unsigned int offset, long long value):
+        if SPINLOCK_0 <= offset <= SPINLOCK_31:
+            self.locks &= ~(<unsigned int> 1 << ((offset - SPINLOCK_0) // 4))
+        elif offset == UDIVIDEND or offset == SDIVIDEND:
+            self.dividend = value
+            self._divide(offset == SDIVIDEND)
+        elif offset == UDIVISOR or offset == SDIVISOR:
+            self.divisor = value
+            self._divide(offset == SDIVISOR)
+        elif offset == QUOTIENT:
+            self.quotient = value
+            self.csr = 3
+        elif offset == REMAINDER:
+            self.remainder = value
+            self.csr = 3
+        else:
+            self.real.write_uint32(offset, value)

@@ -76,13 +76,12 @@ def emulator() -> Any:
     return module
 
 
-def main_loop(simulator: Any) -> tuple[Any, Callable[[Any, int], None]]:
-    """Return what the chip's loop takes, and the loop: ours where `make emulator` compiled it, else the emulator's."""
+def faster() -> Any | None:
+    """Return the main loop and divider that `make emulator` compiled; None if the emulator's own must serve."""
     try:
-        ours = importlib.import_module("rp2040py.native.heartwire_loop")
+        return importlib.import_module("rp2040py.native.heartwire_loop")
     except ImportError:
-        return simulator, importlib.import_module("rp2040py.execute_batch").execute_batch
-    return ours.Simulator(simulator), ours.execute_batch
+        return None
 
 
 class EmulatedChip:
@@ -105,7 +104,11 @@ class EmulatedChip:
         board = boards.BoardSpec(layout=layout, image=str(image))
         self._device = device.MicroPythonDevice(board=board, log_level=logging.LogLevel.ERROR)
         self.mcu = self._device.mcu
-        self._simulator, self._execute_batch = main_loop(self._device.simulator)
+        self._simulator = self._device.simulator
+        self._execute_batch = importlib.import_module("rp2040py.execute_batch").execute_batch
+        if (ours := faster()) is not None:
+            self._simulator, self._execute_batch = ours.Simulator(self._simulator), ours.execute_batch
+            self.mcu.sio = ours.Sio(self.mcu)
         self._clock = self._simulator.clock
         self.edges: list[Edge] = []
         self.passes: list[Pass] = []
