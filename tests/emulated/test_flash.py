@@ -229,3 +229,15 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
     ]
     update_records = [events.MAINTENANCE_BEGAN, events.BOOT, events.MAINTENANCE_ENDED]
     assert said == [events.BOOT, *update_records, *update_records]
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["another", "half of ours"])
+def test_another_program_on_the_board_is_told_from_an_install_that_broke_off(
+    board_image: Path, tmp_path: Path, begun: bool
+) -> None:
+    there = {"main.py": b"while True:\n    pass\n", **({"fw_a/heartwire_board.mpy": b""} if begun else {})}
+    chip = EmulatedChip(board_image, filesystem=files.build(there, firmware=False))
+    chip.run_while(lambda: not chip.usb.connected, 400 * MS)
+    with Bridge(chip, tmp_path / "ttyACM0"):
+        found = install.look(Prompt(str(tmp_path / "ttyACM0")))
+    assert found == install.Installed(images.VERSION, "", () if begun else ("main.py",))

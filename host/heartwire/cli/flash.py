@@ -21,7 +21,8 @@ def flash(session: Session, yes: bool) -> None:
 
     Finds the board, also a new one in its boot loader (hold BOOTSEL while plugging it in), installs MicroPython if it
     is missing or another version, copies the firmware, checks every file, and waits until the board answers. Settings
-    and journal stay. While it runs the board guards nobody; one that is interrupted keeps its old firmware.
+    and journal stay. While it runs the board guards nobody; one that is interrupted keeps its old firmware. Before it
+    stops a guard, or replaces another program, it asks.
 
     \b
     Example:

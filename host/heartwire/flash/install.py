@@ -47,7 +47,9 @@ import machine
 machine.mem32[0x4005B000] = 1 << 30
 try: s = open('/slot').read()
 except OSError: s = ''
-print(json.dumps({'version': '.'.join([str(n) for n in sys.implementation[1][:3]]), 'slot': s}))
+r = os.listdir('/')
+p = [] if %r in r or %r in r else [n for n in r if n in %r]
+print(json.dumps({'version': '.'.join([str(n) for n in sys.implementation[1][:3]]), 'slot': s, 'program': p}))
 """
 )
 _MAKE = """
@@ -74,16 +76,19 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Installed:
-    """What stands on the board: MicroPython's version, and the folder in use ("" before the first install)."""
+    """What stands on the board: MicroPython's version, the folder in use ("" before the first install), the files of
+    another program that an install replaces.
+    """
 
     micropython: str
     slot: str
+    program: tuple[str, ...] = ()
 
 
 def look(prompt: Prompt) -> Installed:
     """Return what stands on the board."""
-    found = prompt.run(_STATE)
-    return Installed(str(found["version"]), str(found["slot"]))
+    found = prompt.run(_STATE % (*SLOTS, ROOT_FILES))
+    return Installed(str(found["version"]), str(found["slot"]), tuple(sorted(map(str, found["program"]))))
 
 
 def contents() -> dict[str, bytes]:

@@ -99,7 +99,10 @@ def flash(
         path = _stop_guard(way, path)
     at = Prompt(path)
     try:
-        version = install.look(at).micropython
+        there = install.look(at)
+        version = there.micropython
+        if there.program:
+            confirm(f"Another program is on this board: replace its {' and '.join(there.program)}?")
         if version != images.VERSION:
             tell(f"MicroPython {version} is replaced by {images.VERSION}; files and settings stay")
             at = _replace_micropython(way, at)

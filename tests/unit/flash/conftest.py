@@ -56,6 +56,7 @@ class World:
         self.where = "away"
         self.micropython = images.VERSION
         self.firmware = ""
+        self.program: tuple[str, ...] = ()  # what runs there instead of Heartwire
         self.link = FakeBoard()
         self.port = folder / "ttyACM0"
         self.drive = folder / "RPI-RP2"
@@ -150,7 +151,7 @@ class World:
 
     def look(self, prompt: FakePrompt) -> install.Installed:
         prompt.demand()
-        return install.Installed(self.micropython, "")
+        return install.Installed(self.micropython, "", self.program)
 
     def install(self, prompt: FakePrompt, progress: install.Progress) -> str:
         prompt.demand()

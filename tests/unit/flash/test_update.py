@@ -22,7 +22,7 @@ from heartwire.errors import (
 )
 from heartwire.flash import bootsel, images, install, prompt, update
 from heartwire_protocol import codes
-from tests.unit.flash.conftest import CONFIGURE_KEY, NEW, OLD, World
+from tests.unit.flash.conftest import CONFIGURE_KEY, NEW, OLD, RESTART_S, World
 
 INSTALLED = ["copy", "switch", "reset"]
 STOPPED = [f"maintenance {update.MAINTENANCE_S}", "repl"]
@@ -214,6 +214,20 @@ def test_a_refusal_changes_nothing(world: World) -> None:
         world.flash()
     assert world.steps == []
     assert {body["op"] for body in world.link.asked} == {"status"}
+
+
+def test_another_program_is_replaced_only_after_a_question(world: World) -> None:
+    world.prompt()
+    world.program = ("boot.py", "main.py")
+    world.refusal = Cancelled("no")
+    with pytest.raises(Cancelled):
+        world.flash()
+    assert world.steps == ["reset"], "it runs its program again, whole"
+    world.refusal = None
+    world.clock.sleep(RESTART_S)
+    assert world.flash().after == NEW
+    assert world.asked == ["Another program is on this board: replace its boot.py and main.py?"] * 2
+    assert world.steps == ["reset", *INSTALLED]
 
 
 def test_an_observing_board_needs_no_maintenance(world: World) -> None:
