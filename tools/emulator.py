@@ -31,7 +31,7 @@ from heartwire.emulated.errors import NotReady
 from heartwire.flash import images
 from tests.emulated.rig import Rig
 
-SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # found before the wheel's .abi3.so and .py
+SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))  # found before the wheel's .abi3.so
 LOOP = Path(__file__).with_name("emulator_loop.pyx")
 # Fused multiply-adds would round the chip's nanoseconds otherwise.
 FLAGS = ["-O3", "-ffp-contract=off"]
@@ -154,9 +154,9 @@ def build() -> None:
     """Compile, compare and put in place. Raises NotReady if anything is missing, or if the edges differ; then all stays
     as it is.
     """
+    images.find()
     if words := obstacle():
         raise NotReady(words)
-    images.find()
     with tempfile.TemporaryDirectory() as name:
         print("compiling the emulated chip, and a failover with the wheel beside it (a minute and more)", flush=True)
         old, made = Path(name) / "wheel", Path(name) / "compiled"
@@ -184,8 +184,8 @@ def build_if_possible() -> None:
     try:
         if not in_use():
             build()
-    except (NotReady, images.ImageMissing) as error:
-        print(f"the emulated chip stays as it was installed: {error}")
+    except (NotReady, images.ImageMissing, OSError) as error:
+        print(f"the emulated chip stays as it was: {error}")
 
 
 def remove() -> None:

@@ -24,7 +24,7 @@ fi
 echo "installing into $venv (once)"
 "$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]'
 # What `make emulator` compiled belongs to the version that was installed before.
-rm -f "$venv"/lib/python*/site-packages/rp2040py/*.cpython-*.so "$venv"/lib/python*/site-packages/rp2040py/native/*.cpython-*.so
+rm -f "$venv"/lib/python*/site-packages/rp2040py/native/*.cpython-*.so
 # The MicroPython stubs replace the standard library's types, so they stay out of the environment.
 rm -rf build/typings
 "$venv/bin/pip" install -q --disable-pip-version-check --target build/typings -r tools/typings.txt
