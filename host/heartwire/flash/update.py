@@ -1,8 +1,8 @@
 """The whole way of an update: from a guarding board, a prompt, or the boot loader to a board that answers hello.
 
-Says what it does, asks before it stops a guard, and restarts the board whatever happens, so that an interrupted update
-leaves one that guards with its old firmware. It ends only the maintenance that it began, and never repairs settings or
-journal. Called by `heartwire flash` and `heartwire shell`.
+Says what it does, asks before it stops a guard or replaces another program, and restarts the board whatever happens, so
+that an interrupted update leaves one that guards with its old firmware. It ends only the maintenance that it began, and
+never repairs settings or journal. Called by `heartwire flash` and `heartwire shell`.
 """
 
 from __future__ import annotations
