@@ -24,14 +24,10 @@ from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
-from heartwire.simulate.rack import KEYS
-from heartwire_protocol import codes
-from heartwire_protocol.settings import Settings
 from tests.bodies import guarding
-from tests.bodies.bench import quick_settings
 from tests.emulated import aftermath, limits, measures, sweep, trials
 from tests.emulated.conftest import forked
-from tests.emulated.rig import Rig, epoch_of, journal_of, stored
+from tests.emulated.rig import Rig, epoch_of, journal_of
 from tests.emulated.rig_bench import RigBench
 
 Table = list[tuple[str, str, str, bool]]
@@ -215,13 +211,10 @@ def hour(minutes: float, report_s: float, dense: bool) -> int:
     They beat at the default interval, or with `dense` ten times as often, so that six minutes hold an hour's traffic.
     """
     if dense:
-        wanted = quick_settings()
+        rig = Rig(images.find())
+        rig.settle()
     else:
-        wanted = Settings()
-        for node in range(2):
-            wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
-    rig = Rig(images.find(), data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
-    rig.settle(20_000)
+        rig = measures.default_rig(images.find())
     table = heap(rig, minutes, report_s)
     report(table)
     return 0 if all(good for *_, good in table) else 1

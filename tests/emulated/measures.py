@@ -13,7 +13,9 @@ from pathlib import Path
 
 from heartwire.emulated.chip import MS
 from heartwire.emulated.flashchip import Operation, Times
-from heartwire.simulate.rack import POWER
+from heartwire.simulate.rack import KEYS, POWER
+from heartwire_protocol import codes
+from heartwire_protocol.settings import Settings
 from tests.bodies import guarding
 from tests.bodies.bench import EARLY_MS, INTERVAL_MS, quick_settings
 from tests.emulated.rig import Rig, stored
@@ -133,6 +135,16 @@ class Write:
     def wrong(self) -> set[str]:
         """What was written down of a node that has done nothing wrong."""
         return self.events & {"late", "altered", "half_line"}
+
+
+def default_rig(image: Path) -> Rig:
+    """Return a settled rig of two nodes with the default settings: one heartbeat a second."""
+    wanted = Settings()
+    for node in range(2):
+        wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
+    rig = Rig(image, data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
+    rig.settle(20_000)
+    return rig
 
 
 def slow_rig(image: Path) -> Rig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,17 @@ def test_third_line_bears_a_clock_that_is_off(spare_active: Rig, off: float) -> 
     assert abs(missing) <= 1
 
 
+class Dice(random.Random):
+    """Dice that always fall the same way: `share` of an interval."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._share = share
+
+    def uniform(self, low: float, high: float) -> float:
+        return min(max(self._share, low), high)
+
+
 def collection(rig: Rig) -> tuple[float, float]:
     """Return when the next collection of garbage begins and ends."""
     found = measures.Collections(rig)
@@ -121,7 +133,7 @@ def collection(rig: Rig) -> tuple[float, float]:
 
 
 def test_no_heartbeat_comes_in_a_collection(spare_active: Rig) -> None:
-    # Three nodes at a bench's interval leave the fewest moments.
+    # Three nodes at a bench's interval leave the fewest moments: one, if they beat shortly after each other as here.
     def body() -> tuple[int, int]:
         found = measures.Collections(spare_active)
         spare_active.chip.run_for(1500 * MS)
@@ -130,6 +142,51 @@ def test_no_heartbeat_comes_in_a_collection(spare_active: Rig) -> None:
     count, struck = forked(body)
     assert count > 2
     assert not struck
+
+
+@pytest.fixture(scope="module")
+def default(board_image: Path) -> Rig:
+    """Two nodes with the default settings. Only for `forked`."""
+    return measures.default_rig(board_image)
+
+
+@pytest.mark.parametrize("off", [-0.02, 0.02], ids=["early", "late"])
+def test_heartbeat_that_comes_early_or_late_comes_in_no_collection(default: Rig, off: float) -> None:
+    def beat_after(at_ms: float) -> tuple[float, int]:
+        # A heartbeat counts as garbage too, so the one before is put to its place; the one at `at_ms` is off.
+        default.dice = Dice(off)
+        default.shift(0, at_ms - (1 + off) * default.interval_ms - default.chip.ns / MS)
+        default.chip.run_until((at_ms - 0.9 * default.interval_ms) * MS)
+        found = measures.Collections(default)
+        default.chip.run_while(lambda: not found.spans(), 3000 * MS)
+        default.chip.run_for(100 * MS)
+        return found.spans()[0][0] / MS, found.struck()
+
+    # Where it would collect, there a heartbeat comes now, or shortly after it began.
+    far_ms = default.chip.ns / MS + 1.9 * default.interval_ms
+    collects_ms, struck = forked(lambda: beat_after(far_ms))
+    assert collects_ms < far_ms - 60
+    assert not struck
+    for after_ms in (5, 10, 20, 30):
+        assert not forked(lambda at_ms=collects_ms + after_ms: beat_after(at_ms))[1], after_ms
+
+
+def test_host_is_not_served_in_the_pass_that_collects(default: Rig) -> None:
+    # The answer is what makes the garbage too much.
+    began_ns, _ = forked(lambda: collection(default))
+
+    def body() -> tuple[list[float], int]:
+        default.chip.run_until(began_ns - 100 * MS)
+        since, count = len(default.chip.passes), default.chip.flash.count
+        assert default.ask("status")["mode"] == "auto"
+        default.chip.run_for(100 * MS)
+        busy_us = [one.busy_ns / 1000 for one in default.chip.passes[since:]]
+        return sorted(busy_us), default.chip.flash.count - count
+
+    busy_us, writes = forked(body)
+    assert not writes
+    assert measures.COLLECTION_MIN_MS * 1000 < busy_us[-1] <= measures.LONGEST_PASS_US
+    assert busy_us[-2] > 7_000, "nobody was served"
 
 
 def test_heartbeat_that_came_in_a_collection_counts_from_its_end_at_the_latest(settled: Rig) -> None:

@@ -13,6 +13,7 @@ from heartwire_protocol.codes import NODE_COUNT, VERDICT_GOOD, VERDICT_LATE, VER
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 INTERVAL_MS = 1000
+VARIATION_MS = INTERVAL_MS // timeslots.VARIATION_PARTS
 DEAD_MS = 10_000
 
 
@@ -55,7 +56,15 @@ def test_garbage_is_collected_by_count(slots: timeslots.TimeSlots, nodes: list[S
 
 
 @pytest.mark.parametrize(
-    ("heavy", "expected_in_ms"), [(True, INTERVAL_MS), (False, timeslots.COLLECT_MS), (False, 1)], ids=str
+    ("heavy", "expected_in_ms"),
+    [
+        (True, INTERVAL_MS),
+        (False, timeslots.COLLECT_MS + VARIATION_MS),
+        (False, 1),
+        (False, 0),
+        (False, 1 - VARIATION_MS),
+    ],
+    ids=str,
 )
 def test_moment_that_does_not_suit_is_waited_out_until_memory_is_at_its_end(
     slots: timeslots.TimeSlots, nodes: list[SimpleNamespace], heavy: bool, expected_in_ms: int
@@ -65,6 +74,14 @@ def test_moment_that_does_not_suit_is_waited_out_until_memory_is_at_its_end(
     assert not slots.may_collect(heavy)
     slots.passes += 1
     assert slots.may_collect(heavy)
+
+
+@pytest.mark.parametrize("expected_in_ms", [timeslots.COLLECT_MS + VARIATION_MS + 1, -VARIATION_MS], ids=str)
+def test_garbage_is_collected_before_a_heartbeat_may_come_and_not_kept_for_one_that_stays_out(
+    slots: timeslots.TimeSlots, nodes: list[SimpleNamespace], expected_in_ms: int
+) -> None:
+    stand(slots, nodes[0], timeslots.COLLECT_EVERY_PASSES, INTERVAL_MS - expected_in_ms)
+    assert slots.may_collect(heavy=False)
 
 
 @pytest.mark.parametrize(
