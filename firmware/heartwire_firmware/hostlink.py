@@ -73,8 +73,8 @@ class HostLink:
         """Tell whether something is to be sent or served."""
         return not self.idle or self._decoder.ready or self._from != self._until
 
-    def step(self, elapsed_ms: int, quiet: bool) -> None:
-        """Send, receive and, in a quiet slot, work for one message."""
+    def step(self, elapsed_ms: int, quiet: bool) -> bool:
+        """Send, receive and, in a quiet slot, work for one message; return whether it did."""
         if self._sent < self._filled:
             end = min(self._filled, self._sent + WRITE_MAX)
             self._sent += self._usb.write(self._out_view, self._sent, end)
@@ -88,15 +88,16 @@ class HostLink:
         if decoder.ready and decoder.message_type == messages.HELLO:
             # A host that starts anew is not made to wait behind an answer that an earlier one never read.
             self._drop_output()
-        if self._sent < self._filled:
-            return
-        if not quiet:
-            return
+        if self._sent < self._filled or not quiet:
+            return False
         if self._log_number != NOBODY:
             self._send_event()
         elif decoder.ready:
             decoder.ready = False
             self._take(decoder.message_type, decoder.length)
+        else:
+            return False
+        return True
 
     def _drop_output(self) -> None:
         self._sent = self._filled = 0

@@ -348,11 +348,15 @@ class Supervisor:
         self.lines.count_errors()
         slots = self._slots
         slots.step(elapsed)
-        self.hostlink.step(elapsed, slots.is_quiet())
-        self.lines.send_events(slots)
+        # Before anything is written: its parts would take one moment after the other, until memory is at its end.
+        urgent = self._is_urgent()
+        collected = not urgent and slots.garbage_waits() and self._collect(slots, heavy)
+        served = self.hostlink.step(elapsed, slots.is_quiet() and not collected)
         self._step_transfer(elapsed)
         self.lights.step(elapsed)
-        self._write(slots, heavy)
+        if not collected:
+            self.lines.send_events(slots)
+            self._write(slots, urgent, heavy or served)
         if self._young and (self.clock.day or self.clock.ms >= GOOD_BOOT_MS):
             self._young = False
             self.chip.put_scratch(BOOT_REGISTER, 0)
@@ -445,16 +449,16 @@ class Supervisor:
 
     # Flash.
 
-    def _write(self, slots, heavy: bool) -> None:
-        """Write at most one thing, where no deadline falls due: the state before the journal, as grants wait for it."""
+    def _is_urgent(self) -> bool:
+        """Tell whether what is to be written is: an intent hurries the state along too, as that goes first."""
         urgent = self.state.phase == policy_state.PROMOTING or self.state.phase == policy_state.PREPARING
         if self._persist or self.journal.waiting:
-            # An intent hurries the state along too, as that goes first.
             for node in range(NODE_COUNT):
                 urgent = urgent or self.intent_waits(node)
-        # The parts of a write would take one moment after the other, until memory is at its end.
-        if not urgent and slots.garbage_waits() and self._collect(slots, heavy):
-            return
+        return urgent
+
+    def _write(self, slots, urgent: bool, heavy: bool) -> None:
+        """Write at most one thing, where no deadline falls due: the state before the journal, as grants wait for it."""
         if self._persist:
             if slots.may_write(urgent):
                 self._persist = False
