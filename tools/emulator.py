@@ -3,9 +3,9 @@
 The wheel of the emulator is built for every Python, so each of the chip's memory accesses asks the interpreter first
 whether somebody has replaced it. Compiled for one Python it need not. The main loop and the divider, which ask the
 interpreter too, are ours (emulator_loop.pyx). Nothing of the emulator's source is changed, and what comes out is put in
-place only if a rack boots, settles and fails over on it with the very edges, passes and flash of the wheel, and the
-divider divides as the wheel's. Run by `make emulator`, and by `make test` where there is an image and a compiler;
-`--remove` goes back to the wheel.
+place only if a rack boots, settles and fails over on it with the very edges, passes and flash of the wheel, and if
+divisions and branches at random come out as the wheel's. Run by `make emulator`, and by `make test` where there is an
+image and a compiler; `--remove` goes back to the wheel.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ FAILOVER_MS = 1500
 # RP2040 datasheet 2.3.1.7: the single-cycle I/O block, its divider's registers, its spinlocks.
 SIO, DIVIDER, SPINLOCKS = 0xD0000000, range(0x60, 0x7C, 4), range(0x100, 0x180, 4)
 DIVISIONS = 20_000
+BRANCHES = 20_000
+# Somewhere in RAM; a branch with a condition goes up to 256 bytes to and fro (ARMv6-M A6.7.10).
+FIELD, REACH = 0x20008000, 256
+LOOP_FOREVER = 0xE7FE
 
 
 def package() -> Path:
@@ -121,6 +125,24 @@ def divided(chip: EmulatedChip) -> list[int]:
     return [*found, chip.mcu.core.cycles]
 
 
+def branched(chip: EmulatedChip) -> list[tuple[int, int]]:
+    """Let the chip execute branches with random conditions and flags; return where it went, in how many cycles."""
+    dice = random.Random(1)
+    core = chip.mcu.core
+    core.pm = True  # no interrupt
+    for address in range(FIELD - REACH, FIELD + REACH + 8, 2):
+        chip.mcu.write_uint16(address, LOOP_FOREVER)
+    found = []
+    for _ in range(BRANCHES):
+        chip.mcu.write_uint16(FIELD, 0xD000 | dice.randrange(14) << 8 | dice.getrandbits(8))
+        core.n, core.z, core.c, core.v = (bool(dice.getrandbits(1)) for _ in range(4))
+        core.registers[15] = FIELD
+        before = core.cycles
+        chip.run_for(1)
+        found.append((core.registers[15] - FIELD, core.cycles - before))
+    return found
+
+
 def failover() -> dict[str, object]:
     """Boot a rack, let its active node die, and return all that could be seen of it as a digest, and the CPU time."""
     started = time.process_time()
@@ -130,7 +152,7 @@ def failover() -> dict[str, object]:
     rig.chip.run_for(FAILOVER_MS * MS)
     chip = rig.chip
     s = time.process_time() - started
-    rack = (chip.edges, chip.passes, rig.beats, rig.grants, rig.fenced, chip.ns, divided(chip))
+    rack = (chip.edges, chip.passes, rig.beats, rig.grants, rig.fenced, chip.ns, divided(chip), branched(chip))
     seen = repr(rack).encode() + chip.contents()
     return {"digest": hashlib.sha256(seen).hexdigest(), "edges": len(chip.edges), "s": s}
 

@@ -4,16 +4,23 @@ divider and spinlocks that MicroPython asks at every look at the time.
 
 The emulator's loop asks the interpreter after each instruction whether it was stopped, and which PIO blocks to step. Here
 the PIO runs in alarms of its own (heartwire.emulated.pio), and only an alarm or an instruction stops a run, so both
-questions are answered without the interpreter. What an instruction and an alarm do stays the emulator's own. Compiled by
-tools/emulator.py, used by heartwire.emulated.chip where it is there.
+questions are answered without the interpreter. An instruction of 16 bits is fetched from flash and RAM here, and a branch
+with a condition is carried out here, as that asked the interpreter too. What the others and an alarm do stays the
+emulator's own. Compiled by tools/emulator.py, used by heartwire.emulated.chip where it is there.
 """
 
-from rp2040py.native._cortex_m0_core cimport CortexM0Core
+from rp2040py.native._cortex_m0_core cimport DISPATCH_TABLE, CortexM0Core, OpHandler
 from rp2040py.native._rp2040 cimport RP2040
 from rp2040py.native._simulation_clock cimport SimulationClock
 
 cdef double CYCLE_NS = 1e9 / 125_000_000  # as the emulator's own loop has it
 cdef int BATCH = 1_000_000  # instructions, after which the caller looks at its limit of real time
+
+# RP2040 datasheet 2.2: where flash and RAM begin.
+cdef unsigned int FLASH_START = 0x10000000
+cdef unsigned int RAM_START = 0x20000000
+# ARMv6-M A5.1: from here on an instruction has 32 bits.
+cdef unsigned int WIDE = 0xE800
 
 # RP2040 datasheet 2.3.1.7, offsets of SIO.
 cdef enum:
@@ -42,12 +49,63 @@ cdef class Simulator:
         self.stopped = False
 
 
+cdef bint holds(CortexM0Core core, unsigned int condition) noexcept:
+    """Tell whether a condition holds (ARMv6-M A6.3): every odd one is the opposite of the one before."""
+    cdef unsigned int kind = condition >> 1
+    cdef bint found
+    if kind == 0:
+        found = core.z
+    elif kind == 1:
+        found = core.c
+    elif kind == 2:
+        found = core.n
+    elif kind == 3:
+        found = core.v
+    elif kind == 4:
+        found = core.c and not core.z
+    elif kind == 5:
+        found = core.n == core.v
+    else:
+        found = core.n == core.v and not core.z
+    return not found if condition & 1 else found
+
+
+cdef int step(CortexM0Core core, RP2040 chip, unsigned int* registers, unsigned char* flash, unsigned char* ram) except -1:
+    """Execute one instruction and return its cycles."""
+    cdef unsigned int pc = registers[15] & 0xFFFFFFFEU
+    cdef unsigned int opcode = WIDE
+    cdef OpHandler handler
+    cdef int cycles
+    if not core.interrupts_updated:
+        if pc - FLASH_START < chip.flash_byte_size:
+            opcode = flash[pc - FLASH_START] | flash[pc - FLASH_START + 1] << 8
+        elif pc - RAM_START < chip.ram_byte_size:
+            opcode = ram[pc - RAM_START] | ram[pc - RAM_START + 1] << 8
+    handler = DISPATCH_TABLE[opcode]
+    if opcode >= WIDE or handler == NULL:
+        return core.execute_instruction()
+    registers[15] += 2
+    if opcode >> 12 == 0xD and opcode < 0xDE00:
+        cycles = 1
+        if holds(core, opcode >> 8 & 0xF):
+            registers[15] += 2 + 2 * <unsigned int> <int> <signed char> (opcode & 0xFF)
+            cycles = 2
+    else:
+        cycles = handler(core, opcode, 0, pc)
+    core.cycles += cycles
+    return cycles
+
+
 def execute_batch(Simulator simulator, int tick_batch):
     """Run a batch of instructions, the clock after each; `tick_batch`, as in the emulator's own, must be 1."""
     if tick_batch != 1:
         raise ValueError("tick_batch must be 1")
-    cdef CortexM0Core core = simulator.rp2040.core
+    cdef RP2040 chip = simulator.rp2040
+    cdef CortexM0Core core = chip.core
     cdef SimulationClock clock = simulator.clock
+    cdef unsigned int* registers = &core.registers[0]
+    cdef unsigned char* flash = &chip._flash[0]
+    cdef unsigned char* ram = &chip._sram[0]
     cdef int done = 0
     cdef double delta_ns, target_ns
     while done < BATCH and not simulator.stopped:
@@ -55,7 +113,7 @@ def execute_batch(Simulator simulator, int tick_batch):
         if core.waiting:
             clock.tick(clock.nanos_to_next_alarm)
             continue
-        delta_ns = core.execute_instruction() * CYCLE_NS
+        delta_ns = step(core, chip, registers, flash, ram) * CYCLE_NS
         target_ns = clock._nanos_counter + delta_ns  # read only now: an instruction may have let time pass itself
         if clock._next_alarm is None or clock._next_alarm.nanos > target_ns:
             clock._nanos_counter = target_ns
