@@ -50,7 +50,7 @@ FAILOVER_MS = 1500
 SIO, DIVIDER, SPINLOCKS = 0xD0000000, range(0x60, 0x7C, 4), range(0x100, 0x180, 4)
 DIVISIONS = 20_000
 BRANCHES = 20_000
-# Somewhere in RAM; a branch with a condition goes up to 256 bytes to and fro (ARMv6-M A6.7.10).
+# Somewhere in RAM; a branch with a condition goes 256 bytes at most, either way (ARMv6-M A6.7.10).
 FIELD, REACH = 0x20008000, 256
 LOOP_FOREVER = 0xE7FE
 
