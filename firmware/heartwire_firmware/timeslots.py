@@ -14,7 +14,7 @@ from heartwire_protocol.settings_rules import FLASH_STALL_MS
 # A usual write: one erase and a few page programs (W25Q16JV typical 45 ms and 0.4 ms), and the file system's own.
 USUAL_WRITE_MS = 110
 MANAGEMENT_MS = 30
-# Collecting took 34 ms where it was measured, and the pass before it 3 (tools/budget.py: longest pass).
+# Collecting took 34 ms where it was measured, and what its pass does first 3 (tools/budget.py: longest pass).
 COLLECT_MS = 37
 # A heartbeat may come early or late by this part of the interval, as those of the tests do (tests/emulated/rig.py). One
 # that comes later still is waited for no longer, as that would mean never to write. At a bench's ten a second, nodes

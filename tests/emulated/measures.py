@@ -142,17 +142,19 @@ def default_rig(image: Path) -> Rig:
     wanted = Settings()
     for node in range(2):
         wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
-    rig = Rig(image, data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
-    rig.settle(20_000)
-    return rig
+    return _settled_with(wanted, image, nodes=2)
 
 
 def slow_rig(image: Path) -> Rig:
     """Return a settled rig of three nodes with the times of servers: heartbeats further apart than the longest erase is
     long, and four of them fit between late and dead.
     """
-    wanted = quick_settings(3, SLOW_TIMES, board__bench=0)
-    rig = Rig(image, nodes=3, data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
+    return _settled_with(quick_settings(3, SLOW_TIMES, board__bench=0), image, nodes=3)
+
+
+def _settled_with(wanted: Settings, image: Path, nodes: int) -> Rig:
+    """Return a settled rig of so many nodes that beat at the interval of the settings, not at a bench's."""
+    rig = Rig(image, nodes=nodes, data=stored(wanted), interval_ms=int(wanted.get("board.interval_ms")))
     rig.settle(20_000)
     return rig
 
