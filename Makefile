@@ -82,7 +82,7 @@ lint: $(READY) ## ruff, import arrows, spelling
 	$(BIN)/python tools/check_arrows.py
 	$(BIN)/codespell
 
-types: $(READY) ## mypy: host and contract strict, firmware against the MicroPython stubs
+types: $(READY) ## mypy: host, contract, tests and tools strict, firmware against the MicroPython stubs
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tools/mypy_firmware.ini firmware/heartwire_firmware firmware/boot.py firmware/main.py
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -69,7 +70,7 @@ class Bench:
     def __enter__(self) -> Bench:
         self.board.on_output(self._output)
         for index in range(2):
-            self.board.on_line(codes.NODES[index], lambda data, index=index: self._hear(index, data))
+            self.board.on_line(codes.NODES[index], partial(self._hear, index))
             self.board.set_input(f"SENSE_{codes.NODES[index].upper()}1", True)
         self.board.power_on()
         found, _ = settings.parse(SETTINGS)

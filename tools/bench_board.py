@@ -81,7 +81,7 @@ def watchdog(rig: Rig, table: Table) -> None:
 def writes(rigs: dict[str, Rig], table: Table) -> None:
     """Add what becomes of heartbeats that come in a flash write, on three lines."""
     for name, times in (("typical", TYPICAL), ("longest", MAXIMUM)):
-        found = forked(lambda name=name, times=times: measures.write(rigs[name], times))
+        found = forked(functools.partial(measures.write, rigs[name], times))
         good = not found.lost and max(map(abs, found.missing)) <= 1 and not found.wrong
         words = f"{sum(found.came)} came while the loop stood {found.stood_ms:.0f} ms, {found.lost} bytes lost, "
         words += ", ".join(sorted(found.wrong)) or "none late or altered"
@@ -107,7 +107,7 @@ def crossings(table: Table) -> None:
     """Start just below each limit, and add how the board saw a death after it."""
     for name, cross in limits.LIMITS.items():
         tell_part(f"limit: {name}")
-        found = forked(lambda cross=cross: cross(images.find()))
+        found = forked(functools.partial(cross, images.find()))
         wrong = found.complaints()
         late = ", ".join(f"{ms:.2f}" for ms in found.late_ms)
         words = f"relay {late} ms after its deadline, {sum(found.sent)} heartbeats taken"
@@ -138,7 +138,7 @@ def cuts(rig: Rig, count: int, table: Table) -> None:
         found = files.read(filesystem_of(chip.contents()))
         return epoch_of(found) >= epoch, known <= {row["sequence"] for row in journal_of(found)}
 
-    results = [forked(lambda number=number: trial(number)) for number in range(1, count + 1)]
+    results = [forked(functools.partial(trial, number)) for number in range(1, count + 1)]
     good = sum(all(result) for result in results)
     table.append(
         ("power cuts in a failover's flash operations", f"{good} of {len(results)} whole", "all", good == len(results))
@@ -158,7 +158,7 @@ def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, 
     dice = random.Random(f"{name} boots {seed}")
     booted = aftermath.sample(swept, boots, dice)
     for number, cut in enumerate(booted):
-        found = forked(lambda cut=cut, number=number: aftermath.boot_holds(image, swept, cut, number))
+        found = forked(functools.partial(aftermath.boot_holds, image, swept, cut, number))
         complaints += [(cut, f"next life: {words}") for words in found]
     print(
         f"{'MISS' if complaints else 'ok  '} {name:17} {swept.operations:3} flash operations, {len(swept.cuts):4} cuts "
@@ -210,11 +210,7 @@ def hour(minutes: float, report_s: float, dense: bool) -> int:
 
     They beat at the default interval, or with `dense` ten times as often, so that six minutes hold an hour's traffic.
     """
-    if dense:
-        rig = Rig(images.find())
-        rig.settle()
-    else:
-        rig = measures.default_rig(images.find())
+    rig = settled(2) if dense else measures.default_rig(images.find())
     table = heap(rig, minutes, report_s)
     report(table)
     return 0 if all(good for *_, good in table) else 1
@@ -319,7 +315,7 @@ def main() -> int:
     table: Table = []
     try:
         for part in parts_of(arguments):
-            run(part, lambda part=part: tried(part, arguments, table))
+            run(part, functools.partial(tried, part, arguments, table))
     finally:
         report(table)
     return 0 if all(row[3] for row in table) else 1

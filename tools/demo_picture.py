@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +29,7 @@ class Moments:
 
     def __init__(self) -> None:
         self.kept: list[tuple[str, list[Part]]] = []
-        self._wanted = [
+        self._wanted: list[tuple[str, Callable[[Status, list[NodeStatus]], bool]]] = [
             ("a is active, b stands by", lambda status, _: status.active == "a" and status.phase == "watching"),
             ("server a crashed: its fence has fired", lambda status, nodes: any(node.relay for node in nodes)),
             ("b is active, a is back in quarantine", lambda _, nodes: _is_back(nodes)),

@@ -94,11 +94,11 @@ def render_tables() -> str:
     out += ["", "## Drops", "", *table(("number", "name", "meaning"), list(codes.DROPS))]
     out += ["## Results of a relay test", "", *table(("number", "name", "meaning"), list(codes.PROOFS))]
     out += ["## Operations of the host link", ""]
-    rows = []
+    described: list[tuple[object, ...]] = []
     for number, name, right, again, arguments, sentence in operations.OPERATIONS:
         words = ", ".join(f"{row[0]}: {row[1]}" for row in arguments) or "-"
-        rows.append((number, f"`{name}`", codes.RIGHTS[right], "yes" if again else "no", words, sentence or name))
-    out += table(("number", "op", "right", "repeatable", "arguments", "meaning"), list(rows))
+        described.append((number, f"`{name}`", codes.RIGHTS[right], "yes" if again else "no", words, sentence or name))
+    out += table(("number", "op", "right", "repeatable", "arguments", "meaning"), described)
     out += ["### Errors", "", *table(("error", "meaning"), list(operations.ERRORS))]
     out += ["## Journal record", "", f"{records.LENGTH} bytes.", ""]
     out += table(("field", "bytes", "meaning"), list(records.FIELDS))

@@ -41,16 +41,16 @@ def guard_tables() -> str:
     """Who asks which guard, and what each one forbids."""
     found: dict[object, tuple[str, list[int]]] = {}
     for index, (_, rows) in enumerate(guards.TABLES):
-        for reason, guard in rows:
-            entry = found.setdefault(guard, (reasons.REASONS[reason][1], []))
+        for number, guard in rows:
+            entry = found.setdefault(guard, (reasons.REASONS[number][1], []))
             if index not in entry[1]:
                 entry[1].append(index)
     text = "### Guards: what forbids a fence\n\nEach table is asked from top to bottom; the first guard that forbids "
     text += "names the reason. Columns: " + "; ".join(f"{n + 1} {name}" for n, (name, _) in enumerate(guards.TABLES))
     text += ".\n\n" + table("reason", "forbids", *[str(n + 1) for n in range(len(guards.TABLES))])
-    for guard, (reason, asked) in found.items():
+    for asker, (reason, asked) in found.items():
         marks = ["x" if n in asked else "" for n in range(len(guards.TABLES))]
-        text += row(f"`{reason}`", words(guard), *marks)
+        text += row(f"`{reason}`", words(asker), *marks)
     return text
 
 

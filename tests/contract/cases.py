@@ -5,7 +5,7 @@ test_contract.py collects them for CPython and runs this same file on the VM. `V
 
 from heartwire_protocol import auth, codes, events, framing, messages, reasons, records, settings, settings_rules
 
-VECTORS = {}
+VECTORS: "dict" = {}
 KEY = bytes(range(32))
 
 
@@ -158,8 +158,8 @@ def test_permanent_numbers_stand_at_their_place():
     for table in (codes.DROPS, reasons.REASONS):
         for at in range(len(table)):
             assert table[at][0] == at, table[at]
-    for table in (events.EVENTS, messages.MESSAGES):
-        numbers = [row[0] for row in table]
+    for rows in (events.EVENTS, messages.MESSAGES):
+        numbers = [row[0] for row in rows]
         assert len(set(numbers)) == len(numbers) and sorted(numbers) == numbers
     for number, name, _ in reasons.REASONS:
         assert getattr(reasons, name.upper()) == number, name

@@ -18,6 +18,7 @@ from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire_firmware import config, durable, journal, policy_state
 from heartwire_firmware.clock import Clock
 from heartwire_protocol import codes, events, framing, records
+from heartwire_protocol.settings import Settings
 from tests.emulated import sweep
 from tests.emulated.rig import Rig, journal_of
 from tests.emulated.sweep import EITHER, NEW, Cut, Sweep
@@ -57,7 +58,7 @@ def _state_of(store: FakeFiles) -> tuple[durable.Durable, policy_state.State]:
 
 def allowed_texts(swept: Sweep, cut: Cut) -> set[str]:
     """Return the settings that a board may run after this cut, as canonical text."""
-    old = swept.old if swept.old is not None else config.settings.Settings().text()
+    old = swept.old if swept.old is not None else Settings().text()
     if swept.new is None or cut.settings == sweep.OLD:
         return {old}
     return {swept.new} if cut.settings == NEW else {old, swept.new} if cut.settings == EITHER else {old}

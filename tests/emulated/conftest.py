@@ -11,7 +11,7 @@ import pickle
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 
@@ -61,4 +61,4 @@ def forked(body: Callable[[], Found]) -> Found:
     good, found = pickle.loads(data) if data else (False, "the child died")
     if not good:
         pytest.fail(str(found), pytrace=False)
-    return found  # type: ignore[no-any-return]
+    return cast(Found, found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Rig:
         self.chip.on_reset = self._reset
         for node in range(nodes):
             self._sense(node, True)
-            self._next[node] = self.chip.at(self.chip.ns + (5 + 11 * node) * MS, lambda node=node: self._beat(node))
+            self._next[node] = self.chip.at(self.chip.ns + (5 + 11 * node) * MS, partial(self._beat, node))
         self.active = active
         if nodes:
             first = self.nodes[active]

@@ -14,6 +14,8 @@ from tests.bodies.bench import DEAD_MS, INTERVAL_MS
 from tests.bodies.guarding import HELLO
 from tests.emulated.rig import Rig, fence_edges
 
+EVENT_NAMES = {row[0]: row[1] for row in events.EVENTS}
+
 
 class RigBench:
     """A settled `rig` whose node a is active; fulfils bodies.bench.Bench."""
@@ -21,7 +23,7 @@ class RigBench:
     interval_ms, dead_ms = INTERVAL_MS, DEAD_MS
     active, standby = 0, 1
     early_by_ms, late_by_ms = 0.0, 3.0
-    saves_ms = (15.0, 9.0, 4.0, 1.0)
+    saves_ms: tuple[float, ...] = (15.0, 9.0, 4.0, 1.0)
     host_fill = 12
 
     def __init__(self, rig: Rig) -> None:
@@ -73,7 +75,7 @@ class RigBench:
     def two_ran(self) -> bool:
         return self.rig.two_active
 
-    def ask(self, op: str, **arguments: object) -> dict[str, Any]:
+    def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
         self.rig.chip.run_while(lambda: not self.rig.chip.usb.connected, 2000 * MS)
         return self.rig.ask(op, **arguments)
 
@@ -92,7 +94,7 @@ class RigBench:
 
     def rows(self, after: int) -> list[tuple[str, str]]:
         return [
-            (events.event_row(row["event"])[1], (*codes.NODES, "")[row["node"]])
+            (EVENT_NAMES[row["event"]], (*codes.NODES, "")[row["node"]])
             for row in self.rig.journal()
             if row["sequence"] > after
         ]

@@ -11,7 +11,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from heartwire.emulated.chip import BLOCK, FILESYSTEM_BLOCKS, FILESYSTEM_START, MS
 from heartwire.emulated.flashchip import Operation
@@ -119,7 +121,7 @@ class Recorder:
         for turn in range(self.each + 1):
             after = turn == self.each
             wait = took + self.dice.uniform(0, AFTER_NS) if after else self.dice.uniform(0, took)
-            chip.at(operation.start_ns + wait, lambda after=after: self._cut(number, operation.kind, not after))
+            chip.at(operation.start_ns + wait, partial(self._cut, number, operation.kind, not after))
 
     def _cut(self, number: int, kind: str, half_done: bool) -> None:
         rig = self.rig
@@ -224,7 +226,7 @@ def failover(recorder: Recorder) -> None:
     rig.chip.run_for(1800 * MS)
 
 
-NEW_SETTINGS: dict[str, object] = {"board__late_ms": 260, "board__name": "rack-two"}
+NEW_SETTINGS: dict[str, Any] = {"board__late_ms": 260, "board__name": "rack-two"}
 # From a settled rack.
 SETTLED: dict[str, Callable[[Recorder], None]] = {
     "config apply": config_apply,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from heartwire.emulated.chip import MS, TIMER
+from heartwire.emulated.chip import MS, TIMER, Edge
 from heartwire.emulated.flashchip import MAXIMUM
+from heartwire.emulated.lines import PioLine
 from heartwire_protocol import events
 from tests.bodies import guarding
 from tests.bodies.bench import DEAD_MS, EARLY_MS, Bench
@@ -25,7 +27,7 @@ HEAP_FREE_MIN = 56_000  # of the 226 KB that MicroPython 1.24 gives
 
 def test_boot_sets_every_output_first_and_guards_within_a_second(settled: Rig) -> None:
     edges = settled.chip.edges
-    first = {}
+    first: dict[str, Edge] = {}
     for edge in edges:
         first.setdefault(edge.signal, edge)
     for signal in DOCUMENTED_LOW:
@@ -43,7 +45,7 @@ def test_the_firmware_leaves_a_quarter_of_the_heap(settled: Rig) -> None:
 
 
 # How long the loop may stand meanwhile.
-STANDS_MS = dict.fromkeys(
+STANDS_MS: dict[Callable[[Bench], None], float] = dict.fromkeys(
     (guarding.stalled_host_costs_no_answer, guarding.no_byte_from_the_host_ends_the_guard), measures.STANDS_MAX_MS
 )
 LONGEST_WRITE_MS = 450
@@ -104,6 +106,7 @@ def test_another_death_just_before_delays_no_relay(spare_active: Rig) -> None:
 def test_third_line_bears_a_clock_that_is_off(spare_active: Rig, off: float) -> None:
     def body() -> tuple[int, int]:
         bench, line = RigBench(spare_active), spare_active.chip.lines[2]
+        assert isinstance(line, PioLine)
         line.baud = round(line.baud * (1 + off))
         before, sent = guarding.missing(bench, 2), bench.sent(2)
         bench.run_for(600)
@@ -168,7 +171,7 @@ def test_heartbeat_that_comes_early_or_late_comes_in_no_collection(default: Rig,
     assert collects_ms < far_ms - 60
     assert not struck
     for after_ms in (5, 10, 20, 30):
-        assert not forked(lambda at_ms=collects_ms + after_ms: beat_after(at_ms))[1], after_ms
+        assert not forked(partial(beat_after, collects_ms + after_ms))[1], after_ms
 
 
 def test_host_is_not_served_in_the_pass_that_collects(default: Rig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_power_cut_at_every_flash_operation(settled: Rig, board_image: Path, nam
     complaints = [(cut.operation, words) for cut in swept.cuts for words in aftermath.files_hold(swept, cut)]
     assert not complaints
     for cut in aftermath.sample(swept, boots, random.Random(1)):
-        assert not forked(lambda cut=cut: aftermath.boot_holds(board_image, swept, cut, 1))
+        assert not forked(partial(aftermath.boot_holds, board_image, swept, cut, 1))
     _damage_is_seen(swept)
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,11 +42,11 @@ class Cli:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """Return a CLI on a rack that observes; no test of this module may leave it changed."""
     rack = ProductRack(tmp_path_factory.mktemp("shared"))
     rack.start()
-    yield Cli(rack)  # type: ignore[misc]
+    yield Cli(rack)
     rack.close()
 
 

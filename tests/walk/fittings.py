@@ -93,7 +93,7 @@ class Fittings:
             journal=journal, transfer=Transfer(self.pins),
             selftest=SelfTest(world.relays, world.senses, world.facts, journal),
         )  # fmt: skip
-        self._filler = SimpleNamespace(_board=self.board)
+        self._filler: Any = SimpleNamespace(_board=self.board)
         self.board.selftest.configure(world.settings.board)
         self.clock.wall_known = False
 

@@ -22,18 +22,18 @@ class LongWalk(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = WORLDS["clean_start"].world()
-        self.rules = Rules()
-        self.world.observers = [self.rules]
+        self.demands = Rules()
+        self.world.observers = [self.demands]
         self.choices = steps(self.world, EVERYTHING)
         for _ in range(12):
-            apply(self.world, self.rules, QUIET)
+            apply(self.world, self.demands, QUIET)
 
     @rule(choice=st.integers(min_value=0, max_value=200), quiet=st.integers(min_value=0, max_value=12))
     def disturb(self, choice: int, quiet: int) -> None:
         """Let something happen, and some time pass."""
-        apply(self.world, self.rules, self.choices[choice % len(self.choices)])
+        apply(self.world, self.demands, self.choices[choice % len(self.choices)])
         for _ in range(quiet):
-            apply(self.world, self.rules, QUIET)
+            apply(self.world, self.demands, QUIET)
 
 
 class RealTime(RuleBasedStateMachine):

@@ -13,6 +13,7 @@ from typing import Any
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
 from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE
+from tests.walk.fittings import Fittings
 from tests.walk.rules import Broken, Rules, is_due
 from tests.walk.world import LINE_WORDS, NO_NODE, SETTINGS, World
 
@@ -70,6 +71,12 @@ def steps(world: World, kinds: Iterable[str]) -> list[Step]:
     return found
 
 
+def fittings_of(world: World) -> Fittings:
+    """Return the fittings of a world that has them: only there are steps with them chosen."""
+    assert world.fittings is not None
+    return world.fittings
+
+
 def apply(world: World, rules: Rules, step: Step) -> bool:
     """Let `step` happen and a second pass; return False if it changes nothing and need not be walked."""
     kind, argument = step
@@ -111,14 +118,14 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
         body.busy_s = BUSY_S if state in (codes.STATE_BUSY, codes.STATE_CRASH_DUMP) else 0
         world.tick()
     elif kind == "jam":
-        if world.fittings.pins.jammed == argument:
+        if fittings_of(world).pins.jammed == argument:
             return False
-        world.fittings.pins.jammed = argument
+        fittings_of(world).pins.jammed = argument
         world.tick()
     elif kind == "time":
-        if world.fittings.clock.wall_known:
+        if fittings_of(world).clock.wall_known:
             return False
-        world.fittings.clock.wall_known = True
+        fittings_of(world).clock.wall_known = True
         world.tick()
     elif kind == "full":
         if world.full == argument:
@@ -134,7 +141,7 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
     elif kind == "cut":
         at, after = argument
         world.tick(at, after)
-        return world.writes > at
+        return bool(world.writes > at)
     else:
         operation, node, value = argument
         if operation in (asks.APPROVE, asks.DENY):

@@ -96,7 +96,7 @@ def test_what_the_board_does_not_have_is_told_as_gone(world: AgentBench) -> None
 
 def test_a_damaged_record_is_not_passed_on(world: AgentBench) -> None:
     hear = world.bench.nodes[1].hear
-    damaged = []
+    damaged: list[bytes] = []
 
     def spoil(data: bytes) -> None:
         decoder = framing.Decoder(64)

@@ -31,6 +31,13 @@ def state(world: World) -> str:
     return codes.STATES[world.board.beats[-1]["node_state"] >> 2]
 
 
+def answer(world: World, request: dict[str, Any]) -> dict[str, Any]:
+    """Return what the agent answers at once."""
+    found = world.agent.handle(request)
+    assert found is not None
+    return found
+
+
 # --- probes ---
 
 
@@ -210,7 +217,7 @@ def test_wrong_probe_settings_name_their_path(probes: Any, path: str) -> None:
 def test_busy_runs_out_by_itself(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.go(3000)
-    assert world.agent.handle({"do": "busy", "seconds": 10})["ok"]
+    assert answer(world, {"do": "busy", "seconds": 10})["ok"]
     world.go(2000)
     assert state(world) == "busy"
     assert 7 <= world.board.beats[-1]["busy_s"] <= 10
@@ -229,7 +236,7 @@ def test_states_in_their_order(tmp_path: Path) -> None:
         ({"do": "status"}, "planned_off"),
         ({"do": "ready"}, "healthy"),
     ):
-        assert "status" in world.agent.handle(request)
+        assert "status" in answer(world, request)
         world.go(1000)
         assert state(world) == expected
 
@@ -248,7 +255,7 @@ def test_busy_survives_a_restart_of_the_agent(tmp_path: Path) -> None:
 )
 def test_wrong_requests_change_nothing(tmp_path: Path, request_: dict[str, Any]) -> None:
     world = World(tmp_path)
-    assert world.agent.handle(request_)["error"]
+    assert answer(world, request_)["error"]
     world.go(3000)
     assert state(world) == "healthy"
 

@@ -65,7 +65,7 @@ def next_of(reader: Reader, files: CountingFiles, after: int) -> tuple[int, byte
 
 
 def read_from(reader: Reader, files: CountingFiles, after: int) -> list[int]:
-    found = []
+    found: list[int] = []
     while True:
         after, record = next_of(reader, files, after)
         if not after:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from heartwire_firmware import timeslots
-from heartwire_protocol.codes import NODE_COUNT, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
+from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
 INTERVAL_MS = 1000
@@ -28,7 +28,7 @@ def nodes() -> list[SimpleNamespace]:
 def slots(nodes: list[SimpleNamespace]) -> timeslots.TimeSlots:
     board = SimpleNamespace(
         livenesses=nodes,
-        sequencer=SimpleNamespace(next_ms=lambda: timeslots.COUNT_MAX),
+        sequencer=SimpleNamespace(next_ms=lambda: COUNT_MAX),
         selftest=SimpleNamespace(is_moving=False),
         intent_waits=lambda node: False,
         filler=SimpleNamespace(intent_sequence=[0] * NODE_COUNT),
