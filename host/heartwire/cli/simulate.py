@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from heartwire.cli.output import emit, emit_json, note
+from heartwire.cli.output import emit, emit_json, is_terminal, note
 from heartwire.errors import BadConfig, NotAsAsked, StorageProblem, UsageProblem
 
 if TYPE_CHECKING:
     from heartwire.simulate.language import Scenario
+    from heartwire.simulate.run import Verdict
 
 TIERS = ("policy", "virtual", "emulated")
 
@@ -63,24 +67,54 @@ def simulate(
             note(f"-- {name} is left out on the {tier} tier: {why}")
     if scenarios and not runnable:
         raise UsageProblem(f"no file can run on the {tier} tier", "`--tier policy` without --longest runs every file")
-    verdicts = []
-    for verdict in tiers.judge_all(tier, runnable, jobs):
-        verdicts.append(verdict)
-        if as_json:
-            continue
-        emit(f"{'ok    ' if verdict.held else 'FAILED'} {verdict.scenario.name}: {verdict.scenario.title}")
-        for text in verdict.failures:
-            emit(text)
-        if timeline:
-            for one in verdict.timeline:
-                emit(f"  {one}")
+    verdicts, began = [], time.monotonic()
+    with _progress(runnable) as progress:
+        for verdict in tiers.judge_all(tier, runnable, jobs):
+            verdicts.append(verdict)
+            if not as_json:
+                _print(verdict, timeline)
+            progress(verdict.scenario)
+    took_s = round(time.monotonic() - began, 1)
     failed = sorted(verdict.scenario.name for verdict in verdicts if not verdict.held)
     if as_json:
         rows = sorted((verdict.as_json() for verdict in verdicts), key=lambda row: str(row["scenario"]))
         left_out = {name: why for name, why in obstacles.items() if why}
-        emit_json({"tier": tier, "held": not failed, "scenarios": rows, "left_out": left_out})
+        emit_json({"tier": tier, "held": not failed, "took_s": took_s, "scenarios": rows, "left_out": left_out})
+    else:
+        played_s = sum(scenario.end_ms for scenario in runnable) / 1000
+        emit(f"{len(verdicts) - len(failed)} of {len(verdicts)} hold: {played_s:g} s of scenarios in {took_s:g} s")
     if failed:
         raise NotAsAsked("" if as_json else f"{len(failed)} of {len(verdicts)} scenarios failed: {', '.join(failed)}")
+
+
+def _print(verdict: Verdict, timeline: bool) -> None:
+    emit(f"{'ok    ' if verdict.held else 'FAILED'} {verdict.scenario.name}: {verdict.scenario.title}")
+    for text in verdict.failures:
+        emit(text)
+    if timeline:
+        for one in verdict.timeline:
+            emit(f"  {one}")
+
+
+@contextlib.contextmanager
+def _progress(scenarios: list[Scenario]) -> Iterator[Callable[[Scenario], None]]:
+    """Give what is told of each scenario that is done: a bar on a terminal, which counts their seconds."""
+    if not is_terminal():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    words = TextColumn("{task.completed:.0f} of {task.total:.0f} s, {task.fields[left]} files left, elapsed")
+    with Progress(BarColumn(), words, TimeElapsedColumn(), transient=True) as bar:
+        left = len(scenarios)
+        task = bar.add_task("", total=sum(scenario.end_ms for scenario in scenarios) / 1000, left=left)
+
+        def done(scenario: Scenario) -> None:
+            nonlocal left
+            left -= 1
+            bar.update(task, advance=scenario.end_ms / 1000, left=left)
+
+        yield done
 
 
 def _list(tier: str, obstacles: dict[str, str], as_json: bool) -> None:

@@ -50,8 +50,12 @@ def test_the_command_says_so_by_its_exit_code(tmp_path: Path, capsys: pytest.Cap
     path = tmp_path / "one.txt"
     path.write_text(GOOD + "expect by 5s late a\n")
     assert main(["simulate", str(path)]) == 0
-    assert "ok     one.txt: A title." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ok     one.txt: A title." in said
+    assert "1 of 1 hold" in said
     path.write_text(GOOD + "expect by 5s dead a\n")
+    assert main(["simulate", str(path)]) == 15
+    assert "0 of 1 hold" in capsys.readouterr().out
     assert main(["simulate", "--json", str(path)]) == 15
     assert not json.loads(capsys.readouterr().out)["held"]
     assert main(["simulate", "--tier", "nothing", str(path)]) == 2
