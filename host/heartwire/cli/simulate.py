@@ -41,8 +41,9 @@ def simulate(
 
     A scenario is plain text: what happens to servers, cables and the board, and what the board must do. The exit code
     is 0 only if every expectation holds; a failing one prints the timeline around it. The virtual tier runs in real
-    time and mostly waits: several boards at once (--jobs 8) take little more than one. The emulated tier needs several
-    times as long, and the official image (`heartwire image`).
+    time and mostly waits: several boards at once (--jobs 8) take little more than one. The emulated tier keeps a
+    processor busy for about as long after `make emulator`, and for far longer without; it needs the official image
+    (`heartwire image`).
 
     \b
     Example:
