@@ -6,7 +6,6 @@ build it, run it and look at edges, grants and the journal. Nothing here sleeps 
 
 from __future__ import annotations
 
-import json
 import random
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from heartwire.emulated import files
 from heartwire.emulated.chip import MS, Edge, EmulatedChip, Reset, filesystem_of
 from heartwire.emulated.flashchip import TYPICAL, Times
+from heartwire.simulate.bench import answers_in, unsigned_request
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.rack import KEYS, POWER
 from heartwire_firmware import config, durable, policy_state, slots
@@ -167,25 +167,18 @@ class Rig:
 
     def ask(self, op: str, limit_ms: int = 1000, **arguments: object) -> dict[str, Any]:
         """Ask the board over USB, unsigned, and return its answer; the board's time goes on meanwhile."""
-        body = json.dumps({"op": op, **arguments}).encode()
-        request = messages.layout_of(messages.REQUEST).pack(right=0, number=1, mac=bytes(8), body=body)
         self.chip.usb.send(framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION])))
-        self.chip.usb.send(framing.encode(messages.REQUEST, request))
-        found: list[dict[str, Any]] = []
+        self.chip.usb.send(unsigned_request(1, {"op": op, **arguments}))
+        found: list[tuple[int, dict[str, Any]]] = []
         decoder = framing.Decoder(messages.JSON_MAX + 16)
 
         def waits() -> bool:
-            data, at = bytes(self.usb), 0
+            found.extend(answers_in(decoder, bytes(self.usb)))
             self.usb.clear()
-            while at < len(data):
-                at = decoder.feed(data, at, len(data))
-                if decoder.ready and decoder.message_type == messages.RESPONSE:
-                    answer = messages.layout_of(messages.RESPONSE).unpack(bytes(decoder.payload[: decoder.length]))
-                    found.append(json.loads(answer["body"]))
             return not found
 
         self.chip.run_while(waits, limit_ms * MS)
-        return found[0]
+        return found[0][1]
 
     def files(self) -> dict[str, bytes]:
         """Return the board's files as they stand in flash."""

@@ -9,7 +9,6 @@ tools/bench_board.py and test_board.py; asserts nothing.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from functools import partial
 
 from heartwire.emulated.chip import MS, Edge
 from heartwire.emulated.flashchip import MAXIMUM, Operation
+from heartwire.simulate.bench import answers_in, unsigned_request
 from heartwire.simulate.rack import POWER
 from heartwire_protocol import codes, framing, messages
 from tests.bodies.bench import EARLY_MS, LATE_MS
@@ -88,22 +88,17 @@ class Faults:
         """Let the host read the journal from its beginning again and again, as fast as it is answered."""
         chip = self.rig.chip
         decoder = framing.Decoder(messages.JSON_MAX + 16)
-        body = json.dumps({"op": "log", "after": 0, "count": 16}, separators=(",", ":")).encode()
         number = 0
 
         def ask() -> None:
             nonlocal number
             number += 1
-            request = messages.layout_of(messages.REQUEST).pack(right=0, number=number, mac=bytes(8), body=body)
-            chip.usb.send(framing.encode(messages.REQUEST, request))
+            chip.usb.send(unsigned_request(number, {"op": "log", "after": 0, "count": 16}))
 
         def heard(data: bytes) -> None:
-            at = 0
-            while at < len(data):
-                at = decoder.feed(data, at, len(data))
-                if decoder.ready and decoder.message_type == messages.RESPONSE:
-                    self.answers += 1
-                    ask()
+            for _ in answers_in(decoder, data):
+                self.answers += 1
+                ask()
 
         chip.on_usb_data = heard
         chip.usb.send(framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION])))

@@ -19,7 +19,7 @@ from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
 
-__all__ = ["KEYS", "POWER", "Bench", "Record", "store_settings"]
+__all__ = ["KEYS", "POWER", "Bench", "Record", "answers_in", "store_settings", "unsigned_request"]
 
 Record = tuple[int, int, int, int, int, int]  # ms, event, node, reason, a, b
 
@@ -145,25 +145,35 @@ class Bench(Rack):
     def ask(self, right: int = 0, **request: object) -> dict[str, Any]:
         """Send one unsigned request over the host link and return its answer."""
         usb = self.hardware.usb
-        layout = messages.layout_of(messages.REQUEST)
         number = self.board.hostlink._number + 1
-        body = json.dumps(request).encode()
-        usb.incoming.extend(
-            framing.encode(messages.REQUEST, layout.pack(right=right, number=number, mac=bytes(8), body=body))
-        )
-        decoder = framing.Decoder(600)
+        usb.incoming.extend(unsigned_request(number, request, right))
+        decoder = framing.Decoder(messages.JSON_MAX + 16)
         for _ in range(5000):
             self.step()
-            data, at = bytes(usb.sent), 0
+            data = bytes(usb.sent)
             usb.sent.clear()
-            while at < len(data):
-                at = decoder.feed(data, at, len(data))
-                if decoder.ready and decoder.message_type == messages.RESPONSE:
-                    answer = messages.layout_of(messages.RESPONSE).unpack(bytes(decoder.payload[: decoder.length]))
-                    if answer["number"] != number:
-                        continue
-                    return dict(json.loads(answer["body"]))
+            for answered, answer in answers_in(decoder, data):
+                if answered == number:
+                    return answer
         raise AssertionError("no answer")
+
+
+def unsigned_request(number: int, body: dict[str, Any], right: int = 0) -> bytes:
+    """Return the frame of a request with no signature, as `view` allows it where no view key is set."""
+    text = json.dumps(body, separators=(",", ":")).encode()
+    layout = messages.layout_of(messages.REQUEST)
+    return bytes(framing.encode(messages.REQUEST, layout.pack(right=right, number=number, mac=bytes(8), body=text)))
+
+
+def answers_in(decoder: framing.Decoder, data: bytes) -> list[tuple[int, dict[str, Any]]]:
+    """Feed what came from a board's host link; return number and body of each answer that is whole with it."""
+    found, at = [], 0
+    while at < len(data):
+        at = decoder.feed(data, at, len(data))
+        if decoder.ready and decoder.message_type == messages.RESPONSE:
+            answer = messages.layout_of(messages.RESPONSE).unpack(bytes(decoder.payload[: decoder.length]))
+            found.append((int(answer["number"]), dict(json.loads(answer["body"]))))
+    return found
 
 
 def store_settings(files: FakeFiles, found: settings.Settings) -> None:
