@@ -24,7 +24,9 @@ from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
+from heartwire_protocol.settings import problem_with
 from tests.bodies import guarding
+from tests.bodies.bench import INTERVAL_MS
 from tests.emulated import aftermath, limits, measures, sweep, trials
 from tests.emulated.conftest import forked
 from tests.emulated.rig import Rig, epoch_of, journal_of
@@ -205,12 +207,13 @@ def heap(rig: Rig, minutes: float, report_s: float) -> Table:
     ]
 
 
-def hour(minutes: float, report_s: float, dense: bool) -> int:
-    """Run two nodes for virtual `minutes`, print the free heap; return 1 if a row of it is a MISS.
+def hour(minutes: float, report_s: float, interval_ms: int, nodes: int) -> int:
+    """Run so many nodes for virtual `minutes`, print the free heap; return 1 if a row of it is a MISS.
 
-    They beat at the default interval, or with `dense` ten times as often, so that six minutes hold an hour's traffic.
+    They beat with a bench's settings if the interval is a bench's, else with the default ones but for the interval.
     """
-    rig = settled(2) if dense else measures.default_rig(images.find())
+    bench = interval_ms == INTERVAL_MS
+    rig = settled(nodes) if bench else measures.default_rig(images.find(), interval_ms, nodes)
     table = heap(rig, minutes, report_s)
     report(table)
     return 0 if all(good for *_, good in table) else 1
@@ -305,11 +308,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the instants of the sweep")
     parser.add_argument("--hour", action="store_true", help="only watch the free heap over an hour of normal traffic")
     parser.add_argument("--hour-minutes", type=float, default=60, help="virtual minutes of --hour")
-    parser.add_argument("--dense", action="store_true", help="with --hour: ten heartbeats a second instead of one")
+    parser.add_argument(
+        "--interval-ms", type=int, default=1000,
+        help=f"with --hour: time between two heartbeats of a node, 200 or more; {INTERVAL_MS}: a bench",
+    )  # fmt: skip
+    parser.add_argument("--nodes", type=int, default=2, choices=(2, 3), help="with --hour: nodes")
     parser.add_argument("--report-s", type=float, default=10, help="virtual seconds between two reports of --hour")
     arguments = parser.parse_args()
     if arguments.hour:
-        return hour(arguments.hour_minutes, arguments.report_s, arguments.dense)
+        wrong = problem_with("board.interval_ms", arguments.interval_ms, 0)
+        if wrong and arguments.interval_ms != INTERVAL_MS:
+            parser.error(wrong)
+        return hour(arguments.hour_minutes, arguments.report_s, arguments.interval_ms, arguments.nodes)
     if arguments.sweep:
         return power_cuts(arguments)
     table: Table = []

@@ -137,12 +137,15 @@ class Write:
         return self.events & {"late", "altered", "half_line"}
 
 
-def default_rig(image: Path) -> Rig:
-    """Return a settled rig of two nodes with the default settings: one heartbeat a second."""
+def default_rig(image: Path, interval_ms: int = 1000, nodes: int = 2) -> Rig:
+    """Return a settled rig of so many nodes with the default settings, but for `interval_ms` (200 to 10,000)."""
     wanted = Settings()
-    for node in range(2):
+    wanted.put("board.interval_ms", interval_ms)
+    wanted.put("board.early_ms", min(int(wanted.get("board.early_ms")), interval_ms // 4))
+    for node in range(nodes):
         wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
-    return _settled_with(wanted, image, nodes=2)
+    wanted.put("node.spare.enabled", int(nodes > 2))
+    return _settled_with(wanted, image, nodes)
 
 
 def slow_rig(image: Path) -> Rig:
