@@ -24,7 +24,7 @@ from heartwire.emulated import files
 from heartwire.emulated.chip import MS, filesystem_of
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
-from heartwire_protocol.settings import problem_with
+from heartwire_protocol.settings import default_of, problem_with
 from tests.bodies import guarding
 from tests.bodies.bench import INTERVAL_MS
 from tests.emulated import aftermath, limits, measures, sweep, trials
@@ -210,10 +210,15 @@ def heap(rig: Rig, minutes: float, report_s: float) -> Table:
 def hour(minutes: float, report_s: float, interval_ms: int, nodes: int) -> int:
     """Run so many nodes for virtual `minutes`, print the free heap; return 1 if a row of it is a MISS.
 
-    They beat with a bench's settings if the interval is a bench's, else with the default ones but for the interval.
+    They beat with a bench's settings if the interval is a bench's, else with the default ones but for the interval, and
+    for early_ms where it must be shorter then.
     """
-    bench = interval_ms == INTERVAL_MS
-    rig = settled(nodes) if bench else measures.default_rig(images.find(), interval_ms, nodes)
+    if interval_ms == INTERVAL_MS:
+        rig = settled(nodes)
+    else:
+        early_ms = min(int(default_of("board.early_ms")), interval_ms // 4)
+        text = f"board.interval_ms={interval_ms}\nboard.early_ms={early_ms}\n"
+        rig = measures.default_rig(images.find(), text, nodes)
     table = heap(rig, minutes, report_s)
     report(table)
     return 0 if all(good for *_, good in table) else 1
@@ -309,7 +314,7 @@ def main() -> int:
     parser.add_argument("--hour", action="store_true", help="only watch the free heap over an hour of normal traffic")
     parser.add_argument("--hour-minutes", type=float, default=60, help="virtual minutes of --hour")
     parser.add_argument(
-        "--interval-ms", type=int, default=1000,
+        "--interval-ms", type=int, default=int(default_of("board.interval_ms")),
         help=f"with --hour: time between two heartbeats of a node, 200 or more; {INTERVAL_MS}: a bench",
     )  # fmt: skip
     parser.add_argument("--nodes", type=int, default=2, choices=(2, 3), help="with --hour: nodes")

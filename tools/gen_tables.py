@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "firmware")]
@@ -39,7 +40,7 @@ def table(*heads: str) -> str:
 
 def guard_tables() -> str:
     """Who asks which guard, and what each one forbids."""
-    found: dict[object, tuple[str, list[int]]] = {}
+    found: dict[Any, tuple[str, list[int]]] = {}
     for index, (_, rows) in enumerate(guards.TABLES):
         for number, guard in rows:
             entry = found.setdefault(guard, (reasons.REASONS[number][1], []))
@@ -48,9 +49,9 @@ def guard_tables() -> str:
     text = "### Guards: what forbids a fence\n\nEach table is asked from top to bottom; the first guard that forbids "
     text += "names the reason. Columns: " + "; ".join(f"{n + 1} {name}" for n, (name, _) in enumerate(guards.TABLES))
     text += ".\n\n" + table("reason", "forbids", *[str(n + 1) for n in range(len(guards.TABLES))])
-    for asker, (reason, asked) in found.items():
+    for guard, (reason, asked) in found.items():
         marks = ["x" if n in asked else "" for n in range(len(guards.TABLES))]
-        text += row(f"`{reason}`", words(asker), *marks)
+        text += row(f"`{reason}`", words(guard), *marks)
     return text
 
 

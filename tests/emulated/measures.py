@@ -13,8 +13,7 @@ from pathlib import Path
 
 from heartwire.emulated.chip import MS
 from heartwire.emulated.flashchip import Operation, Times
-from heartwire.simulate.rack import KEYS, POWER
-from heartwire_protocol import codes
+from heartwire.simulate.rack import POWER, settings_of
 from heartwire_protocol.settings import Settings
 from tests.bodies import guarding
 from tests.bodies.bench import EARLY_MS, INTERVAL_MS, quick_settings
@@ -137,15 +136,9 @@ class Write:
         return self.events & {"late", "altered", "half_line"}
 
 
-def default_rig(image: Path, interval_ms: int = 1000, nodes: int = 2) -> Rig:
-    """Return a settled rig of so many nodes with the default settings, but for `interval_ms` (200 to 10,000)."""
-    wanted = Settings()
-    wanted.put("board.interval_ms", interval_ms)
-    wanted.put("board.early_ms", min(int(wanted.get("board.early_ms")), interval_ms // 4))
-    for node in range(nodes):
-        wanted.put(f"node.{codes.NODES[node]}.key", KEYS[node].hex())
-    wanted.put("node.spare.enabled", int(nodes > 2))
-    return _settled_with(wanted, image, nodes)
+def default_rig(image: Path, text: str = "", nodes: int = 2) -> Rig:
+    """Return a settled rig of so many nodes with the default settings but for those of `text`."""
+    return _settled_with(settings_of(text, nodes, keyed=True), image, nodes)
 
 
 def slow_rig(image: Path) -> Rig:

@@ -14,6 +14,7 @@ from typing import Any
 from heartwire.emulated import files
 from heartwire.emulated.chip import MS, Edge, EmulatedChip, Reset, filesystem_of
 from heartwire.emulated.flashchip import TYPICAL, Times
+from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.bench import answers_in, unsigned_request
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.rack import KEYS, POWER
@@ -170,7 +171,7 @@ class Rig:
         self.chip.usb.send(framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION])))
         self.chip.usb.send(unsigned_request(1, {"op": op, **arguments}))
         found: list[tuple[int, dict[str, Any]]] = []
-        decoder = framing.Decoder(messages.JSON_MAX + 16)
+        decoder = framing.Decoder(MAX_PAYLOAD)
 
         def waits() -> bool:
             found.extend(answers_in(decoder, bytes(self.usb)))

@@ -14,7 +14,7 @@ from tests.bodies.bench import DEAD_MS, INTERVAL_MS
 from tests.bodies.guarding import HELLO
 from tests.emulated.rig import Rig, fence_edges
 
-EVENT_NAMES = {row[0]: row[1] for row in events.EVENTS}
+NAMES_OF_EVENTS = {row[0]: row[1] for row in events.EVENTS}
 
 
 class RigBench:
@@ -94,7 +94,7 @@ class RigBench:
 
     def rows(self, after: int) -> list[tuple[str, str]]:
         return [
-            (EVENT_NAMES[row["event"]], (*codes.NODES, "")[row["node"]])
+            (NAMES_OF_EVENTS[row["event"]], (*codes.NODES, "")[row["node"]])
             for row in self.rig.journal()
             if row["sequence"] > after
         ]

@@ -17,6 +17,7 @@ from typing import Any
 
 from heartwire.emulated.chip import BLOCK, FILESYSTEM_BLOCKS, FILESYSTEM_START, MS
 from heartwire.emulated.flashchip import Operation
+from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire_firmware import journal
 from heartwire_firmware.clock import Clock
@@ -95,7 +96,7 @@ class Recorder:
     def __post_init__(self) -> None:
         chip = self.rig.chip
         self.base = chip.contents()
-        self._decoder = framing.Decoder(messages.JSON_MAX + 16)
+        self._decoder = framing.Decoder(MAX_PAYLOAD)
         self._given: tuple[bytes, ...] = ()
         self._told = self._granted = 0
         self._heard = [0] * len(self.rig.nodes)

@@ -16,6 +16,7 @@ from functools import partial
 
 from heartwire.emulated.chip import MS, Edge
 from heartwire.emulated.flashchip import MAXIMUM, Operation
+from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.bench import answers_in, unsigned_request
 from heartwire.simulate.rack import POWER
 from heartwire_protocol import codes, framing, messages
@@ -87,7 +88,7 @@ class Faults:
     def host_reads_log(self) -> None:
         """Let the host read the journal from its beginning again and again, as fast as it is answered."""
         chip = self.rig.chip
-        decoder = framing.Decoder(messages.JSON_MAX + 16)
+        decoder = framing.Decoder(MAX_PAYLOAD)
         number = 0
 
         def ask() -> None:

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from heartwire.errors import Unplugged
+from heartwire.link import MAX_PAYLOAD
 from heartwire_protocol import auth, codes, framing, messages, operations, records, settings, settings_rules
 from heartwire_protocol.version import TABLE_HASH
 
 BOARD_ID = bytes.fromhex("E66118604B5C4A2A")
-MAX_PAYLOAD = messages.JSON_MAX + 16
 Answer = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
 
 

@@ -68,13 +68,14 @@ def simulate(
             note(f"-- {name} is left out on the {tier} tier: {why}")
     if scenarios and not runnable:
         raise UsageProblem(f"no file can run on the {tier} tier", "`--tier policy` without --longest runs every file")
-    verdicts, began = [], time.monotonic()
+    verdicts: list[Verdict] = []
+    began = time.monotonic()
     with _progress(runnable) as progress:
         for verdict in tiers.judge_all(tier, runnable, jobs):
             verdicts.append(verdict)
             if not as_json:
                 _print(verdict, timeline)
-            progress(verdict.scenario)
+            progress([one.scenario for one in verdicts])
     took_s = round(time.monotonic() - began, 1)
     failed = sorted(verdict.scenario.name for verdict in verdicts if not verdict.held)
     if as_json:
@@ -82,8 +83,8 @@ def simulate(
         left_out = {name: why for name, why in obstacles.items() if why}
         emit_json({"tier": tier, "held": not failed, "took_s": took_s, "scenarios": rows, "left_out": left_out})
     else:
-        played_s = sum(scenario.end_ms for scenario in runnable) / 1000
-        emit(f"{len(verdicts) - len(failed)} of {len(verdicts)} hold: {played_s:g} s of scenarios in {took_s:g} s")
+        good = len(verdicts) - len(failed)
+        emit(f"{good} of {len(verdicts)} hold: {_seconds(runnable):g} s of scenarios in {took_s:g} s")
     if failed:
         raise NotAsAsked("" if as_json else f"{len(failed)} of {len(verdicts)} scenarios failed: {', '.join(failed)}")
 
@@ -98,8 +99,8 @@ def _print(verdict: Verdict, timeline: bool) -> None:
 
 
 @contextlib.contextmanager
-def _progress(scenarios: list[Scenario]) -> Iterator[Callable[[Scenario], None]]:
-    """Give what is told of each scenario that is done: a bar on a terminal, which counts their seconds."""
+def _progress(scenarios: list[Scenario]) -> Iterator[Callable[[list[Scenario]], None]]:
+    """Give what is told which scenarios are done: a bar on a terminal, which counts their seconds."""
     if not is_terminal():
         yield lambda _: None
         return
@@ -107,15 +108,12 @@ def _progress(scenarios: list[Scenario]) -> Iterator[Callable[[Scenario], None]]
 
     words = TextColumn("{task.completed:.0f} of {task.total:.0f} s, {task.fields[left]} files left, elapsed")
     with Progress(BarColumn(), words, TimeElapsedColumn(), transient=True) as bar:
-        left = len(scenarios)
-        task = bar.add_task("", total=sum(scenario.end_ms for scenario in scenarios) / 1000, left=left)
+        task = bar.add_task("", total=_seconds(scenarios), left=len(scenarios))
+        yield lambda done: bar.update(task, completed=_seconds(done), left=len(scenarios) - len(done))
 
-        def done(scenario: Scenario) -> None:
-            nonlocal left
-            left -= 1
-            bar.update(task, advance=scenario.end_ms / 1000, left=left)
 
-        yield done
+def _seconds(scenarios: list[Scenario]) -> float:
+    return sum(scenario.end_ms for scenario in scenarios) / 1000
 
 
 def _list(tier: str, obstacles: dict[str, str], as_json: bool) -> None:

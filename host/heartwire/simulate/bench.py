@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire.simulate.rack import KEYS, POWER, Rack, settings_of
 from heartwire_firmware import config, slots
@@ -147,7 +148,7 @@ class Bench(Rack):
         usb = self.hardware.usb
         number = self.board.hostlink._number + 1
         usb.incoming.extend(unsigned_request(number, request, right))
-        decoder = framing.Decoder(messages.JSON_MAX + 16)
+        decoder = framing.Decoder(MAX_PAYLOAD)
         for _ in range(5000):
             self.step()
             data = bytes(usb.sent)
