@@ -3,12 +3,16 @@
 (epoch, holder) stand together in it, so no power cut can separate them. Mode, quarantine, lock-out, action counters and
 what is left of maintenance are in the same record. The supervisor saves it when the policy asks and tells the policy
 what is durable; nothing else writes it.
+
+A record carries its version, which is how many of FIELDS it has: an update, and the way back to the firmware from
+before, forget nothing that both know.
 """
 
 from heartwire_firmware.slots import TwoSlots
 from heartwire_protocol.codes import INT_LIMIT, MODES, NO_NODE, NODE_COUNT
 
-# (attribute of policy_state.State, width in bytes, entries: 1 for a number, more for a list)
+# (attribute of policy_state.State, width in bytes, entries: 1 for a number, more for a list). Rows are only ever
+# appended: the first so many of them are what a record of an older version holds.
 FIELDS = (
     ("epoch", 4, 1),
     ("holder", 1, 1),
@@ -29,12 +33,18 @@ FIELDS = (
     ("slowest_s", 2, NODE_COUNT),
     ("watchdog_seen", 1, NODE_COUNT),
 )
-LENGTH = sum([row[1] * row[2] for row in FIELDS])
+# Firmware that wrote no version wrote so many.
+UNVERSIONED = 18
+
+
+def length_of(version: int) -> int:
+    """Return the length in bytes of a record of `version`, at most len(FIELDS)."""
+    return sum([row[1] * row[2] for row in FIELDS[:version]])
 
 
 def pack(state) -> bytes:
-    """Return the durable fields of `state` as bytes."""
-    out = bytearray(LENGTH)
+    """Return the durable fields of `state` as bytes, in the newest version."""
+    out = bytearray(length_of(len(FIELDS)))
     at = 0
     for name, width, entries in FIELDS:
         value = getattr(state, name)
@@ -47,13 +57,19 @@ def pack(state) -> bytes:
     return bytes(out)
 
 
-def unpack(data: bytes, state) -> bool:
-    """Set the durable fields of `state` from bytes; return False, changing nothing, if they make no sense."""
-    if len(data) != LENGTH:
+def unpack(data: bytes, state, version: int = 0) -> bool:
+    """Set the durable fields of `state` from bytes of `version` (0: len(FIELDS)); return False, changing nothing, if
+    they make no sense. Fields that an older version has not stay as they are; what a newer one has more is left out.
+    """
+    if 0 < version < UNVERSIONED:
+        return False
+    known = min(version or len(FIELDS), len(FIELDS))
+    if len(data) != length_of(known) and (version <= known or len(data) < length_of(known)):
         return False
     found = []
     at = 0
-    for _, width, entries in FIELDS:
+    for index in range(known):
+        _, width, entries = FIELDS[index]
         numbers = []
         for _entry in range(entries):
             number = 0
@@ -66,7 +82,7 @@ def unpack(data: bytes, state) -> bool:
         found.append(numbers)
     if found[1][0] > NO_NODE or found[2][0] >= len(MODES):
         return False
-    for index in range(len(FIELDS)):
+    for index in range(known):
         name, _, entries = FIELDS[index]
         if entries > 1:
             for entry in range(entries):
@@ -90,13 +106,13 @@ class Durable:
     def load(self, state) -> None:
         """Set the durable fields of `state` from the newest whole record; `empty` if there is none."""
         data = self._slots.load()
-        self.empty = data is None or not unpack(data, state)
+        self.empty = data is None or not unpack(data, state, self._slots.flag or UNVERSIONED)
         if not self.empty:
             self._note(state)
 
     def save(self, state) -> bool:
         """Make the fields of `state` durable; return False, with `failed` set, if flash could not be written."""
-        self.failed = not self._slots.save(pack(state))
+        self.failed = not self._slots.save(pack(state), len(FIELDS))
         if not self.failed:
             self._note(state)
         return not self.failed
