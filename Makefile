@@ -10,6 +10,8 @@ TRIALS ?= 20
 WORKERS ?= 2
 # Virtual boards side by side in test-scenario-virtual: each takes about an eighth of a processor.
 BOARDS ?= 8
+# Seeds that walk-random tries.
+SEEDS ?= 20
 # Scenario files that the emulated chip runs: a second of it takes five real ones and more.
 LONGEST ?= 10
 # What runs in real time comes after what runs in virtual time: virtual racks mostly wait, so two files at once; what has
@@ -18,7 +20,7 @@ RACKS := tests/virtual tests/virtual_shim
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk \
+.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw \
 	flash image emulator bench-board budget clean
 
@@ -57,6 +59,9 @@ test-scenario-emulated: $(READY) ## the short scenario files on the emulated chi
 
 test-walk: $(READY) ## the exhaustive and the random walks of the policy
 	$(PYTEST) -q tests/walk
+
+walk-random: $(READY) ## long random walks with new seeds (SEEDS=20; FIRST=N repeats); prints counts, and counterexamples to pin
+	$(BIN)/python -m tests.walk.ramble --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
 
 test-powercut: $(READY) ## power cuts at every write
 	$(PYTEST) -q -k "cut or torn" tests/unit/firmware

@@ -1,6 +1,7 @@
-"""Run one test without pytest, for a mutant: exit 0 if it holds, 3 if it fails, anything else is an accident.
+"""Run one test for a mutant: exit 0 if it holds, 3 if it fails, anything else is an accident.
 
-Started by test_mutation.py with the mutant's firmware first on the path: `catch.py scenario NAME` or `walk CASE`.
+Started by test_mutation.py with the mutant's firmware first on the path: `catch.py scenario NAME`, `walk CASE` or
+`test PATH::NAME` (a path below tests/).
 """
 
 from __future__ import annotations
@@ -33,7 +34,17 @@ def walk(name: str) -> bool:
     return True
 
 
+def test(name: str) -> bool:
+    """Return whether one test of pytest holds; anything but a failed one is an accident."""
+    import pytest
+
+    code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", f"{ROOT}/tests/{name}"])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise RuntimeError(f"pytest ended with {code!r}")
+    return code == pytest.ExitCode.OK
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    held = {"scenario": scenario, "walk": walk}[sys.argv[1]](sys.argv[2])
+    held = {"scenario": scenario, "walk": walk, "test": test}[sys.argv[1]](sys.argv[2])
     sys.exit(0 if held else 3)

@@ -121,16 +121,15 @@ def freeze(world: World) -> tuple[Any, ...]:
         kept = (*kept[:-1], world.fittings.relative_s(kept[-1], kept[-2]))
     return (
         (tuple(values.values()), *lists), tuple(nodes), sequence, kept,
-        world.chip.mark, world.persist, world.full, world.tainted,
+        world.chip.mark, world.persist, world.full, world.tainted, world.forced_s,
         max(0, world.last_started - base), max(0, world.leased_epoch - base), world.leased_node, fitted,
     )  # fmt: skip
 
 
 def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     """Take everything from a frozen world."""
-    values, nodes, sequence, kept, mark, world.persist, world.full, world.tainted, started, leased, leased_node = (
-        frozen[:-1]
-    )
+    (values, nodes, sequence, kept, mark, world.persist, world.full, world.tainted, world.forced_s,
+     started, leased, leased_node) = frozen[:-1]  # fmt: skip
     state = world.state
     known = state.__dict__
     known.update(zip(NUMBERS, values[0], strict=True))

@@ -27,7 +27,7 @@ def demand(rule: str, holds: object, words: str) -> None:
 
 
 class Rules:
-    """Watches one world; `requested` is the node an operator asked to fence without leaving anybody, or NO_NODE."""
+    """Watches one world."""
 
     def __init__(self) -> None:
         self._epoch = 0
@@ -40,7 +40,6 @@ class Rules:
         self._maintenance: list[int] = []
         self._denied: list[int] = []
         self._store_empty = 0
-        self.forced = False
 
     def before(self, world: World) -> None:
         """Remember what was before the policy was asked."""
@@ -99,7 +98,7 @@ class Rules:
                 busy = world.sequencer.status[other] in (sequencer.FIRED, sequencer.FAILED)
                 demand("5.3", not busy, "a second relay while another one is off")
         if cause in BY_WORD:
-            if not self.forced and self._mode in ARMED:
+            if not world.forced_s and self._mode in ARMED:
                 self._remains(world, node)
             return
         demand("5.5", self._mode in ARMED, "an automatic fence without being armed")

@@ -23,6 +23,8 @@ QUIET: Step = ("tick", None)
 SAID = (codes.STATE_HEALTHY, codes.STATE_DEGRADED, codes.STATE_BUSY, codes.STATE_PLANNED_OFF, codes.STATE_STARTING,
         codes.STATE_CRASH_DUMP)  # fmt: skip
 BUSY_S = 3
+# A forced fence may wait so long for its intent to be durable; after that its word is an old one.
+FORCED_S = 6
 
 
 def steps(world: World, kinds: Iterable[str]) -> list[Step]:
@@ -80,7 +82,6 @@ def fittings_of(world: World) -> Fittings:
 def apply(world: World, rules: Rules, step: Step) -> bool:
     """Let `step` happen and a second pass; return False if it changes nothing and need not be walked."""
     kind, argument = step
-    rules.forced = False
     if kind == "tick":
         world.tick()
     elif kind == "line":
@@ -150,11 +151,10 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
             world.tainted = 1
         if operation == asks.MAINTENANCE and any(body.soft_off for body in world.bodies):
             world.tainted = 1  # a cold standby is started when the proof comes, or by a person
-        rules.forced = operation == asks.FENCE and bool(value)
         if operation == asks.FENCE and value:
             world.tainted = 2
-        rules.forced = rules.forced or world.tainted == 2
-        world.tick(request=(operation, node, value))
+        forces_s = FORCED_S if operation == asks.FENCE and value else 0
+        world.tick(request=(operation, node, value), forces_s=forces_s)
     return True
 
 

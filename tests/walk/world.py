@@ -96,6 +96,7 @@ class World:
         self.full = 0  # flash cannot be written
         self.cut_at = -1
         self.cut_after = False
+        self.forced_s = 0  # an operator's word that nobody need remain holds for so long still
         self.tainted = 0  # something happened that excuses the board from replacing a dead holder
         self.journal: list[tuple[int, int, int, int, int]] = []
         self.observers: list[Any] = []
@@ -160,12 +161,21 @@ class World:
 
     # One tick.
 
-    def tick(self, cut_at: int = -1, cut_after: bool = False, request: tuple[int, int, int] | None = None) -> None:
-        """Let a second pass, with a request of an operator in it; at `cut_at` the board loses power at a write."""
+    def tick(
+        self,
+        cut_at: int = -1,
+        cut_after: bool = False,
+        request: tuple[int, int, int] | None = None,
+        forces_s: int = 0,
+    ) -> None:
+        """Let a second pass, with a request of an operator in it, whose force holds for `forces_s`; at `cut_at` the
+        board loses power at a write.
+        """
         self.writes = 0
         self.cut_at = cut_at
         self.cut_after = cut_after
         self.journal.clear()
+        self.forced_s = forces_s or max(0, self.forced_s - 1)
         if self.fittings is not None:
             self.fittings.begin_tick()
         self._step_bodies()

@@ -1,0 +1,49 @@
+"""Counterexamples that walks have found, each kept as the steps that led to it. Run by test_pinned.py.
+
+`make walk-random` prints a counterexample as such a row. It stays here when the policy is mended.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from heartwire_firmware import policy_requests as asks
+from heartwire_protocol import codes
+from tests.walk.bodies import HALF, MUTE
+from tests.walk.walk import Step
+
+
+class Pin(NamedTuple):
+    """A way that broke a rule once: `steps` from the settled start of the case."""
+
+    name: str
+    case: str
+    steps: tuple[Step, ...]
+    waits: str = ""  # why the rule is still broken on this way; "" once it is mended
+
+
+PINS = (
+    # Two faults and a person's word: nobody is granted beside a server that was never proven off.
+    Pin(
+        "readopt_beside_a_silent_server",
+        "clean_start",
+        (
+            ("sense", (0, codes.POWER_OFF)),
+            ("line", (0, MUTE)),
+            ("reset", None),
+            ("ask", (asks.READOPT, 1, 0)),
+        ),
+        "declare asks for no relay that is open and no off that lasts",
+    ),
+    # A forced fence waits for its intent, for PREPARE_MS at most, and stays forced for as long.
+    Pin(
+        "forced_fence_waits_for_flash",
+        "clean_start",
+        (
+            ("line", (0, HALF)),
+            ("full", 1),
+            ("ask", (asks.FENCE, 1, 1)),
+            ("full", 0),
+        ),
+    ),
+)

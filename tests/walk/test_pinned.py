@@ -1,0 +1,30 @@
+"""Every counterexample that a walk has found holds now."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.walk.pinned import PINS, Pin
+from tests.walk.ramble import settled
+from tests.walk.rules import Broken
+from tests.walk.walk import QUIET, apply
+
+AFTERWARDS = 20
+
+
+def played(pin: Pin) -> None:
+    """Take the steps of `pin`, and let time pass after them."""
+    world, demands = settled(pin.case)
+    for step in (*pin.steps, *[QUIET] * AFTERWARDS):
+        apply(world, demands, step)
+
+
+@pytest.mark.parametrize("pin", [pin for pin in PINS if not pin.waits], ids=lambda pin: pin.name)
+def test_what_was_found_holds(pin: Pin) -> None:
+    played(pin)
+
+
+@pytest.mark.parametrize("pin", [pin for pin in PINS if pin.waits], ids=lambda pin: pin.name)
+def test_what_is_not_mended_is_known(pin: Pin) -> None:
+    with pytest.raises(Broken):
+        played(pin)
