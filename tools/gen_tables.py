@@ -43,7 +43,7 @@ def guard_tables() -> str:
     found: dict[Any, tuple[str, list[int]]] = {}
     for index, (_, rows) in enumerate(guards.TABLES):
         for number, guard in rows:
-            entry = found.setdefault(guard, (reasons.REASONS[number][1], []))
+            entry = found.setdefault(guard, (reasons.NAMES[number], []))
             if index not in entry[1]:
                 entry[1].append(index)
     text = "### Guards: what forbids a fence\n\nEach table is asked from top to bottom; the first guard that forbids "

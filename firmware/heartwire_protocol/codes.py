@@ -153,9 +153,13 @@ RINGS = ("decision", "routine")
 
 def name_of(table: "tuple[Any, ...]", number: int) -> str:
     """Return the name of `number` in a table of names or rows; "#number" where the table has no such row."""
-    if 0 <= number < len(table):
-        row = table[number]
-        return str(row if isinstance(row, str) else row[1])
+    for place in range(len(table)):
+        row = table[place]
+        if isinstance(row, str):
+            if place == number:
+                return row
+        elif row[0] == number:
+            return str(row[1])
     return "#%d" % number
 
 

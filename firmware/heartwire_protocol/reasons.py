@@ -159,5 +159,14 @@ REASONS = (
     (74, "position", "its position contacts do not show where it was sent"),
     (75, "not_in_maintenance", "the node is not in maintenance for at least its boot grace"),
 )
-# The name of each reason by number.
-NAMES = tuple([row[1] for row in REASONS])
+
+
+def _names() -> "tuple[str, ...]":
+    names = [""] * (REASONS[-1][0] + 1)
+    for row in REASONS:
+        names[row[0]] = row[1]
+    return tuple(names)
+
+
+# The name of each reason by number; gaps between numbers leave room for kin.
+NAMES = _names()

@@ -155,14 +155,15 @@ def test_integers_at_the_limit():
 
 
 def test_permanent_numbers_stand_at_their_place():
-    for table in (codes.DROPS, reasons.REASONS):
-        for at in range(len(table)):
-            assert table[at][0] == at, table[at]
-    for rows in (events.EVENTS, messages.MESSAGES):
+    for at in range(len(codes.DROPS)):
+        assert codes.DROPS[at][0] == at, codes.DROPS[at]
+    for rows in (events.EVENTS, messages.MESSAGES, reasons.REASONS):
         numbers = [row[0] for row in rows]
         assert len(set(numbers)) == len(numbers) and sorted(numbers) == numbers
     for number, name, _ in reasons.REASONS:
         assert getattr(reasons, name.upper()) == number, name
+        assert reasons.NAMES[number] == codes.name_of(reasons.REASONS, number) == name
+    assert codes.name_of(reasons.REASONS, 9999) == "#9999"
     for row in events.EVENTS:
         assert getattr(events, row[1].upper()) == row[0], row[1]
 

@@ -81,7 +81,7 @@ def _plan(
     table = guards.AUTOMATIC if fails_over else guards.RECOVERY_AT_FIRE
     forbidden = []
     for reason, guard in table:
-        name = reasons.REASONS[reason][1]
+        name = reasons.NAMES[reason]
         if guard(found, state, facts, node) and name not in forbidden:
             forbidden.append(name)
     only_if = [words for name, words in _THEN.items() if _wants(found, node, name)]

@@ -83,7 +83,7 @@ def test_a_plan_comes_true(name: str) -> None:
     assert (events.APPROVAL_ASKED in happened) == (outcome == "asks")
     assert (events.WOULD_FENCE in happened) == (outcome == "would")
     if outcome == "held":
-        names = {reasons.REASONS[row[3]][1] for row in rows if row[1] == events.HELD}
+        names = {reasons.NAMES[row[3]] for row in rows if row[1] == events.HELD}
         assert names & set(forbidden)
     if outcome == "failover":
         granted = [row[2] for row in bench.happened[seen:] if row[1] == events.GRANTED]

@@ -60,7 +60,7 @@ def test_a_hold_names_only_what_was_asked_before_it() -> None:
 
 
 def test_the_order_is_the_firmwares() -> None:
-    names = [reasons.REASONS[reason][1] for reason, _ in guards.AUTOMATIC]
+    names = [reasons.NAMES[reason] for reason, _ in guards.AUTOMATIC]
     assert tuple(dict.fromkeys(names)) == why.AUTOMATIC_ORDER
     known = {row[1] for row in reasons.REASONS}
     assert set(why.AUTOMATIC_ORDER) <= known
