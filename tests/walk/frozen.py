@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from heartwire_firmware import durable, policy_state
 from heartwire_protocol import codes
-from tests.walk.fittings import NOON_S
 
 if TYPE_CHECKING:
     from tests.walk.world import World
 
 NO_NODE = codes.NO_NODE
+NOON_S = 43200
+# What a node says that claims to know an epoch near the top: the highest that fits.
+TOP_EPOCH = codes.COUNT_MAX - 1
 CAP_MS = 13000
 # Fields of State that only fill records or wrap around.
 IGNORED = ("grant_ms", "last_age_ms", "boots", "slowest_s", "request_number")
@@ -41,10 +43,12 @@ ALL_LISTS = (*LISTS, *[name for name, _ in LIST_CAPS], "fired_incarnation")
 
 _STORED: dict[bytes, Any] = {}
 _FLASH: dict[Any, bytes] = {}
+# Durable fields that the walk keeps; what belongs to the schedule stands last.
+_LAST = ("schedule_node", "schedule_of_day_s")
 KEPT = (
-    "holder", "mode", "quarantined", "locked", "sense_seen", "watchdog_seen", "actions", "window_ms", "maintenance_ms",
-    "long_ms", "long_node", "schedule_node", "schedule_of_day_s",
-)  # fmt: skip
+    *[row[0] for row in durable.FIELDS if row[0] not in (*IGNORED, *_LAST, "epoch", "schedule_day")],
+    *_LAST,
+)
 
 
 def stored_in(flash: bytes) -> Any:
@@ -79,6 +83,7 @@ def freeze(world: World) -> tuple[Any, ...]:
     """Return everything that the future depends on, in its canonical form."""
     state = world.state
     base = state.epoch - EPOCH_BASE
+    intakes = world.board.intakes
     known = state.__dict__
     values = {name: known[name] for name in NUMBERS}
     for name, cap in NUMBER_CAPS:
@@ -86,25 +91,30 @@ def freeze(world: World) -> tuple[Any, ...]:
             values[name] = cap
     values["epoch"] = EPOCH_BASE
     active, target = state.active, state.target
-    same = active != NO_NODE and state.active_incarnation == world.heard_incarnation[active]
+    same = active != NO_NODE and state.active_incarnation == intakes[active].incarnation
     values["active_incarnation"] = int(same)
-    values["asked_beats"] = int(target != NO_NODE and state.asked_beats == world.facts.beats[target])
+    values["asked_beats"] = int(target != NO_NODE and state.asked_beats == intakes[target].beats)
     lists = [tuple(known[name]) for name in LISTS]
     lists += [tuple([v if v < cap else cap for v in known[name]]) for name, cap in LIST_CAPS]
-    heard = world.heard_incarnation
+    heard = [intake.incarnation for intake in intakes]
     lists.append(tuple([int(bool(heard[n]) and state.fired_incarnation[n] == heard[n]) for n in range(3)]))
     nodes = []
+    intents = world.intent
+    senses = world.senses
     for node in range(world.count):
         body = world.bodies[node]
         live = world.livenesses[node]
+        intake = intakes[node]
         nodes.append((
             body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained,
             max(0, body.epoch - base), body.lease,
-            int(body.incarnation == world.heard_incarnation[node]), body.stuck, body.unfed,
+            int(body.incarnation == intake.incarnation), body.stuck, body.unfed,
             live.verdict, min(live.age_ms, CAP_MS), min(live.sign_ms, CAP_MS), live.streak,
-            world.facts.node_state[node], world.facts.flags[node], max(0, world.facts.node_epoch[node] - base),
-            world.facts.busy_s[node], (body.state, body.busy_s, body.obeys, body.soft_off),
-            min(world.facts.beats[node], 2), int(bool(world.heard_incarnation[node])), world.intent[node],
+            intake.state, intake.flags, intake.epoch if intake.epoch == TOP_EPOCH else max(0, intake.epoch - base),
+            intake.busy_s,
+            (body.state, body.busy_s, body.obeys, body.soft_off, body.broken, body.chatters, body.claims, body.follows),
+            min(intake.beats, 2), int(bool(intake.incarnation)), intents[node],
+            intake.half_line, intake.altered, senses.off_ms[node],
         ))  # fmt: skip
     seq = world.sequencer
     sequence = tuple([
@@ -121,15 +131,15 @@ def freeze(world: World) -> tuple[Any, ...]:
         kept = (*kept[:-1], world.fittings.relative_s(kept[-1], kept[-2]))
     return (
         (tuple(values.values()), *lists), tuple(nodes), sequence, kept,
-        world.chip.mark, world.persist, world.full, world.tainted, world.forced_s,
-        max(0, world.last_started - base), max(0, world.leased_epoch - base), world.leased_node, fitted,
+        world.chip.mark, world.board.persist, world.full, world.tainted, world.forced_s,
+        max(0, world.last_started - base), max(0, world.leased_epoch - base), world.leased_node, world.variant, fitted,
     )  # fmt: skip
 
 
 def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     """Take everything from a frozen world."""
-    (values, nodes, sequence, kept, mark, world.persist, world.full, world.tainted, world.forced_s,
-     started, leased, leased_node) = frozen[:-1]  # fmt: skip
+    (values, nodes, sequence, kept, mark, world.board.persist, world.full, world.tainted, world.forced_s,
+     started, leased, leased_node, variant) = frozen[:-1]  # fmt: skip
     state = world.state
     known = state.__dict__
     known.update(zip(NUMBERS, values[0], strict=True))
@@ -138,29 +148,39 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     state.grant_ms = state.last_age_ms = 0
     state.request_number = 1
     state.boots = 1
+    board = world.board
     facts = world.facts
+    if variant != world.variant:
+        world.set_variant(variant)
+    intents = [0, 0, 0]
     for node, row in enumerate(nodes):
         body = world.bodies[node]
         live = world.livenesses[node]
+        intake = board.intakes[node]
         (
             body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained, body.epoch,
             body.lease, same, body.stuck, body.unfed, live.verdict, live.age_ms, live.sign_ms, live.streak,
-            facts.node_state[node], facts.flags[node], facts.node_epoch[node], facts.busy_s[node], more,
-            facts.beats[node], heard, world.intent[node],
+            intake.state, intake.flags, intake.epoch, intake.busy_s, more,
+            intake.beats, heard, intents[node], intake.half_line, intake.altered, world.senses.off_ms[node],
         ) = row  # fmt: skip
-        body.state, body.busy_s, body.obeys, body.soft_off = more
-        world.heard_incarnation[node] = 5 if heard else 0
+        (body.state, body.busy_s, body.obeys, body.soft_off, body.broken, body.chatters, body.claims,
+         body.follows) = more  # fmt: skip
+        intake.incarnation = 5 if heard else 0
+        intake.has_incarnation = bool(heard)
         body.incarnation = 5 if same else 6
         state.slowest_s[node] = 0
         state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
     if state.active != NO_NODE:
-        state.active_incarnation = world.heard_incarnation[state.active] if state.active_incarnation else 4
+        state.active_incarnation = board.intakes[state.active].incarnation if state.active_incarnation else 4
     if state.target != NO_NODE:
-        state.asked_beats = facts.beats[state.target] if state.asked_beats else 90
+        state.asked_beats = board.intakes[state.target].beats if state.asked_beats else 90
     seq = world.sequencer
     for node, row in enumerate(sequence):
         (seq.status[node], seq.since_ms[node], seq.proof_ms[node], seq.reason[node], seq._off_ms[node],
          seq._trusted[node], seq.method[node]) = row  # fmt: skip
+        # The facts keep what they were told while a fence was on.
+        facts.fence_ms[node], facts.proof_ms[node] = seq.since_ms[node], seq.proof_ms[node]
+        facts.fence_reason[node] = seq.reason[node]
     world.chip.mark = mark
     seq._mark = mark
     world.relays.cut_count = 0
@@ -168,12 +188,16 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
         on = bool(mark >> node & 1) and seq.method[node] == codes.METHOD_POWER
         world.relays.commanded[node] = on
         world.relays.cut_count += on
+    test_waits = False
     if world.fittings is not None:
-        world.fittings.thaw(frozen[-1])
+        test_waits = world.fittings.thaw(frozen[-1])
         if kept[-2] != NO_NODE:
             kept = (*kept[:-1], kept[-1] + NOON_S)
     world.flash = flash_of(kept)
     world.last_started, world.leased_epoch, world.leased_node = started, leased, leased_node
     world.cut_at = -1
-    world._sense()
-    world._fill()
+    board.set_intents(intents, test_waits)
+    board.durable.note()
+    board.filler.moved[:] = [True] * 3
+    world.sense()
+    board.filler.fill()

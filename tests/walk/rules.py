@@ -135,7 +135,7 @@ class Rules:
     def _scheduled(self, world: World) -> None:
         fittings = world.fittings
         assert fittings is not None
-        demand("6", fittings.clock.wall_known, "a schedule begins without the wall time")
+        demand("6", world.board.clock.wall_known, "a schedule begins without the wall time")
         demand("6", fittings.due_node == world.state.successor, "a schedule that nobody asked for, or took back")
         demand("6", fittings.due_s <= 0, "a schedule begins before it is due")
 
@@ -207,7 +207,7 @@ class Rules:
         demand("5.2", stored == (state.epoch, node), "a lease without a durable record of epoch and holder")
         demand("5.1", not state.quarantined[node], "a lease for a quarantined node")
         if world.fittings is not None:
-            demand("5.3", world.fittings.selftest.node != node, "a lease for a node under test")
+            demand("5.3", world.board.selftest.node != node, "a lease for a node under test")
         same = state.epoch == world.leased_epoch and node == world.leased_node
         demand("5.2", same or state.epoch > world.leased_epoch, "an epoch repeats on another node")
         for other in range(world.count):
@@ -226,7 +226,7 @@ class Rules:
         if world.count > 1:
             demand("5.3", world.relays.cut_count < world.count or world.tainted == 2, "every relay is cut")
         if world.fittings is not None:
-            self._tested(world, world.fittings.selftest)
+            self._tested(world, world.board.selftest)
         node = state.active
         quiet = state.phase in (policy_state.WATCHING, policy_state.APPROVAL, policy_state.PREPARING)
         if node != NO_NODE and quiet and state.mode in ARMED:

@@ -13,7 +13,6 @@ from typing import Any
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
 from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE
-from tests.walk.fittings import Fittings
 from tests.walk.rules import Broken, Rules, is_due
 from tests.walk.world import LINE_WORDS, NO_NODE, SETTINGS, World
 
@@ -73,12 +72,6 @@ def steps(world: World, kinds: Iterable[str]) -> list[Step]:
     return found
 
 
-def fittings_of(world: World) -> Fittings:
-    """Return the fittings of a world that has them: only there are steps with them chosen."""
-    assert world.fittings is not None
-    return world.fittings
-
-
 def apply(world: World, rules: Rules, step: Step) -> bool:
     """Let `step` happen and a second pass; return False if it changes nothing and need not be walked."""
     kind, argument = step
@@ -119,14 +112,14 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
         body.busy_s = BUSY_S if state in (codes.STATE_BUSY, codes.STATE_CRASH_DUMP) else 0
         world.tick()
     elif kind == "jam":
-        if fittings_of(world).pins.jammed == argument:
+        if world.board.transfer_pins.jammed == argument:
             return False
-        fittings_of(world).pins.jammed = argument
+        world.board.transfer_pins.jammed = argument
         world.tick()
     elif kind == "time":
-        if fittings_of(world).clock.wall_known:
+        if world.board.clock.wall_known:
             return False
-        fittings_of(world).clock.wall_known = True
+        world.board.clock.wall_known = True
         world.tick()
     elif kind == "full":
         if world.full == argument:
@@ -154,7 +147,7 @@ def apply(world: World, rules: Rules, step: Step) -> bool:
         if operation == asks.FENCE and value:
             world.tainted = 2
         forces_s = FORCED_S if operation == asks.FENCE and value else 0
-        world.tick(request=(operation, node, value), forces_s=forces_s)
+        world.tick(asks=lambda: world.ask(operation, node, value), forces_s=forces_s)
     return True
 
 

@@ -1,21 +1,19 @@
 """A small world around the real policy: nodes, senses, relays, flash and leases, in ticks of one second.
 
-Policy, guards, sequencer, liveness, grants and the durable record are the firmware's own; only lines and flash are
-modelled. A walk goes back by freezing everything into a tuple and thawing it again (frozen.py).
+The board is the supervisor's own wiring (board.py) over the firmware's own stages; only lines, flash, clock and senses
+are modelled. A walk goes back by freezing everything into a tuple and thawing it again (frozen.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from heartwire_firmware import durable, policy_requests, policy_state, sequencer
-from heartwire_firmware.grants import Grants
-from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
-from heartwire_firmware.relays import Relays
-from heartwire_protocol import codes, events, messages, reasons, settings, settings_rules
+from heartwire_protocol import codes, messages, settings, settings_rules
 from tests.walk import frozen
-from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE, Body, FakeChip, FakePins, FakeSenses, PowerCut
+from tests.walk.board import Board
+from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE, Body, PowerCut
 from tests.walk.fittings import Fittings
 
 TICK_MS = 1000
@@ -49,7 +47,9 @@ BOOT_TICKS = 2
 
 
 class World:
-    """The board and its nodes; `extra` are settings lines beyond SETTINGS."""
+    """The board and its nodes; `extra` are settings lines beyond SETTINGS, `changes` further settings by name that an
+    operator may apply.
+    """
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class World:
         policy: Any = Policy,
         off: tuple[int, ...] = (),
         fitted: bool = False,
+        changes: tuple[tuple[str, str], ...] = (),
     ) -> None:
         text = SETTINGS + extra
         for node in range(nodes, 3):
@@ -66,46 +67,37 @@ class World:
             text += f"node.{codes.NODES[node]}.enabled=0\n"
         if nodes > 2:
             text += "node.spare.enabled=1\n"
-        self.settings, problems = settings.parse(text)
-        problems = problems + settings_rules.check(self.settings)
-        assert not problems, problems
         self.extra = extra
+        self.changes = (("as they were", ""), *changes)
+        self.variants = [_parsed(text + more) for _, more in self.changes]
+        self.variant = 0
+        self.follows = [0] * 3  # which key and baud rate the board has for a node
         self.count = nodes
-        self.state = policy_state.State()
-        self.facts = policy_state.Facts()
-        self.out = policy_state.Decisions()
-        self._policy_class = policy
-        self.policy = policy(self.settings, self.state, self.facts, self.out)
-        self.grants = Grants(self.state, self.facts)
-        self.grants.configure(self.settings.board)
-        self.senses = FakeSenses()
-        self.chip = FakeChip()
-        self.relays = Relays(FakePins())
-        self.sequencer = sequencer.Sequencer(self.relays, self.senses, self.chip)
-        self.sequencer.configure(self.settings.board, self.settings.nodes)
-        self.livenesses = [Liveness() for _ in range(nodes)]
-        for liveness in self.livenesses:
-            liveness.configure(self.settings.board)
+        self.journal: list[tuple[int, int, int, int, int]] = []
+        self.observers: list[Any] = []
         self.bodies = [Body() for _ in range(nodes)]
-        self.heard_incarnation = [0] * 3
         self.flash = b""  # the durable record
-        self.flash_long = 0
-        self.intent = [0] * 3  # 0 none, 1 waits to be written, 2 durable
-        self.persist = False
         self.writes = 0
         self.full = 0  # flash cannot be written
         self.cut_at = -1
         self.cut_after = False
+        self.dip: tuple[int, int] | None = None  # (node, what its sense shows for some milliseconds)
         self.forced_s = 0  # an operator's word that nobody need remain holds for so long still
         self.tainted = 0  # something happened that excuses the board from replacing a dead holder
-        self.journal: list[tuple[int, int, int, int, int]] = []
-        self.observers: list[Any] = []
         self.last_started = 0  # highest epoch with which services started
         self.leased_epoch = 0
         self.leased_node = NO_NODE
-        for node in range(nodes):
-            self.facts.enabled[node] = True
-            self.facts.keyed[node] = True
+        self.board = board = Board(self, self.variants[0], policy)
+        self.state = board.state
+        self.facts = board.facts
+        self.out = board.out
+        self.policy = board.policy
+        self.grants = board.grants
+        self.senses = board.senses
+        self.chip = board.chip
+        self.relays = board.relays
+        self.sequencer = board.sequencer
+        self.livenesses = board.livenesses
         for node in off:
             self.bodies[node].soft_off = 1
             self.bodies[node].powered = self.bodies[node].up = 0
@@ -113,43 +105,23 @@ class World:
         self.state.mode = mode
         if mode not in (codes.MODE_APPROVE, codes.MODE_AUTO):
             self.bodies[0].running, self.bodies[0].stopped = 1, 0
-        self.boot(first=True)
+        board.boot(first=True)
+        board.persist = True
 
-    # The board's start.
+    @property
+    def settings(self) -> Any:
+        """Return the settings in force."""
+        return self.board.config.current
 
-    def boot(self, first: bool = False) -> None:
+    @property
+    def intent(self) -> list[int]:
+        """Return the intent to fence of each node: 0 none, 1 waits to be written, 2 durable."""
+        return self.board.intent
+
+    def boot(self) -> None:
         """Start the board with what flash and the scratch register hold."""
-        mode = self.state.mode
-        self.state.__init__()  # type: ignore[misc]
-        for node in range(self.count):
-            self.livenesses[node].__init__()  # type: ignore[misc]
-            self.livenesses[node].configure(self.settings.board)
-            self.facts.beats[node] = self.facts.busy_s[node] = 0
-            self.facts.node_state[node] = self.facts.flags[node] = self.facts.node_epoch[node] = 0
-            self.facts.incarnation[node] = 0
-            self.facts.verdict[node] = 0
-        self.heard_incarnation = [0] * 3
-        self.intent = [0] * 3
-        mark = self.chip.mark
-        for node in range(3):
-            self.sequencer.status[node] = sequencer.IDLE
-            self.relays.commanded[node] = False
-        self.relays.cut_count = 0
-        self.chip.mark = mark
-        self.sequencer._mark = sequencer.MARK_MAGIC
-        if first:
-            self.state.mode = mode
-        else:
-            durable.unpack(self.flash, self.state)
-        if self.fittings is not None:
-            self.fittings.boot()
-        self._sense()
-        resumed = self.sequencer.resume()
-        self.out.clear()
-        self._fill()
-        self.policy.boot(resumed, first)
-        self._carry_out()
-        self.persist = True
+        self.board.boot(first=False)
+        self.board.persist = True
 
     def freeze(self) -> tuple[Any, ...]:
         """Return everything that the future depends on, in its canonical form."""
@@ -165,12 +137,13 @@ class World:
         self,
         cut_at: int = -1,
         cut_after: bool = False,
-        request: tuple[int, int, int] | None = None,
+        asks: Callable[[], Any] | None = None,
         forces_s: int = 0,
     ) -> None:
-        """Let a second pass, with a request of an operator in it, whose force holds for `forces_s`; at `cut_at` the
+        """Let a second pass, in which somebody asks something, with a force that holds for `forces_s`; at `cut_at` the
         board loses power at a write.
         """
+        board = self.board
         self.writes = 0
         self.cut_at = cut_at
         self.cut_after = cut_after
@@ -179,35 +152,58 @@ class World:
         if self.fittings is not None:
             self.fittings.begin_tick()
         self._step_bodies()
-        for live in self.livenesses:
+        for live in self.livenesses[: self.count]:
             live.advance(TICK_MS)
         beat = [self._hear(node) for node in range(self.count)]
-        for live in self.livenesses:
+        for live in self.livenesses[: self.count]:
             live.judge()
         try:
             for index, elapsed in enumerate(ROUNDS_MS):
-                self._sense()
+                self.sense(elapsed, index)
                 self.sequencer.step(elapsed)
                 if self.fittings is not None:
                     self.fittings.step(elapsed)
-                self._fill()
-                self.policy.begin(elapsed)
-                if index == 1 and request is not None:
-                    reason = self._watched(policy_requests.request, self.policy, *request)
-                    if self.fittings is not None:
-                        self.fittings.asked(*request, reason)
-                    self._fill()
-                    self.policy.begin(0)
-                self._watched(self.policy.decide, elapsed)
-                self.grants.step(elapsed)
+                if index == 1 and asks is not None:
+                    asks()
+                board.decide(elapsed)
                 for node in range(self.count):
                     if beat[node]:
                         self._grant(node)
                 self._write()
         except PowerCut:
             self.lose_power()
+        self.dip = None
         for observer in self.observers:
             observer.after_tick(self)
+
+    def ask(self, operation: int, node: int, argument: int) -> int:
+        """Let an operator ask the board; return the reason of a refusal, or NONE."""
+        reason = self.board.ask(operation, node, argument)
+        if self.fittings is not None:
+            self.fittings.asked(operation, node, argument, reason)
+        return reason
+
+    def apply_settings(self, variant: int) -> bool:
+        """Let an operator apply the settings `variant`; return whether the board took them."""
+        if not self.board.apply_settings(self.variants[variant]):
+            return False
+        self.set_variant(variant)
+        return True
+
+    def set_variant(self, variant: int) -> None:
+        """Put settings into force, whatever the board says."""
+        self.variant = variant
+        name = self.changes[variant][0]
+        for node in range(self.count):
+            self.follows[node] = int(name in (f"key of {codes.NODES[node]}", f"baud of {codes.NODES[node]}"))
+        if self.board.config.current is not self.variants[variant]:
+            self.board.config.current = self.variants[variant]
+            self.board._configure()
+
+    def moved(self, node: int) -> None:
+        """A coil of the transfer relay gets current."""
+        for observer in self.observers:
+            observer.transferred(self, node)
 
     def lose_power(self) -> None:
         """Power-cycle the board: relays drop, the mark is lost."""
@@ -215,20 +211,10 @@ class World:
         for node in range(3):
             self.relays.commanded[node] = False
         self.boot()
-        self.chip.mark = sequencer.MARK_MAGIC
 
     def stored_schedule(self) -> int:
         """Return the node that the durable record plans to switch over to."""
         return int(frozen.stored_in(self.flash)[2][-2])
-
-    def _watched(self, call: Any, *arguments: Any) -> Any:
-        for observer in self.observers:
-            observer.before(self)
-        found = call(*arguments)
-        for observer in self.observers:
-            observer.after(self)
-        self._carry_out()
-        return found
 
     def _step_bodies(self) -> None:
         for node, body in enumerate(self.bodies):
@@ -249,7 +235,7 @@ class World:
                     body.state = codes.STATE_HEALTHY
                     body.incarnation += 1
             body.lease = max(0, body.lease - TICK_MS)
-            if body.state == codes.STATE_PLANNED_OFF and self.facts.node_state[node] == body.state and body.up:
+            if body.state == codes.STATE_PLANNED_OFF and self.board.intakes[node].state == body.state and body.up:
                 body.running, body.stopped = 0, 1  # it has said so, and now it does
             if self.settings.nodes[node].on_board_loss == "stop" and body.running and not body.lease:
                 # Its agent stops it, or its kernel watchdog does in time.
@@ -268,71 +254,52 @@ class World:
     def _hear(self, node: int) -> bool:
         body = self.bodies[node]
         live = self.livenesses[node]
-        if not body.up or body.line == MUTE:
+        intake = self.board.intakes[node]
+        if not self.settings.nodes[node].enabled or not body.up or body.line == MUTE:
+            intake.half_line = intake.has_incarnation and live.age_ms > self.settings.board.late_ms
             return False
-        if body.line == ALTERED:
+        self.board.filler.moved[node] = True
+        if body.line == ALTERED or body.follows != self.follows[node]:
             live.bad()
+            intake.altered = True
             return False
         if body.line == HALF:
             live.sign()
+            intake.half_line = True
             return False
-        facts = self.facts
         live.good()
-        facts.beats[node] = min(facts.beats[node] + 1, 80)
-        facts.node_state[node] = codes.STATE_DRAINING if body.drained else body.state
-        facts.busy_s[node] = body.busy_s
+        intake.half_line = intake.altered = False
+        intake.beats = min(intake.beats + 1, 80)
+        intake.state = codes.STATE_DRAINING if body.drained else body.state
+        intake.busy_s = body.busy_s
         if self.fittings is not None:
             self.fittings.silenced[node] = 0
-        facts.flags[node] = (
+        intake.flags = (
             messages.FLAG_ANSWERED
             | (messages.FLAG_RUNNING if body.running else 0)
             | (messages.FLAG_VERIFIED_STOPPED if body.stopped else 0)
             | (messages.FLAG_WATCHDOG_ARMED if self.settings.nodes[node].on_board_loss == "stop" else 0)
         )
-        facts.node_epoch[node] = body.epoch
-        self.heard_incarnation[node] = body.incarnation
+        intake.epoch = frozen.TOP_EPOCH if body.claims else body.epoch
+        intake.incarnation = body.incarnation
+        intake.has_incarnation = True
         return True
 
-    def _sense(self) -> None:
+    def sense(self, elapsed: int = 0, index: int = 0) -> None:
+        """Show the board what its senses see, in pass `index` of a tick."""
         for node, body in enumerate(self.bodies):
             off = self.relays.commanded[node] or body.soft_off
-            truth = codes.POWER_OFF if off else codes.POWER_ON
-            self.senses.power[node] = truth if body.stuck < 0 else body.stuck
+            shown = codes.POWER_OFF if off else codes.POWER_ON
+            if body.stuck >= 0:
+                shown = body.stuck
+            elif body.chatters and index == 1:
+                shown = codes.POWER_OFF + codes.POWER_ON - shown
+            if self.dip is not None and self.dip[0] == node and index:
+                shown = self.dip[1]
+            self.senses.show(node, shown, elapsed)
 
-    def _fill(self) -> None:
-        facts = self.facts
-        seq = self.sequencer
-        for node in range(self.count):
-            live = self.livenesses[node]
-            facts.verdict[node] = live.verdict
-            facts.age_ms[node] = live.age_ms
-            facts.sign_ms[node] = live.sign_ms
-            facts.incarnation[node] = self.heard_incarnation[node]
-            facts.half_line[node] = self.bodies[node].line == HALF and live.sign_ms < 1000
-            facts.power[node] = self.senses.power[node]
-            facts.power_full[node] = self.senses.power[node] == codes.POWER_ON
-            facts.fence[node] = seq.status[node]
-            facts.fence_ms[node] = seq.since_ms[node]
-            facts.proof_ms[node] = seq.proof_ms[node]
-            facts.fence_reason[node] = seq.reason[node]
-            facts.intent_durable[node] = self.intent[node] == 2
-        facts.durable_epoch, facts.durable_holder, facts.durable_long = frozen.stored_in(self.flash)[0]
-        if self.fittings is not None:
-            self.fittings.fill()
-
-    def _carry_out(self) -> None:
-        out = self.out
-        for kind, node in out.actions:
-            if kind == policy_state.FENCE:
-                if self.fittings is not None:
-                    self.fittings.selftest.end(reasons.FENCE_FIRED)
-                self.sequencer.fire(node, bool(self.state.sense_seen[node]))
-            elif kind == policy_state.RELEASE:
-                self.sequencer.release(node)
-            elif kind == policy_state.PROVE:
-                self.sequencer.prove(node)
-            elif kind == policy_state.PULSE:
-                self.sequencer.pulse(node)
+    def pressed(self) -> None:
+        """Let the servers feel what was pressed on their front panels."""
         for node, body in enumerate(self.bodies):
             if self.relays.press_ms[node]:
                 self.relays.press_ms[node] = 0
@@ -342,15 +309,6 @@ class World:
                     for observer in self.observers:
                         observer.pressed(self, node)
                     body.soft_off = 1 - body.soft_off
-        for row in out.records:
-            event, node = row[0], row[1]
-            self.journal.append(row)
-            if event == events.FENCE_PREPARED:
-                self.intent[node] = 1
-            elif event in (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED):
-                self.intent[node] = 0
-        self.persist = self.persist or out.persist
-        out.clear()
 
     def _grant(self, node: int) -> None:
         body = self.bodies[node]
@@ -377,6 +335,9 @@ class World:
             body.lease = self.settings.board.lease_ms
             if body.state == codes.STATE_PLANNED_OFF:
                 return
+            if body.broken:
+                body.running, body.stopped, body.state = 0, body.broken - 1, codes.STATE_DEGRADED
+                return
             if not body.running:
                 for observer in self.observers:
                     observer.started(self, node)
@@ -386,21 +347,17 @@ class World:
             body.running, body.stopped = 0, 1
 
     def _write(self) -> None:
-        if self.persist:
+        board = self.board
+        if board.persist:
             self._flash_write(self._save)
-        if 1 in self.intent or (self.fittings is not None and self.fittings.waits):
-            self._flash_write(self._flush)
+        if board.must_flush:
+            self._flash_write(board.journal.flush)
 
     def _save(self) -> None:
-        self.flash = durable.pack(self.state)
-        self.persist = False
+        self.board.durable.save(self.state)
+        self.board.persist = False
 
-    def _flush(self) -> None:
-        self.intent = [2 if one else 0 for one in self.intent]
-        if self.fittings is not None:
-            self.fittings.board.journal.decided = 1
-
-    def _flash_write(self, write: Any) -> None:
+    def _flash_write(self, write: Callable[[], Any]) -> None:
         index = self.writes
         self.writes += 1
         if self.full:
@@ -410,4 +367,11 @@ class World:
         write()
         if index == self.cut_at:
             raise PowerCut
-        self._fill()
+        self.board.filler.fill()
+
+
+def _parsed(text: str) -> Any:
+    found, problems = settings.parse(text)
+    problems = problems + settings_rules.check(found)
+    assert not problems, problems
+    return found
