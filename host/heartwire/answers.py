@@ -103,6 +103,9 @@ class Status(Answer):
     key: bool = doc("the key switch on the board is on", False)
     wall: list[int] | None = doc("the board's time, UTC, ISO 8601; null until a host sets it", None)  # noqa: RUF009
     alarm: bool = doc("the alarm contact is in alarm", False)
+    schedule: str | None = doc("node of a scheduled switchover", None)
+    schedule_s: int | None = doc("seconds until then; null while the board does not know the wall time", None)
+    long_lease_s: int = doc("seconds of a long lease for an update of the board; nobody else is granted meanwhile", 0)
 
     def as_json(self) -> dict[str, Any]:
         """Return the documented keys; `wall` as ISO 8601 text."""

@@ -161,6 +161,14 @@ class NotAsAsked(HeartwireError):
     default_next = ""
 
 
+class NotRunning(HeartwireError):
+    """A node was made active, but its services do not run."""
+
+    exit_code = 18
+    meaning = "the node is active, but its services do not run"
+    default_next = "`heartwire agent doctor` on that server says what fails"
+
+
 class Cancelled(HeartwireError):
     """Ctrl-C, or "no" to a question."""
 

@@ -41,14 +41,15 @@ def approve(session: Session, request: int | None, wait: bool, yes: bool) -> Non
         ask(f"Approve request {number}?", yes)
         board.approve(number)
         emit(f"request {number} approved")
-        wait_until_done(board, found.newest, wait, labels(nodes))
+        wait_until_done(board, found, wait, labels(nodes))
 
 
 @click.command()
 @click.argument("request", type=click.IntRange(1), required=False)
+@yes_option
 @connection_options
 @click.pass_obj
-def deny(session: Session, request: int | None) -> None:
+def deny(session: Session, request: int | None, yes: bool) -> None:
     """Do not let it happen.
 
     \b

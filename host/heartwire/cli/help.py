@@ -60,7 +60,7 @@ def _exit_codes() -> str:
 
 
 def _json() -> str:
-    from heartwire import journal, selftest
+    from heartwire import journal, next_steps, selftest
     from heartwire.answers import NodeStatus, Status
     from heartwire.ports import Port
 
@@ -68,8 +68,12 @@ def _json() -> str:
         return [(entry.name, entry.metadata["doc"]) for entry in fields(kind) if "doc" in entry.metadata]
 
     sections = (
-        ("status --json: an object", [*table(Status), ("nodes", "list of the nodes, see below")]),
+        (
+            "status --json: an object",
+            [*table(Status), ("nodes", "list of the nodes, see below"), ("next", "list of what to do now, see below")],
+        ),
         ("status --json: each of nodes", table(NodeStatus)),
+        ("status --json: each of next", list(next_steps.JSON_DOC)),
         ("log --json: an object a line", list(journal.JSON_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
         ("mode --json", [("mode", "the mode"), ("advisory", "grants are advisory")]),

@@ -23,7 +23,7 @@ from heartwire.cli.context import (
     yes_option,
 )
 from heartwire.cli.output import emit, emit_json, note
-from heartwire.cli.status import read
+from heartwire.cli.status import explained, read
 from heartwire.cli.waiting import wait_option, wait_until_done
 from heartwire.errors import UsageProblem
 from heartwire.times import parse_span, span_words
@@ -71,7 +71,8 @@ def mode(session: Session, mode: str | None, yes: bool, as_json: bool) -> None:
             question = f"{'Arm' if arms else 'Set'} {found.name or 'the board'}: from {found.mode} to {mode} mode?"
             note(f"{mode} mode: {MODE_WORDS[mode]}")
             ask(question, yes or (mode == "observe" and not found.active))
-            board.set_mode(mode)
+            with explained(board):
+                board.set_mode(mode)
             found = board.status()
         if as_json:
             emit_json({"mode": found.mode, "advisory": found.advisory})
@@ -114,9 +115,10 @@ def switchover(session: Session, node: str, force: bool, when: str | None, wait:
         note(f"active now: {active}; then: {_describe(node, nodes)}")
         way = f"{active}'s power is cut" if force else f"{active} stops its services first"
         ask(f"Switch over to {target} ({way})?", yes)
-        board.switchover(node, force=force)
+        with explained(board, node):
+            board.switchover(node, force=force)
         emit(f"switchover to {target} has begun")
-        wait_until_done(board, found.newest, wait, names)
+        wait_until_done(board, found, wait, names, active=node)
 
 
 def _schedule(session: Session, node: str, when: str, yes: bool) -> None:
@@ -124,7 +126,8 @@ def _schedule(session: Session, node: str, when: str, yes: bool) -> None:
     with session.board() as board:
         keep_time(board, board.status())
         ask(f"Switch over to {node} in {span_words(seconds)}?", yes)
-        board.schedule(node, seconds)
+        with explained(board, node):
+            board.schedule(node, seconds)
         emit(f"switchover to {node} in {span_words(seconds)}; `heartwire cancel` ends it")
 
 
@@ -144,9 +147,10 @@ def seconds_until(when: str) -> int:
 
 
 @click.command()
+@yes_option
 @connection_options
 @click.pass_obj
-def cancel(session: Session) -> None:
+def cancel(session: Session, yes: bool) -> None:
     """Cancel a switchover that waits for its drain, or a scheduled one.
 
     \b
@@ -154,7 +158,8 @@ def cancel(session: Session) -> None:
       heartwire cancel
     """
     with session.board() as board:
-        board.cancel()
+        with explained(board):
+            board.cancel()
         emit("cancelled")
 
 
@@ -182,17 +187,19 @@ def fence(session: Session, node: str, last: bool, wait: bool, yes: bool) -> Non
             others = [other.label for other in nodes if other.node != node and other.verdict == "good"]
             note(f"it is the active node; after it: {' or '.join(others) or 'nobody'}")
         ask(f"Cut the power of {target} now?", yes)
-        board.fence(node, last=last, by=requester.of(codes.TOOL_COMMAND, nodes))
+        with explained(board, node):
+            board.fence(node, last=last, by=requester.of(codes.TOOL_COMMAND, nodes))
         emit(f"fence of {target} has begun")
-        wait_until_done(board, found.newest, wait, names)
+        wait_until_done(board, found, wait, names)
 
 
 @click.command()
 @click.argument("target", metavar="NODE|board", type=click.Choice([*codes.NODES, "board"]))
 @click.argument("duration", metavar="DURATION|off")
+@yes_option
 @connection_options
 @click.pass_obj
-def maintenance(session: Session, target: str, duration: str) -> None:
+def maintenance(session: Session, target: str, duration: str, yes: bool) -> None:
     """Leave a node or the board alone for a while.
 
     No automatic action is taken on it until the time is over; explicit requests still work.

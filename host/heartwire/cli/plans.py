@@ -30,15 +30,14 @@ def plans(session: Session, as_json: bool) -> None:
 
     with session.board() as board:
         status, nodes = read(board)
-        planned = board.plans()
         found = foresee.read_settings(board.settings().text)
-    long_lease_s = int(planned.get("long_lease_s") or 0)
+    long_lease_s = status.long_lease_s
     rows = foresee.foresee(found, status, nodes, long_lease_s)
     if as_json:
         emit_json({
             "mode": status.mode, "phase": status.phase, "active": status.active,
-            "nodes": [row.as_json() for row in rows], "schedule": planned.get("schedule"),
-            "schedule_s": planned.get("schedule_s"), "long_lease_s": long_lease_s,
+            "nodes": [row.as_json() for row in rows], "schedule": status.schedule,
+            "schedule_s": status.schedule_s, "long_lease_s": long_lease_s,
         })  # fmt: skip
         return
     emit(f"{status.name or 'the board'} is in {status.mode} mode; if a node fell silent now:")
@@ -46,9 +45,9 @@ def plans(session: Session, as_json: bool) -> None:
         emit(f"  {row.words}")
     if status.phase != "watching":
         emit(f"An operation is under way ({status.phase}): this may change when it is over.")
-    if planned.get("schedule"):
-        left = planned.get("schedule_s")
+    if status.schedule:
+        left = status.schedule_s
         when = f"in {span_words(left)}" if left is not None else "once a host has told the wall time"
-        emit(f"Scheduled: a switchover to {planned['schedule']} {when}.")
+        emit(f"Scheduled: a switchover to {status.schedule} {when}.")
     if long_lease_s:
         emit(f"An update is under way: nobody else is granted for another {span_words(long_lease_s)}.")

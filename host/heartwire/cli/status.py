@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
 import click
 
+from heartwire import next_steps
 from heartwire.cli import status_view
 from heartwire.cli.context import Session, connection_options, json_option, keep_time
 from heartwire.cli.output import emit, emit_json, is_terminal, line, show, terminal
-from heartwire.errors import BoardNotFound, NoAnswer, NotAsAsked, NotPermitted, PortBusy, Unplugged
+from heartwire.errors import (
+    BoardNotFound,
+    HeartwireError,
+    NoAnswer,
+    NotAsAsked,
+    NotPermitted,
+    PortBusy,
+    ProtocolMismatch,
+    Refused,
+    Unplugged,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from heartwire.answers import NodeStatus, Status
     from heartwire.board import Board
     from heartwire.cli.output import Part
@@ -46,7 +60,8 @@ def status(session: Session, watch: bool, interval: float, check: bool, as_json:
         while True:
             found, nodes = read(board)
             if as_json:
-                emit_json({**found.as_json(), "nodes": [node.as_json() for node in nodes]})
+                next_ = [step.as_json() for step in next_steps.steps(found, nodes)]
+                emit_json({**found.as_json(), "nodes": [node.as_json() for node in nodes], "next": next_})
             else:
                 show(status_view.parts(found, nodes))
             if not watch:
@@ -57,10 +72,33 @@ def status(session: Session, watch: bool, interval: float, check: bool, as_json:
 
 
 def read(board: Board) -> tuple[Status, list[NodeStatus]]:
-    """Return the status and the nodes, and set the board's time on the way if it has none."""
+    """Return the status with what is planned, and the nodes; set the board's time on the way if it has none."""
     found = board.status()
     keep_time(board, found)
+    with contextlib.suppress(Refused, ProtocolMismatch):  # a board of an older version plans nothing
+        planned = board.plans()
+        found = dataclasses.replace(
+            found,
+            schedule=planned.get("schedule"),
+            schedule_s=planned.get("schedule_s"),
+            long_lease_s=int(planned.get("long_lease_s") or 0),
+        )
     return found, board.nodes()
+
+
+@contextlib.contextmanager
+def explained(board: Board, node: str | None = None) -> Iterator[None]:
+    """Give a refusal of what is asked for `node` the next step that the board's state calls for."""
+    try:
+        yield
+    except Refused as refusal:
+        words = ""
+        if refusal.reason:
+            with contextlib.suppress(HeartwireError):
+                words = next_steps.after_refusal(refusal.reason, node, *read(board))
+        if not words:
+            raise
+        raise Refused(refusal.words, words, reason=refusal.reason, code=refusal.code) from None
 
 
 def _watch(board: Board, interval: float) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heartwire import journal
+from heartwire import journal, next_steps
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli.output import Cell, Line, Part, Sheet, line
+from heartwire.next_steps import is_heard
 from heartwire.times import span_words
 from heartwire_protocol import messages
 
@@ -20,30 +21,48 @@ MODE_STYLES = {"auto": "bold green", "approve": "bold cyan", "fencer": "bold yel
 HEADERS = ("node", "role", "verdict", "heard", "state", "lease", "power", "relay", "epoch")
 RIGHT = frozenset({3, 5, 8})
 SPECIAL_STATES = ("busy", "crash_dump", "degraded", "draining")
+FIRST_BEATS = 3
+NO_STANDBY = "no other node is fit to take over"
 
 
 def parts(status: Status, nodes: Sequence[NodeStatus]) -> list[Part]:
     """Return the whole view."""
     names = {node.node: node.label for node in nodes}
     result: list[Part] = [_headline(status, names), _second_line(status)]
-    result += [Line([("! ", style), (text, style)]) for text, style in warnings(status, names)]
+    for text, style in warnings(status, nodes):
+        wrong = "red" in style or "yellow" in style
+        result.append(Line([("! " if wrong else "- ", style), (text, style)]))
     sheet = Sheet(HEADERS, [_row(node) for node in nodes], RIGHT)
     result += [line(), sheet if nodes else line("no node is configured", "yellow")]
     remarks = [Line([(f"{node.node}: ", "bold"), (text, "")]) for node in nodes if (text := "; ".join(_remarks(node)))]
-    return result + ([line(), *remarks] if remarks else [])
+    if remarks:
+        result += [line(), *remarks]
+    return result + next_parts(next_steps.steps(status, nodes))
+
+
+def next_parts(steps: Sequence[next_steps.Step]) -> list[Part]:
+    """Return the lines that say what to do now."""
+    if not steps:
+        return []
+    rows: list[Part] = []
+    width = max(len(step.command) for step in steps)
+    for step in steps:
+        cells: list[Cell] = [("next:  ", "dim")] if not rows else [("       ", "")]
+        if step.command:
+            cells += [(f"heartwire {step.command:<{width}}", "bold"), ("   ", "")]
+        rows.append(Line([*cells, (step.words, "")]))
+    return [line(), *rows]
 
 
 def troubles(status: Status, nodes: Sequence[NodeStatus]) -> list[str]:
     """Return what needs a person's attention, in words; empty if all is well and the board guards."""
-    names = {node.node: node.label for node in nodes}
-    found = [text for text, style in warnings(status, names) if "red" in style or "yellow" in style]
+    found = [text for text, style in warnings(status, nodes) if "red" in style or "yellow" in style]
     for node in nodes:
-        if node.verdict != "good" and not node.maintenance_s:
+        if node.verdict != "good" and not next_steps.is_away_on_purpose(node):
             found.append(f"{node.label} is {node.verdict}")
-        if node.role == "quarantined" or node.locked or node.altered or node.half_line or node.fence == "failed":
+        half_line = node.half_line and is_heard(node)
+        if node.role == "quarantined" or node.locked or node.altered or half_line or node.fence == "failed":
             found.append(f"{node.label}: {'; '.join(_remarks(node)) or node.role}")
-    if status.active is None and status.mode in ("auto", "approve"):
-        found.append("nobody is active")
     return found
 
 
@@ -63,11 +82,24 @@ def phase_words(status: Status, names: journal.Names) -> str:
     }.get(status.phase, status.phase)
 
 
-def warnings(status: Status, names: journal.Names) -> list[tuple[str, str]]:
-    """Return (words, style) of everything about the board that a person must not miss."""
+def warnings(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, str]]:
+    """Return (words, style) of everything about the board that a person must not miss; only what is red or yellow is
+    wrong.
+    """
+    names = {node.node: node.label for node in nodes}
+    found = _at_once(status, names) + _services(status, nodes) + _states(status)
+    causes = _causes(nodes)
+    told = any("red" in style for _, style in found) or (not causes and (NO_STANDBY, "yellow") in found)
+    if status.alarm and not told:
+        words = " and ".join(causes) or "`heartwire log --limit 10` says why"
+        found.append((f"the alarm contact is in alarm: {words}", "bold red"))
+    return found
+
+
+def _at_once(status: Status, names: journal.Names) -> list[tuple[str, str]]:
     found = []
     if status.safe:
-        found.append(("safe mode: no automatic action; see `heartwire log`, then `heartwire restart`", "bold red"))
+        found.append(("safe mode: no automatic action; `heartwire log` says why", "bold red"))
     if status.phase == "failed":
         found.append((phase_words(status, names), "bold red"))
     if status.approval:
@@ -75,14 +107,48 @@ def warnings(status: Status, names: journal.Names) -> list[tuple[str, str]]:
         target = names.get(status.target or "", status.target or "a node")
         successor = names.get(status.successor or "", status.successor or "")
         action = f"fence {target}" + (f", then promote {successor}" if successor else "")
-        words = (
-            f"approval {number} wanted within {span_words(left_s)}: {action}; `heartwire approve {number}` or `deny`"
-        )
-        found.append((words, "bold red"))
+        found.append((f"approval {number} wanted within {span_words(left_s)}: {action}", "bold red"))
     if status.held and not status.approval:
-        found.append((f"held: no action because {journal.reason_words(status.held)}", "bold red"))
+        about = f" on {names.get(status.target, status.target)}" if status.target and status.phase == "watching" else ""
+        found.append((f"held: no action{about} because {journal.reason_words(status.held)}", "bold red"))
+    return found
+
+
+def _services(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, str]]:
+    """Do the services run, and could they go on if the active node failed?"""
+    found = []
+    armed = status.mode in next_steps.ARMED
+    running = [node for node in nodes if next_steps.says_running(node)]
+    if armed and status.active is None and not status.approval and status.phase != "failed":
+        serves = "" if running else ": no services run"
+        found.append((f"nobody is active{serves}", "bold red"))
+    bad = next_steps.without_service(status, nodes)
+    if bad is not None and next_steps.says_running(bad):
+        found.append((f"{bad.label} is active, and reports degraded services", "bold red"))
+    elif bad is not None:
+        style = "yellow" if bad.state == "starting" else "bold red"
+        found.append((f"{bad.label} is active, but its services do not run: it reports {bad.state}", style))
+    if len(running) > 1:
+        found.append((f"{' and '.join(node.label for node in running)} both run the services", "bold red"))
+    for node in nodes:
+        if node.node == status.active or not is_heard(node):
+            continue
+        if node.state == "degraded":
+            found.append((f"{node.label} reports degraded: it may not be able to take over", "yellow"))
+        if node in running and len(running) == 1 and armed and status.phase == "watching":
+            found.append((f"{node.label} runs the services although it is not active", "bold red"))
+    if armed and status.active and len(nodes) > 1 and status.phase == "watching":
+        others = [node for node in nodes if node.node != status.active]
+        if not any(next_steps.is_fit(node) for node in others):
+            meant = all(next_steps.is_away_on_purpose(node) for node in others)
+            found.append((NO_STANDBY, "" if meant else "yellow"))
+    return found
+
+
+def _states(status: Status) -> list[tuple[str, str]]:
+    found = []
     if status.mode == "observe":
-        found.append(("observe mode: it decides and logs, but moves nothing; `heartwire mode auto` arms it", "yellow"))
+        found.append(("observe mode: it decides and logs, but moves nothing", "yellow"))
     if status.mode == "fencer":
         found.append(("fencer mode: it acts on explicit requests only", "yellow"))
     if status.maintenance_s:
@@ -95,8 +161,28 @@ def warnings(status: Status, names: journal.Names) -> list[tuple[str, str]]:
         found.append((f"{status.lost} journal records could not be written", "yellow"))
     if status.key:
         found.append(("the key switch is on: anybody with the cable may arm and update", "yellow"))
-    if status.alarm and not found:
-        found.append(("the alarm contact is in alarm; `heartwire log` says why", "bold red"))
+    if status.long_lease_s:
+        left = span_words(status.long_lease_s)
+        found.append((f"an update of the board is under way: nobody else is granted for {left}", "yellow"))
+    if status.schedule:
+        left_s = status.schedule_s
+        when = f"in {span_words(left_s)}" if left_s is not None else "once a host has told the wall time"
+        found.append((f"a switchover to {status.schedule} is scheduled {when}", "cyan"))
+    return found
+
+
+def _causes(nodes: Sequence[NodeStatus]) -> list[str]:
+    """Return what the alarm contact stands for, as far as the nodes show it."""
+    found = []
+    for node in nodes:
+        if node.locked:
+            found.append(f"{node.label} is locked out")
+        elif node.verdict in ("dead", "unheard") and not next_steps.is_away_on_purpose(node):
+            found.append(f"{node.label} is {node.verdict}")
+        elif node.half_line and is_heard(node):
+            found.append(f"{node.label} does not hear the board")
+        elif node.relay and node.power == "on":
+            found.append(f"the relay of {node.label} cuts, but its power is on")
     return found
 
 
@@ -161,25 +247,35 @@ def _remarks(node: NodeStatus) -> list[str]:
             }.get(node.fence, f"fence {node.fence}")
         )
     if node.locked:
-        found.append(f"locked out after {node.actions} actions; `heartwire clear {node.node}`")
+        found.append(f"locked out after {node.actions} actions")
     elif node.role == "quarantined":
-        found.append(f"quarantined; `heartwire clear {node.node}` when it is sound again")
+        found.append("quarantined")
     if node.relay and node.power == "on":
         found.append("its relay cuts, but its power is still on")
-    if node.half_line:
-        found.append("half line: it is heard but does not hear the board")
     if node.altered:
         found.append("altered heartbeats")
-    if node.flags & messages.FLAG_RUNNING and node.role != "active":
-        found.append("runs its services although it is not active")
-    if node.flags & messages.FLAG_PEER_KNOWN and not node.flags & messages.FLAG_PEER_SEEN:
-        found.append("does not see its peer over the network")
+    # What it said last is no news of a node that is silent or off.
+    if is_heard(node):
+        found += _said(node)
     if node.maintenance_s:
         found.append(f"maintenance, {span_words(node.maintenance_s)} left")
     if node.grace_s:
         found.append(f"boot grace, {span_words(node.grace_s)} left")
     if node.actions and not node.locked:
         found.append(f"{node.actions} automatic action{'s' if node.actions > 1 else ''} lately")
-    if node.drops:
-        found.append("dropped: " + ", ".join(f"{name} {count}" for name, count in sorted(node.drops.items())))
+    # The first heartbeats of an agent answer nothing yet.
+    drops = {name: count for name, count in node.drops.items() if name != "unanswered" or count > FIRST_BEATS}
+    if drops:
+        found.append("dropped: " + ", ".join(f"{name} {count}" for name, count in sorted(drops.items())))
+    return found
+
+
+def _said(node: NodeStatus) -> list[str]:
+    found = []
+    if node.half_line:
+        found.append("half line: it is heard but does not hear the board")
+    if next_steps.says_running(node) and node.role != "active":
+        found.append("runs its services although it is not active")
+    if node.flags & messages.FLAG_PEER_KNOWN and not node.flags & messages.FLAG_PEER_SEEN:
+        found.append("does not see its peer over the network")
     return found

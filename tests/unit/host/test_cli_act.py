@@ -34,8 +34,11 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return lambda text: monkeypatch.setattr(sys, "stdin", Keyboard(text))
 
 
+LOOKS = ("status", "plans", "node", "drops", "log", "settings")
+
+
 def operations(board: FakeBoard) -> list[str]:
-    return [body["op"] for body in board.asked if body["op"] not in ("status", "node", "drops", "log", "settings")]
+    return [body["op"] for body in board.asked if body["op"] not in LOOKS]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_a_refusal_says_why_and_exits_with_9(board: FakeBoard, run: Run) -> None
     assert result.code == 9
     assert result.err.splitlines()[-2:] == [
         "error: fence: refused: no other powered node fit to be active would remain",
-        "next:  see heartwire status",
+        "next:  make another node fit first; `heartwire fence a --last` cuts it even so",
     ]
 
 
@@ -239,6 +242,77 @@ def test_wait_for_a_fence_that_fails(board: FakeBoard, run: Run) -> None:
     result = run("fence", "a", "--yes", "--wait")
     assert result.code == 9
     assert "power sense did not go off" in result.err
+
+
+def switching(board: FakeBoard, **node_b: Any) -> None:
+    """Let a switchover to b succeed, after which b reports `node_b`."""
+
+    def switchover(_: dict[str, Any]) -> dict[str, Any]:
+        board.status.update(active="b", holder="b", epoch=8)
+        board.node_bodies["b"].update(role="active", **node_b)
+        board.log(events.SWITCHOVER_DONE, node=1, reason=reasons.SWITCHOVER, a=3)
+        return {"ok": 1}
+
+    board.script["switchover"] = switchover
+
+
+def test_switchover_waits_until_the_services_run(board: FakeBoard, run: Run) -> None:
+    switching(board, state="starting", flags=32)
+    looks = iter(range(5))
+
+    def node(body: dict[str, Any]) -> dict[str, Any]:
+        if body["node"] == "b" and board.status["active"] == "b" and next(looks, None) is None:
+            board.node_bodies["b"].update(state="healthy", flags=33)
+        return {name: value for name, value in board.node_bodies[body["node"]].items() if name != "drops"}
+
+    board.script["node"] = node
+    result = run("switchover", "b", "--yes", "--wait")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == "b (beta) runs its services"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"state": "degraded", "flags": 32}, "its services do not run: it reports degraded"),
+        ({"state": "degraded", "flags": 33}, "reports degraded services"),
+        ({"state": "starting", "flags": 32}, "its services do not run after 1m: it reports starting"),
+    ],
+)
+def test_a_switchover_to_a_node_whose_services_do_not_run_has_not_succeeded(
+    board: FakeBoard, run: Run, said: dict[str, Any], words: str
+) -> None:
+    switching(board, **said)
+    result = run("switchover", "b", "--yes", "--wait")
+    assert result.code == 18
+    assert words in result.err
+    assert "next:  `heartwire agent doctor`" in result.err
+    assert run("status", "--check").code == 15
+
+
+def test_a_switchover_that_ends_elsewhere_has_failed(board: FakeBoard, run: Run) -> None:
+    result = run("switchover", "b", "--yes", "--wait")
+    assert result.code == 9
+    assert "b (beta) is not active" in result.err
+
+
+@pytest.mark.parametrize(
+    ("reason", "node", "step"),
+    [
+        ("not_fit", {"role": "quarantined"}, "heartwire clear b"),
+        ("not_fit", {"verdict": "dead"}, "agent doctor"),
+        ("not_fit", {"maintenance_s": 5}, "heartwire maintenance b off"),
+        ("#99", {}, "see heartwire status"),
+    ],
+)
+def test_a_refused_switchover_says_what_to_do_first(
+    board: FakeBoard, run: Run, reason: str, node: dict[str, Any], step: str
+) -> None:
+    board.node_bodies["b"].update(node)
+    board.script["switchover"] = {"error": "refused", "next": "see heartwire status", "reason": reason, "because": "it"}
+    result = run("switchover", "b", "--yes")
+    assert result.code == 9
+    assert step in result.err.splitlines()[-1]
 
 
 def test_time(board: FakeBoard, run: Run) -> None:

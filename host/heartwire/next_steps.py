@@ -1,0 +1,268 @@
+"""What a person can do now: for each state of the board and its nodes the exact command that the board accepts there.
+
+Pure: a status and its nodes in, steps out. It decides nothing and knows no more than the status says; a test puts the
+firmware into each state and runs each command. Called by `heartwire status` and by commands that the board refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heartwire.answers import NodeStatus, Status
+from heartwire_protocol import messages
+
+ARMED = ("auto", "approve")
+OPEN_FENCES = ("firing", "failed")
+ABLE = ("healthy", "degraded")
+JSON_DOC = (
+    ("command", 'what to type after "heartwire"; null where it is done by hand'),
+    ("words", "when to do it, and what for"),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do; `command` goes behind "heartwire", and is "" where it is done by hand."""
+
+    words: str
+    command: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return {"command": self.command or None, "words": self.words}
+
+
+def is_heard(node: NodeStatus) -> bool:
+    """Tell whether what the node said last still says something about now."""
+    return node.verdict in ("good", "late") and node.power != "off"
+
+
+def says_running(node: NodeStatus) -> bool:
+    """Tell whether the node is heard and says that its services run."""
+    return is_heard(node) and bool(node.flags & messages.FLAG_RUNNING)
+
+
+def is_fit(node: NodeStatus) -> bool:
+    """Tell whether the node could become active, as far as a status shows it."""
+    return (
+        node.verdict == "good"
+        and not (node.half_line or node.altered or node.locked or node.maintenance_s)
+        and node.state in ABLE
+        and node.fence == "idle"
+        and node.power != "off"
+        and node.role != "quarantined"
+    )
+
+
+def is_away_on_purpose(node: NodeStatus) -> bool:
+    """Tell whether somebody meant the node to be away: it said so, or it is in maintenance."""
+    return node.state == "planned_off" or node.maintenance_s > 0
+
+
+def standby_of(nodes: Sequence[NodeStatus], node: str | None) -> NodeStatus | None:
+    """Return a node that is fit to take over from `node`, healthy before degraded; or None."""
+    fit = [one for one in nodes if one.node != node and is_fit(one)]
+    return min(fit, key=lambda one: one.state != "healthy", default=None)
+
+
+def without_service(status: Status, nodes: Sequence[NodeStatus]) -> NodeStatus | None:
+    """Return the active node if it is heard and says that it runs nothing, or runs badly; or None."""
+    for node in nodes:
+        if node.node != status.active or status.mode not in ARMED or not is_heard(node):
+            continue
+        if node.state == "degraded" or not node.flags & messages.FLAG_RUNNING:
+            return node
+    return None
+
+
+def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
+    """Return what to do, the most urgent first; empty if there is nothing."""
+    found: list[Step] = []
+    if status.safe:
+        found.append(Step("ends safe mode, once you know why it did not start well", "restart"))
+    if status.phase == "approval" and status.approval:
+        found += _approval(status, nodes)
+    elif status.phase == "failed":
+        found += _failed(status, nodes)
+    elif status.phase == "draining":
+        found.append(Step("everything stays as it is", "cancel"))
+    elif status.phase == "watching":
+        found += _at_rest(status, nodes)
+    for node in nodes:
+        if node.maintenance_s:
+            found.append(Step(f"ends the maintenance of {node.label} early", f"maintenance {node.node} off"))
+    if status.maintenance_s:
+        found.append(Step("ends the maintenance of the board early", "maintenance board off"))
+    if status.schedule:
+        found.append(Step(f"the switchover to {_label(nodes, status.schedule)} does not happen", "cancel"))
+    return list({(step.command or step.words): step for step in reversed(found)}.values())[::-1]
+
+
+def after_refusal(reason: str, node: str | None, status: Status, nodes: Sequence[NodeStatus]) -> str:
+    """Return the next step after the board refused something for `node` because of `reason`; "" if there is none."""
+    target = _find(nodes, status.target)
+    if reason == "other_operation" and status.phase == "failed" and target is not None and target.power == "off":
+        # Firmware before power_loss takes no word while the relay is open.
+        return f"`heartwire release {target.node}` if you have seen that {target.label} is off, then this command again"
+    if reason == "other_operation" and status.phase != "watching":
+        said = [f"`heartwire {step.command}`: {step.words}" for step in steps(status, nodes) if step.command]
+        return said[0] if said else "wait until it is over: `heartwire status --watch`"
+    if reason == "not_fit":
+        return _why_not_fit(_find(nodes, node), nodes)
+    if reason in ("not_active", "store_empty"):
+        said = [f"`heartwire {step.command}`: {step.words}" for step in _nobody(status, nodes) if step.command]
+        return said[0] if said else ""
+    return _AFTER_REFUSAL.get(reason, "").format(node=node or "NODE", label=_label(nodes, node))
+
+
+_AFTER_REFUSAL: Mapping[str, str] = {
+    "observe_mode": "arm the board: `heartwire mode auto`",
+    "fencer_mode": "here another cluster decides who is active; for Heartwire to decide: `heartwire mode auto`",
+    "last_powered": "make another node fit first; `heartwire fence {node} --last` cuts it even so",
+    "no_wall_time": "`heartwire time --set`, then again",
+    "safe_mode": "`heartwire log` says why the board started badly; `heartwire restart` ends safe mode",
+    "long_lease": "an update of the board is under way: `heartwire plans` says for how long",
+    "two_running": "stop the services where they must not run, on that server; `heartwire status` shows where they run",
+    "powered": "its power is on: pull its plug, or `heartwire fence {node}`",
+    "not_quarantined": "there is nothing to clear; `heartwire status`",
+    "no_fence": "`heartwire config show` says how it can be fenced",
+    "not_in_maintenance": "`heartwire maintenance {node} 30m`, then again",
+    "locked_out": "`heartwire clear {node}`, once you know why it failed so often",
+    "already_active": "`heartwire status` shows who is active",
+}
+
+
+def _approval(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
+    number = int((status.approval or {}).get("request", 0))
+    target, successor = _label(nodes, status.target), _label(nodes, status.successor)
+    then = f", then {successor} takes over" if status.successor else ""
+    return [
+        Step(f"{target} is fenced{then}", f"approve {number}"),
+        Step(f"nothing is done, and not asked again before {target} was good once more", f"deny {number}"),
+    ]
+
+
+def _failed(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
+    """After a fence that proved nothing: what is off by now may be replaced, what is not must go off by hand."""
+    target = _find(nodes, status.target)
+    label = _label(nodes, status.target)
+    other = standby_of(nodes, status.target)
+    back = Step(f"if {label} is well and shall go on; its relay is released", f"release {status.target}")
+    if target is not None and target.power == "off":
+        if other is None:
+            return [Step(f"{label} is off by now, but no other node is fit: look at the others first")]
+        return [Step(f"{label} is measured off by now: {other.label} may take over", f"declare {other.node}")]
+    return [Step(f"cut the power of {label} by hand (its plug), and look here again: nobody serves before that"), back]
+
+
+def _at_rest(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
+    found: list[Step] = []
+    if status.mode == "observe":
+        return _observing(status, nodes)
+    if status.mode in ARMED and status.active is None:
+        found += _nobody(status, nodes)
+    bad = without_service(status, nodes)
+    if bad is not None:
+        found.append(Step(f"on {bad.name or bad.node} itself: it says what fails", "agent doctor"))
+        other = standby_of(nodes, bad.node)
+        if other is not None and not status.long_lease_s:
+            found.append(Step(f"{other.label} takes over", f"switchover {other.node}"))
+    running = [node for node in nodes if says_running(node)]
+    for node in nodes:
+        found += _of_node(status, node)
+        if node in running and status.active not in (None, node.node):
+            found.append(Step(f"stop the services of {node.label}, on that server: they must not run there"))
+        if node.verdict == "dead" and node.fence == "idle" and node.power != "off":
+            found += _silent(status, nodes, node)
+    return found
+
+
+def _silent(status: Status, nodes: Sequence[NodeStatus], node: NodeStatus) -> list[Step]:
+    other = standby_of(nodes, node.node)
+    if node.node == status.active and status.held and other is not None and not status.long_lease_s:
+        words = f"if {node.label} is really gone: its power is cut, then {other.label} takes over"
+        return [Step(words, f"fence {node.node}")]
+    if is_away_on_purpose(node) or status.active is None:
+        return []
+    return [Step(f"look at {node.label} itself: console, power, agent; then at its cable")]
+
+
+def _observing(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
+    if not status.generation:
+        return [
+            Step("writes settings and keys to begin with", "config new --keys rack.toml"),
+            Step("puts them on the board", "config apply rack.toml"),
+        ]
+    if sum(says_running(node) for node in nodes) > 1:
+        return [Step("two nodes run the services: stop them where they must not run, on that server")]
+    return [Step("arms the board, once its log agrees with you", "mode auto")]
+
+
+def _nobody(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
+    """Nobody is active in an armed mode: who could be, by a command that the board takes."""
+    if status.phase != "watching":
+        return []
+    running = [node for node in nodes if says_running(node)]
+    if len(running) > 1:
+        both = " and ".join(node.label for node in running)
+        return [Step(f"{both} both run the services: stop them where they must not run, on that server")]
+    holder = _find(nodes, status.holder)
+    back = holder is not None and holder.verdict == "good" and holder.fence == "idle" and holder.role == "quarantined"
+    if holder is not None and back and not any(node is not holder for node in running):
+        return [Step(f"{holder.label} becomes active again, once you know why it failed", f"clear {holder.node}")]
+    if holder is not None and not is_heard(holder) and holder.power == "on":
+        other = standby_of(nodes, holder.node)
+        if other is not None and holder.fence == "idle" and not status.long_lease_s:
+            words = f"the power of {holder.label}, which was active last, is cut; then {other.label} takes over"
+            return [Step(words, f"fence {holder.node}")]
+        return [Step("no node is fit to be active: look at the servers and their agents (`heartwire agent doctor`)")]
+    good = running or [node for node in nodes if node.verdict == "good" and node.fence == "idle"]
+    good = [node for node in good if node.role != "quarantined" and not node.locked] or good
+    if not good:
+        return [Step("no node is heard: look at the servers and their agents (`heartwire agent doctor`)")]
+    first = min(good, key=lambda node: (node.node != status.holder, node.state != "healthy"))
+    return [Step(f"makes {first.label} active, if nobody else runs the services", f"declare {first.node}")]
+
+
+def _of_node(status: Status, node: NodeStatus) -> list[Step]:
+    if not (node.locked or node.role == "quarantined") or node.fence in OPEN_FENCES:
+        return []
+    if node.fence != "idle":
+        if status.mode == "fencer" or node.locked:
+            return [Step(f"gives {node.label} its power back", f"release {node.node}")]
+        return []
+    if node.node == status.holder and status.active is None:
+        return []
+    return [Step(f"{node.label} may take over again, once you know why it failed", f"clear {node.node}")]
+
+
+def _why_not_fit(node: NodeStatus | None, nodes: Sequence[NodeStatus]) -> str:
+    if node is None:
+        return ""
+    if node.fence in OPEN_FENCES:
+        return f"its fence is {node.fence}: `heartwire status`"
+    if node.power == "off":
+        return f"{node.label} is off; `heartwire release {node.node}` if its relay cuts it"
+    if node.locked or node.role == "quarantined":
+        why = "locked out" if node.locked else "quarantined"
+        return f"{node.label} is {why}: `heartwire clear {node.node}`, once you know why it failed"
+    if node.maintenance_s:
+        return f"{node.label} is in maintenance: `heartwire maintenance {node.node} off`"
+    if node.verdict != "good":
+        return f"{node.label} is {node.verdict}: look at the server and its agent (`heartwire agent doctor` on it)"
+    if node.altered:
+        return f"the heartbeats of {node.label} do not count: compare the keys of both ends"
+    if node.half_line:
+        return f"{node.label} does not hear the board: look at its cable"
+    return f"{node.label} reports {node.state or 'nothing'}: `heartwire agent doctor` on it says why"
+
+
+def _find(nodes: Sequence[NodeStatus], node: str | None) -> NodeStatus | None:
+    return next((one for one in nodes if one.node == node), None)
+
+
+def _label(nodes: Sequence[NodeStatus], node: str | None) -> str:
+    found = _find(nodes, node)
+    return found.label if found else node or "a node"
