@@ -17,10 +17,34 @@ from heartwire.answers import NodeStatus, Status
 from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Tally
 from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
-from heartwire_protocol import codes
+from heartwire_protocol import codes, messages
 
 NODE_LABELS = ["board", "node", "name"]
 TIMEOUT_S = 5.0
+PLANNED_OFF = codes.STATES[codes.STATE_PLANNED_OFF]
+DEGRADED = codes.STATES[codes.STATE_DEGRADED]
+# What a node said last counts while it is heard; of a dead one it says nothing any more.
+HEARD = ("good", "late")
+
+
+def _maintenance_s(node: NodeStatus, status: Status) -> int:
+    return max(node.maintenance_s, status.maintenance_s)
+
+
+def _held(status: Status) -> int:
+    # In maintenance it waits for nobody: somebody is there.
+    return int(status.held not in (None, "", "maintenance"))
+
+
+def _is_heard(node: NodeStatus) -> bool:
+    return node.verdict in HEARD and node.power != "off"
+
+
+def _speaks(node: NodeStatus) -> bool:
+    """Tell whether its flags mean something now: a text line has none, and no incarnation either."""
+    return _is_heard(node) and node.incarnation > 0
+
+
 # Gauges of the board: (name, sentence, value of its status).
 BOARD_GAUGES: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
     ("heartwire_board_uptime_seconds", "time since the board started", lambda status: status.uptime_s),
@@ -29,20 +53,40 @@ BOARD_GAUGES: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
     ("heartwire_board_loop_seconds", "worst pass of the board's loop", lambda status: status.loop_ms / 1000),
     ("heartwire_board_safe_mode", "1 in safe mode: no automatic action", lambda status: int(status.safe)),
     ("heartwire_board_alarm", "1 while the alarm contact is in alarm", lambda status: int(status.alarm)),
-    ("heartwire_board_held", "1 while the board holds an action", lambda status: int(bool(status.held))),
+    ("heartwire_board_held", "1 while the board holds an action and waits for a person", _held),
     ("heartwire_board_epoch", "fencing token of the newest activation", lambda status: status.epoch),
     ("heartwire_board_maintenance_seconds", "maintenance left", lambda status: status.maintenance_s),
     ("heartwire_board_settings_crc", "CRC-16 of the running settings", lambda status: status.crc),
     ("heartwire_journal_newest", "sequence of the newest record on the board", lambda status: status.newest),
     ("heartwire_journal_lost", "records that the board could not write", lambda status: status.lost),
 )
-NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeStatus], float]], ...] = (
-    ("heartwire_lease_margin_seconds", "lease left; 0 for none", lambda node: node.lease_ms / 1000),
-    ("heartwire_node_relay", "1 while the relay is told to cut its power", lambda node: int(node.relay)),
-    ("heartwire_node_locked_out", "1 after too many automatic actions", lambda node: int(node.locked)),
-    ("heartwire_node_half_line", "1 while it hears nothing from the board", lambda node: int(node.half_line)),
-    ("heartwire_node_altered", "1 while its heartbeats are altered", lambda node: int(node.altered)),
-    ("heartwire_node_actions", "automatic actions on it within the window", lambda node: node.actions),
+# Gauges of a node: (name, sentence, value of its status and its board's).
+NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeStatus, Status], float]], ...] = (
+    ("heartwire_lease_margin_seconds", "lease left; 0 for none", lambda node, _: node.lease_ms / 1000),
+    ("heartwire_node_relay", "1 while the relay is told to cut its power", lambda node, _: int(node.relay)),
+    ("heartwire_node_locked_out", "1 after too many automatic actions", lambda node, _: int(node.locked)),
+    (
+        "heartwire_node_half_line",
+        "1 while it hears nothing from the board",
+        lambda node, _: int(node.half_line and _is_heard(node)),
+    ),
+    ("heartwire_node_altered", "1 while its heartbeats are altered", lambda node, _: int(node.altered)),
+    ("heartwire_node_actions", "automatic actions on it within the window", lambda node, _: node.actions),
+    (
+        "heartwire_node_maintenance_seconds",
+        "maintenance left, its own or the board's",
+        _maintenance_s,
+    ),
+    (
+        "heartwire_node_in_maintenance",
+        "1 in maintenance, its own or the board's",
+        lambda node, status: int(_maintenance_s(node, status) > 0),
+    ),
+    (
+        "heartwire_node_planned_off",
+        "1 once it said that it goes down on purpose",
+        lambda node, _: int(node.state == PLANNED_OFF),
+    ),
 )
 POWER = {"off": 0.0, "on": 1.0}
 
@@ -100,6 +144,11 @@ class Source:
         verdict = GaugeMetricFamily("heartwire_verdict", "1 for the board's verdict", labels=[*NODE_LABELS, "verdict"])
         age = GaugeMetricFamily("heartwire_heartbeat_age_seconds", "since the last good heartbeat", labels=NODE_LABELS)
         power = GaugeMetricFamily("heartwire_node_power", "1 on, 0 off; absent if unknown", labels=NODE_LABELS)
+        state = GaugeMetricFamily("heartwire_node_state", "1 for what it said last", labels=[*NODE_LABELS, "state"])
+        words = "1 while it says that its services run; absent if it is not heard"
+        running = GaugeMetricFamily("heartwire_node_running", words, labels=NODE_LABELS)
+        words = "1 while it says that it does not serve well; absent if it is not heard"
+        degraded = GaugeMetricFamily("heartwire_node_degraded", words, labels=NODE_LABELS)
         beats = CounterMetricFamily(
             "heartwire_heartbeats", "good heartbeats since the board started", labels=NODE_LABELS
         )
@@ -114,16 +163,22 @@ class Source:
             if node.age_ms is not None:
                 # What has passed since the look counts as well: a board that hangs must not look fresh.
                 age.add_metric(labels, node.age_ms / 1000 + max(0.0, self.clock() - view.seen_s))
+            for name in codes.STATES if node.was_heard else ():
+                state.add_metric([*labels, name], int(node.state == name))
+            if _speaks(node):
+                running.add_metric(labels, int(bool(node.flags & messages.FLAG_RUNNING)))
+                degraded.add_metric(labels, int(node.state == DEGRADED))
             if node.power in POWER:
                 power.add_metric(labels, POWER[node.power])
             beats.add_metric(labels, node.beats)
             for kind, count in node.drops.items():
                 drops.add_metric([*labels, kind], count)
-        yield from (role, verdict, age, power, beats, drops)
+        yield from (role, verdict, age, power, state, running, degraded, beats, drops)
         for name, words, value in NODE_GAUGES:
             gauge = GaugeMetricFamily(name, words, labels=NODE_LABELS)
-            for _, node, labels in self._each_node():
-                gauge.add_metric(labels, value(node))
+            for view, node, labels in self._each_node():
+                if view.status is not None:
+                    gauge.add_metric(labels, value(node, view.status))
             yield gauge
 
     def _jitter(self) -> Iterator[Metric]:

@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 import urllib.request
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from heartwire.answers import NodeStatus, Status
@@ -72,6 +74,10 @@ def test_the_values_are_those_of_the_board() -> None:
     assert value(text, f"heartwire_heartbeat_age_seconds{{{a}}}") == pytest.approx(0.31)
     assert value(text, f"heartwire_node_power{{{a}}}") == 1
     assert 'heartwire_node_power{board="rack-1",name="beta",node="b"}' not in text  # unknown is never off
+    assert value(text, f'heartwire_node_state{{{a},state="healthy"}}') == 1
+    assert value(text, f'heartwire_node_state{{{a},state="planned_off"}}') == 0
+    assert value(text, f"heartwire_node_running{{{a}}}") == 1
+    assert value(text, f"heartwire_node_degraded{{{a}}}") == 0
     assert value(text, 'heartwire_board_up{board="rack-2"}') == 0
     assert value(text, 'heartwire_journal_newest{board="rack-1"}') == 42
     assert value(text, 'heartwire_journal_stored{board="rack-1"}') == 41
@@ -83,6 +89,40 @@ def test_the_values_are_those_of_the_board() -> None:
 def test_a_view_that_grows_old_shows_it_in_the_age() -> None:
     text = scrape(now_s=130.0)
     assert value(text, 'heartwire_heartbeat_age_seconds{board="rack-1",name="alpha",node="a"}') == pytest.approx(30.31)
+
+
+def seen(body: Mapping[str, object], **status: object) -> str:
+    """Return the metrics of a rack where node b is as `body` says."""
+    view = View("rack-1", up=True)
+    view.take(Status.of(status_body(**status)), [NodeStatus.of(node_body("b", **body))], 100.0)
+    found = metrics.Source([view], {}, counts=dict, relay_events=dict, facts=dict, clock=lambda: 100.0)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(found)
+    return generate_latest(registry).decode()
+
+
+def test_what_a_node_that_is_not_heard_said_last_is_not_shown_as_now() -> None:
+    b = '{board="rack-1",name="beta",node="b"}'
+    unheard: tuple[Mapping[str, object], ...] = ({"verdict": "dead"}, {"power": "off"}, {"incarnation": 0})
+    for body in unheard:
+        text = seen({"flags": 33, "half_line": 1, **body})
+        assert f"heartwire_node_running{b}" not in text and f"heartwire_node_degraded{b}" not in text
+        assert value(text, f"heartwire_node_half_line{b}") == (1 if "incarnation" in body else 0)
+    assert value(seen({"state": "degraded", "verdict": "late"}), f"heartwire_node_degraded{b}") == 1
+    assert 'state="starting"' not in seen({"verdict": "unheard", "age_ms": None, "state": "starting"})
+
+
+def test_maintenance_of_the_node_and_of_the_board_and_planned_off_are_known() -> None:
+    b = '{board="rack-1",name="beta",node="b"}'
+    for own_s, board_s, left_s in ((0, 0, 0), (60, 0, 60), (0, 90, 90)):
+        text = seen({"maintenance_s": own_s}, maintenance_s=board_s)
+        assert value(text, f"heartwire_node_maintenance_seconds{b}") == left_s
+        assert value(text, f"heartwire_node_in_maintenance{b}") == (left_s > 0)
+        assert value(text, f"heartwire_node_planned_off{b}") == 0
+    gone = seen({"state": "planned_off", "verdict": "dead", "power": "off"})
+    assert value(gone, f"heartwire_node_planned_off{b}") == 1
+    held = 'heartwire_board_held{board="rack-1"}'
+    assert [value(seen({}, held=reason), held) for reason in (None, "no_proof", "maintenance")] == [0, 1, 0]
 
 
 def test_jitter_is_a_histogram_of_how_far_heartbeats_stray() -> None:
@@ -132,18 +172,22 @@ def test_the_alert_rules_use_series_and_labels_that_exist() -> None:
             labels.setdefault(sample.name, set()).update(sample.labels)
     assert len(rules()) >= 15
     for rule in rules():
-        expression = str(rule["expr"])
-        for name, selector in re.findall(r"\b(heartwire_\w+)(?:\{([^}]*)\})?", expression):
-            assert name in labels, f"{rule['alert']}: no series {name}"
+        if "record" in rule:
+            labels[str(rule["record"])] = set()
+    for rule in rules():
+        expression, rule_name = str(rule["expr"]), rule.get("alert") or rule["record"]
+        for name, selector in re.findall(r"(?<!\w)((?:\w+:)?heartwire_\w+(?::\w+)?)(?:\{([^}]*)\})?", expression):
+            assert name in labels, f"{rule_name}: no series {name}"
             for label in re.findall(r"(\w+)(?:=|!=|=~)", selector):
-                assert label in labels[name], f"{rule['alert']}: {name} has no label {label}"
-        assert {"summary", "description"} <= set(rule["annotations"]), rule["alert"]  # type: ignore[call-overload]
+                assert label in labels[name], f"{rule_name}: {name} has no label {label}"
+        if "alert" in rule:
+            assert {"summary", "description"} <= set(rule["annotations"]), rule_name  # type: ignore[call-overload]
 
 
 def test_the_alert_rules_pass_promtool(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is not installed")
+        pytest.skip("promtool is not installed (Debian: prometheus)")
     path = tmp_path / "rules.yml"
     path.write_text(RULES.read_text())
     checked = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False)
