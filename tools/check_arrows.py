@@ -62,11 +62,12 @@ ARROWS: dict[str, set[str]] = {
     "facts": {"clock"},
     "lines": {"intake", "journal_reader", "policy_requests", "policy_state", "sequencer", "timeslots"},
     "lastlook": {"clock", "policy_state"},
+    "storage": {"clock"},
     "start": {"hw_rp2", "supervisor"},
     "supervisor": {
         "button", "clock", "config", "durable", "facts", "grants", "guards", "hostlink", "hostlink_operations",
         "intake", "journal", "lastlook", "lights", "lines", "liveness", "policy", "policy_requests", "policy_state",
-        "ports", "relays", "selftest", "sequencer", "timeslots",
+        "ports", "relays", "selftest", "sequencer", "storage", "timeslots",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

@@ -32,6 +32,7 @@ class Config:
         self.crc = 0
         self.trial_ms = 0
         self.problem = reasons.NONE
+        self.failed = False  # a write failed; whoever looks at it clears it
 
     def load(self) -> None:
         """Load the newest confirmed settings; `problem` says why others were passed over."""
@@ -113,6 +114,7 @@ class Config:
         """Store `new` as a trial and run it; return False if flash could not be written."""
         before = self.current.text() if not self.trial_ms else self._before
         if not self._slots.save(new.text().encode(), TRIAL):
+            self.failed = True
             return False
         self._before = before
         self.generation = self._slots.generation
@@ -128,6 +130,7 @@ class Config:
             return False
         if self.trial_ms:
             if not self._slots.set_flag(self.current.text().encode(), CONFIRMED):
+                self.failed = True
                 return False
             self.trial_ms = 0
         return True

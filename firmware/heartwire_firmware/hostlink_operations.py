@@ -70,6 +70,7 @@ class Operations:
             "key": board.key.asserted,
             "wall": [board.clock.wall_day, board.clock.wall_ms] if board.clock.wall_known else None,
             "alarm": 1 if lights.is_alarm(state, board.facts) else 0,
+            "storage_bad": int(board.facts.storage_bad),
         }
 
     def do_node(self, _request, node: int):

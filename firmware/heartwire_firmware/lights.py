@@ -36,6 +36,7 @@ def is_alarm(state, facts) -> bool:
         or state.phase == FAILED
         or state.phase == APPROVAL
         or state.held
+        or facts.storage_bad
     ):
         return True
     if state.mode in ARMED and state.active == NO_NODE:

@@ -56,6 +56,7 @@ class Facts:
         self.durable_holder = NO_NODE
         self.durable_long = False  # the long lease may be given out
         self.line_error_ms = [COUNT_MAX] * NODE_COUNT  # since the line last showed a break, a bad frame or a bad CRC
+        self.storage_bad = False  # flash does not take what is written
         self.proof = NO_NODE  # whose power relay is being tested
         self.schedule_s = COUNT_MAX  # until a scheduled switchover is due; COUNT_MAX while the wall time is unknown
 

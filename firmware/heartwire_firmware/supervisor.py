@@ -25,6 +25,7 @@ from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
+from heartwire_firmware.storage import Storage
 from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
@@ -85,6 +86,7 @@ class Supervisor:
         self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
         self.hostlink.operations = Operations(self)
         self._slots = TimeSlots(self)
+        self._storage = Storage(self)
         self.filler = FactFiller(self)
         self.lines = Lines(self)
         self._activity = hardware.activity
@@ -166,11 +168,10 @@ class Supervisor:
 
     def set_wall(self, day: int, ms: int) -> None:
         """Take the wall time from the host."""
-        if not self.clock.wall_known:
-            self.clock.set_wall(day, ms)
+        known = self.clock.wall_known
+        self.clock.set_wall(day, ms)
+        if not known:
             self.journal.append(events.TIME_SET, NO_NODE)
-        else:
-            self.clock.set_wall(day, ms)
 
     def _step_transfer(self, elapsed: int) -> None:
         state = self.state
@@ -345,6 +346,7 @@ class Supervisor:
         self._heavy = 0
         if self.config.step(elapsed):
             self.settings_changed(3)
+        self._persist = self._storage.step(elapsed) or self._persist
         self.lines.count_errors()
         slots = self._slots
         slots.step(elapsed)

@@ -82,6 +82,8 @@ PROOF_FAILED = 92
 PROOF_ENDED = 93
 TESTED = 94
 FRONT_PRESSED = 95
+STORAGE_BAD = 120
+STORAGE_GOOD = 121
 
 EVENTS = (
     (1, "boot", NOTICE, DECISION, "the board started ({reason}); {a} bad boots in a row"),
@@ -187,6 +189,8 @@ EVENTS = (
     (93, "proof_ended", WARNING, DECISION, "relay test of {node} ended after {a} ms of cut power: {reason}"),
     (94, "tested", NOTICE, DECISION, "self-test of {node}, {a:check}: {b:outcome}"),
     (95, "front_pressed", WARNING, DECISION, "front panel of {node} pressed for {a} ms as a test"),
+    (120, "storage_bad", ALARM, DECISION, "the board's flash does not take what is written: no fence, no failover"),
+    (121, "storage_good", NOTICE, DECISION, "the board's flash takes what is written again; {a} records were lost"),
 )
 
 

@@ -100,6 +100,9 @@ def _at_once(status: Status, names: journal.Names) -> list[tuple[str, str]]:
     found = []
     if status.safe:
         found.append(("safe mode: no automatic action; `heartwire log` says why", "bold red"))
+    if status.storage_bad:
+        words = "its flash does not take what is written, so it fences nobody: replace the board"
+        found.append((words, "bold red"))
     if status.phase == "failed":
         found.append((phase_words(status, names), "bold red"))
     if status.approval:

@@ -27,6 +27,8 @@ LOOK = "Look at `heartwire status` and `heartwire log`."
 REPAIR = (
     "Find out why the fenced server failed before it serves again; then `heartwire release` and `heartwire clear` it."
 )
+REPLACE = "Replace the board: without a record it fences nobody."
+WORN = "Plan to replace the board; its flash may be worn out."
 CABLE = "Check the serial cable, its plugs and the server's port."
 
 ADVICE: dict[str, Row] = {
@@ -189,6 +191,8 @@ ADVICE: dict[str, Row] = {
     "proof_ended": Row(14, "Nothing."),
     "tested": Row(14, "Nothing."),
     "front_pressed": Row(24, "Nothing, if it was meant; the board pressed the front-panel button."),
+    "storage_bad": Row(84, REPLACE, opens="storage_bad", why="a write to its flash failed"),
+    "storage_good": Row(30, WORN, closes=("storage_bad",), anywhere=True),
 }
 NOTICED = "the monitor noticed it itself; no record says it"
 UNKNOWN = Row(30, "This heartwire does not know that event: install the version that fits the board.")
@@ -202,6 +206,8 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
         "",
     ),
     "reachable": ("notice", "Nothing.", "", "unreachable"),
+    "flash_failing": ("alarm", REPLACE, "storage_bad", ""),
+    "flash_works": ("notice", WORN, "", "storage_bad"),
     "reset": ("notice", "If nobody restarted the board, check its supply and USB cable.", "", ""),
     "restarted": (
         "warning",

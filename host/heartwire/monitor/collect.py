@@ -72,6 +72,7 @@ class Collector:
         self._retry_s = RETRY_FIRST_S
         self._down_since: float | None = None
         self._said_down = False
+        self._storage_bad: bool | None = None
         self._status_due = 0.0
         # Wall time at uptime 0 of the boot that answers now, for records of a board without wall time.
         self._booted: tuple[int, int] | None = None
@@ -243,6 +244,18 @@ class Collector:
         self._booted = (status.boot, now_ms() - status.uptime_s * 1000)
         if self.view.labels() != before:
             self._archive.label(self._known, self.view.labels())
+        self._look_at_storage(self._known, status.storage_bad)
+
+    def _look_at_storage(self, known: Known, bad: bool) -> None:
+        """Tell of a board whose flash takes no writes: it cannot give a record of that."""
+        if bad == self._storage_bad:
+            return
+        self._storage_bad = bad
+        if bad == self._archive.is_open(known.board_id, "storage_bad"):
+            return
+        words = "the board's flash does not take what is written" if bad else "the board's flash takes writes again"
+        if self._archive.observe(known, Observed("flash_failing" if bad else "flash_works", words)):
+            self._told()
 
     def _time_of(self, entry: Entry) -> int:
         """Return when a record was written, in ms since 1970: its wall time, its age in this boot, or now."""

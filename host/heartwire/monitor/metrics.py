@@ -53,6 +53,7 @@ BOARD_GAUGES: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
     ("heartwire_board_loop_seconds", "worst pass of the board's loop", lambda status: status.loop_ms / 1000),
     ("heartwire_board_safe_mode", "1 in safe mode: no automatic action", lambda status: int(status.safe)),
     ("heartwire_board_alarm", "1 while the alarm contact is in alarm", lambda status: int(status.alarm)),
+    ("heartwire_board_storage_bad", "1 while its flash takes no writes", lambda status: int(status.storage_bad)),
     ("heartwire_board_held", "1 while the board holds an action and waits for a person", _held),
     ("heartwire_board_epoch", "fencing token of the newest activation", lambda status: status.epoch),
     ("heartwire_board_maintenance_seconds", "maintenance left", lambda status: status.maintenance_s),

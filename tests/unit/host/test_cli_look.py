@@ -53,6 +53,14 @@ def trouble(board: FakeBoard) -> None:
     board.node_bodies["spare"].update(enabled=1, verdict="unheard", age_ms=None, state="", locked=1, actions=3)
 
 
+def test_a_flash_that_takes_nothing_stands_in_status(board: FakeBoard, run: Run) -> None:
+    assert "flash" not in run("status").out
+    assert json.loads(run("status", "--json").out)["storage_bad"] is False
+    board.status.update(storage_bad=1, alarm=1)
+    assert "! its flash does not take what is written, so it fences nobody" in run("status").out
+    assert json.loads(run("status", "--json").out)["storage_bad"] is True
+
+
 def test_status_in_a_pipe(board: FakeBoard, run: Run) -> None:
     failover(board)
     result = run("status")

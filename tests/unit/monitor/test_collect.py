@@ -192,6 +192,27 @@ def test_a_silent_board_is_told_once_and_so_is_its_return(store: Store, board: F
     assert [letter.severity for letter in again.post()] == ["cleared"]
 
 
+def test_a_flash_that_takes_no_records_is_told_though_no_record_says_it(store: Store, board: FakeBoard) -> None:
+    board.log(events.BOOT)
+    world = World(store, board, [channel()])
+    world.collect()
+    board.status["storage_bad"] = 1
+    for _ in range(3):
+        world.clock.now_s += 10
+        world.collect()
+    assert kinds(store) == ["flash_failing"]
+    assert [letter.severity for letter in world.post()] == ["alarm"]
+    # The monitor is restarted meanwhile: it stands, and is not told again.
+    again = World(store, board, [channel()], clock=world.clock)
+    again.collect()
+    assert kinds(store) == ["flash_failing"]
+    board.status["storage_bad"] = 0
+    again.clock.now_s += 10
+    again.collect()
+    assert kinds(store) == ["flash_failing", "flash_works"]
+    assert [letter.severity for letter in again.post()] == ["cleared"]
+
+
 def test_a_full_disk_is_said_once_and_loses_nothing(store: Store, board: FakeBoard) -> None:
     board.log(events.BOOT)
     world = World(store, board, [channel()])

@@ -28,7 +28,7 @@ def source(now_s: float = 100.0) -> metrics.Source:
         NodeStatus.of(node_body("a", drops={"crc": 3})),
         NodeStatus.of(node_body("b", power="unknown", role="standby")),
     ]
-    view.take(Status.of(status_body(newest=42)), nodes, 100.0)
+    view.take(Status.of(status_body(newest=42, storage_bad=1)), nodes, 100.0)
     view.jitter["a"] = Jitter()
     for sequence in range(10):
         view.jitter["a"].look(7, sequence, sequence * 1.0)
@@ -80,6 +80,7 @@ def test_the_values_are_those_of_the_board() -> None:
     assert value(text, f"heartwire_node_degraded{{{a}}}") == 0
     assert value(text, 'heartwire_board_up{board="rack-2"}') == 0
     assert value(text, 'heartwire_journal_newest{board="rack-1"}') == 42
+    assert value(text, 'heartwire_board_storage_bad{board="rack-1"}') == 1
     assert value(text, 'heartwire_journal_stored{board="rack-1"}') == 41
     assert value(text, 'heartwire_relay_actions_total{board="rack-1",event="fence_fired",node="a"}') == 2
     assert value(text, 'heartwire_outbox{channel="mail",state="waiting"}') == 2
