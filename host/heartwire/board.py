@@ -6,6 +6,7 @@ repeats a command that must not be repeated (see link). Settings go through hear
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from heartwire import journal, settings_transfer, transport
 from heartwire import keys as key_files
-from heartwire import settings_transfer, transport
 from heartwire.answers import EPOCH_DAY, Levels, LogPage, NodeStatus, RelayTest, Status
 from heartwire.chain import RESTARTED, ChainChecker, Finding
 from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Refused, Unplugged
@@ -26,6 +27,9 @@ from heartwire_protocol.settings import Settings
 
 # Records asked for at a time; the contract allows 16.
 PAGE = 16
+# Records of the first piece when reading back, and of the longest one.
+BACK_SPAN = 32
+BACK_SPAN_MOST = 512
 FOLLOW_INTERVAL_S = 0.5
 RECONNECT_INTERVAL_S = 1.0
 # A host whose clock is before this has none, and must not set the board's.
@@ -258,6 +262,31 @@ class Board:
             yield from found
             if not more:
                 return
+
+    def events_back(self, newest: int) -> Iterator[list[Entry]]:
+        """Yield the journal from sequence `newest` back to its beginning, in pieces that grow, each in order.
+
+        For what looks for the newest of something: it reads no more than is asked for. Damaged records are left out.
+        """
+        high, span = newest, BACK_SPAN
+        while high > 0:
+            low = max(0, high - span)
+            piece, after, oldest = [], low, 0
+            while after < high:
+                page, raw_records = self.page(after)
+                oldest = min(page.oldest_decision, page.oldest_routine)
+                for raw in raw_records:
+                    after = max(after + 1, int.from_bytes(raw[:4], "little"))
+                    with contextlib.suppress(ValueError):
+                        entry = journal.decode(raw)
+                        if low < entry.sequence <= high:
+                            piece.append(entry)
+                if not raw_records:
+                    break
+            yield piece
+            if low < oldest:
+                return
+            high, span = low, min(2 * span, BACK_SPAN_MOST)
 
     def follow(
         self, after: int, *, interval_s: float = FOLLOW_INTERVAL_S, sleep: Callable[[float], None] | None = None

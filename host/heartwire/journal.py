@@ -66,7 +66,7 @@ class Entry:
 
 JSON_DOC = (
     ("sequence", "number of the record; rises by one"),
-    ("time", "wall time in UTC, ISO 8601; null if no host had set it"),
+    ("time", "wall time in UTC, ISO 8601, computed where a host set it later in the same boot; null if none did"),
     ("boot", "boots of the board so far"),
     ("uptime_ms", "ms since that boot"),
     ("severity", "info, notice, warning or alarm"),
@@ -80,23 +80,40 @@ JSON_DOC = (
 )
 
 
+# What somebody asked for, or the settings plan, is no alarm when it happens: event -> its reasons.
+PLANNED: Mapping[str, tuple[str, ...]] = {
+    "granted": ("operator", "switchover", "failback", "schedule", "planned_off", "first_start"),
+    "revoked": ("operator", "drained", "planned_off"),
+}
+
+
+def severity_of(event: str, severity: str, reason: str, a: int) -> str:
+    """Return how severe a record is: what its event says, but for what was planned and what a node says of itself."""
+    if reason in PLANNED.get(event, ()):
+        return "notice"
+    if event == "state_reported" and a == codes.STATE_DEGRADED:
+        return "warning"
+    return severity
+
+
 def decode(record: bytes) -> Entry:
     """Return the entry of a record as the board sent it. Raises ValueError if it is damaged."""
     fields = records.decode(record)
     row = events.event_row(fields["event"])
     node = fields["node"]
     reason = reason_row(fields["reason"])
+    reason_name = reason[1] if reason else f"#{fields['reason']}"
     return Entry(
         sequence=fields["sequence"],
         boot=fields["boot"],
         uptime_ms=fields["uptime_day"] * 86_400_000 + fields["uptime_ms"],
         event_number=fields["event"],
         event=row[1] if row else f"#{fields['event']}",
-        severity=codes.SEVERITIES[row[2]] if row else "notice",
+        severity=severity_of(row[1], codes.SEVERITIES[row[2]], reason_name, fields["a"]) if row else "notice",
         ring=codes.RINGS[row[3]] if row else "",
         node=codes.name_of(codes.NODES, node) if node != codes.NO_NODE else "",
         reason_number=fields["reason"],
-        reason=reason[1] if reason else f"#{fields['reason']}",
+        reason=reason_name,
         a=fields["a"],
         b=fields["b"],
         wall=wall_time(fields["wall_day"], fields["wall_ms"]),
@@ -131,18 +148,22 @@ def _flags(value: int) -> str:
 def _evidence(value: int) -> str:
     """Words of the evidence bit field: state 0-2, flags 3-9, power 10-11, half line 12, altered 13, verdict 14-15."""
     flags = value >> 3 & 0x7F
-    parts = [
-        codes.name_of(codes.VERDICTS, value >> 14 & 3),
+    verdict = value >> 14 & 3
+    said = [
         f"state {codes.name_of(codes.STATES, value & 7)}",
         f"flags {_flags(flags)}",
-        f"power {codes.name_of(codes.POWERS, value >> 10 & 3)}",
         "answered" if flags & messages.FLAG_ANSWERED else "not answered",
     ]
-    if value >> 12 & 1:
-        parts.append("half line")
+    parts = [f"power {codes.name_of(codes.POWERS, value >> 10 & 3)}"]
     if value >> 13 & 1:
         parts.append("altered")
-    return ", ".join(parts)
+    name = codes.name_of(codes.VERDICTS, verdict)
+    if verdict in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD):
+        # A silent node says nothing now, and its line tells nothing of what it hears.
+        return f"{', '.join([name, *parts])}; it said last: {', '.join(said)}"
+    if value >> 12 & 1:
+        parts.append("half line")
+    return ", ".join([name, *said, *parts])
 
 
 def _operation(value: int) -> str:

@@ -7,13 +7,15 @@ firmware/DESIGN.md, section 5; tests hold AUTOMATIC_ORDER equal to the firmware'
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from heartwire.errors import UsageProblem
 from heartwire.journal import Entry, Names, reason_words
 
-# Events that decide something; without a number the newest of them is explained.
+# What people ask about first; without a number the newest of these is explained, else the newest of DECISIONS.
+MAIN = ("fence_fired", "granted", "adopted", "held", "would_fence", "off_failed", "approval_asked", "switchover_failed")
+# Events that decide something.
 DECISIONS = (
     "fence_fired", "granted", "held", "would_fence", "adopted", "refused", "off_failed", "locked_out",
     "switchover_failed", "approval_asked", "approval_expired", "fence_cancelled", "relay_released", "recovery_step",
@@ -60,7 +62,8 @@ _LEADS = (
     "late", "dead", "altered", "half_line", "line_fault", "sense_changed", "all_silent", "two_running",
     "fence_prepared", "requested", "approval_asked", "approved", "drain_asked", "drained", "drain_timeout",
     "switchover_began", "off_proven", "off_assumed", "off_failed", "fence_fired", "store_empty", "boot",
-    "safe_mode", "scheduled", "start_asked",
+    "safe_mode", "scheduled", "start_asked", "settings_trial", "settings_confirmed", "settings_reverted",
+    "mode_changed", "maintenance_began", "maintenance_ended",
 )  # fmt: skip
 _FOLLOWS = (
     "off_proven", "off_assumed", "off_failed", "granted", "running", "relay_released", "switchover_done",
@@ -81,11 +84,14 @@ class Why:
     led: tuple[Entry, ...]
     followed: tuple[Entry, ...]
     passed: tuple[str, ...]
+    fence: Why | None = None  # the fence that it came from
 
     def lines(self, names: Names | None = None) -> list[str]:
         """Return it in plain sentences."""
         decision = self.decision
         found = [f"{decision.sequence}: {decision.sentence(names)}"]
+        if decision.wall is not None:
+            found.append(f"At {decision.wall.astimezone():%Y-%m-%d %H:%M:%S}.")
         if decision.reason != "none":
             found.append(f"Because {reason_words(decision.reason)}.")
         if self.rule:
@@ -94,6 +100,8 @@ class Why:
         found += _part("Evidence at that moment", [one.sentence(names) for one in self.evidence])
         found += _part("What else was considered, and did not stand against it", [_not(one) for one in self.passed])
         found += _part("What followed", [_timed(one, decision, names) for one in self.followed])
+        if self.fence is not None:
+            found += ["", "The fence before it:", *self.fence.lines(names)]
         return found
 
     def as_json(self, names: Names | None = None) -> dict[str, Any]:
@@ -106,13 +114,40 @@ class Why:
             "led": [one.as_json(names) for one in self.led],
             "passed": list(self.passed),
             "followed": [one.as_json(names) for one in self.followed],
+            "fence": self.fence.as_json(names) if self.fence else None,
         }
 
 
 def explain(entries: Iterable[Entry], sequence: int | None = None) -> Why:
-    """Explain record `sequence`, or the newest decision. Raises UsageProblem where there is no such record."""
+    """Explain record `sequence`, or the newest of MAIN, and then the fence that it came from.
+
+    Raises UsageProblem where there is no such record.
+    """
     rows = list(entries)
     at = _find(rows, sequence)
+    found = _explain(rows, at)
+    if sequence is None and rows[at].event != "fence_fired":
+        fired = [one for one in found.led if one.event == "fence_fired"]
+        if fired:
+            return replace(found, fence=_explain(rows, rows.index(fired[-1])))
+    return found
+
+
+def needed(pieces: Iterable[Sequence[Entry]], sequence: int | None = None) -> list[Entry]:
+    """Return what `explain` needs of a journal read from its end, in pieces each in order, and no piece more."""
+    rows: list[Entry] = []
+    for piece in pieces:
+        rows = [*piece, *rows]
+        at = _place(rows, sequence, MAIN)
+        if at is None:
+            continue
+        first, decision = rows[0], rows[at]
+        if first.boot != decision.boot or decision.uptime_ms - first.uptime_ms > 2 * BEFORE_MS:
+            break
+    return rows
+
+
+def _explain(rows: Sequence[Entry], at: int) -> Why:
     decision = rows[at]
     evidence = []
     for one in rows[at + 1 :]:
@@ -125,16 +160,33 @@ def explain(entries: Iterable[Entry], sequence: int | None = None) -> Why:
         decision,
         rule or _RULE_OF_EVENT.get(decision.event, "") or _RULE_OF_REASON.get(decision.reason, ""),
         tuple(evidence),
-        tuple(_around(rows[:at], decision, _LEADS)),
+        tuple(_around(rows[_story_begins(rows, at) : at], decision, _LEADS)),
         tuple(_around(rows[at + 1 :], decision, _FOLLOWS)),
         _passed(decision),
     )
 
 
-def _find(rows: Sequence[Entry], sequence: int | None) -> int:
+def _story_begins(rows: Sequence[Entry], at: int) -> int:
+    """Return where what led to a decision of MAIN can begin: behind the activation before it."""
+    if rows[at].event in MAIN:
+        for index in range(at - 1, -1, -1):
+            if rows[index].event in ("granted", "adopted"):
+                return index + 1
+    return 0
+
+
+def _place(rows: Sequence[Entry], sequence: int | None, events: tuple[str, ...]) -> int | None:
     for index in range(len(rows) - 1, -1, -1):
-        if rows[index].sequence == sequence or (sequence is None and rows[index].event in DECISIONS):
+        if rows[index].sequence == sequence or (sequence is None and rows[index].event in events):
             return index
+    return None
+
+
+def _find(rows: Sequence[Entry], sequence: int | None) -> int:
+    for events in (MAIN, DECISIONS):
+        at = _place(rows, sequence, events)
+        if at is not None:
+            return at
     what = "no decision is in the journal" if sequence is None else f"record {sequence} is not in the journal"
     raise UsageProblem(what, "`heartwire log --limit 0` shows every record that the board still has")
 
@@ -144,7 +196,9 @@ def _around(rows: Sequence[Entry], decision: Entry, events: tuple[str, ...]) -> 
     found = []
     for one in rows:
         apart_ms = one.uptime_ms - decision.uptime_ms
-        if one.boot == decision.boot and -BEFORE_MS <= apart_ms <= AFTER_MS and one.event in events:
+        # An event of a newer version may belong to it: better shown than left out.
+        belongs = one.event in events or one.event.startswith("#")
+        if one.boot == decision.boot and -BEFORE_MS <= apart_ms <= AFTER_MS and belongs:
             found.append(one)
     return found[-12:] if rows and rows[-1].sequence < decision.sequence else found[:12]
 

@@ -71,6 +71,7 @@ def log(
       heartwire log --store /var/lib/heartwire/monitor.db --severity alarm
     """
     from heartwire.cli.log_view import writer_of
+    from heartwire.dating import Dating, dated
 
     if sys.stdout is None:
         raise StorageProblem("standard output is closed", "send the output somewhere")
@@ -93,7 +94,7 @@ def log(
 
         if follow:
             raise UsageProblem("--follow and --file contradict each other")
-        chosen = _since(capture.read_file(saved), start)
+        chosen = _since(dated(capture.read_file(saved)), start)
         _finish(writer, _print(writer, _newest(_about(chosen, node), limit or 0)))
         return
     with session.board() as board:
@@ -102,15 +103,19 @@ def log(
         writer.names = labels_of(board)
         wanted = limit if limit is not None else FOLLOW_LIMIT if follow else DEFAULT_LIMIT if start is None else 0
         after = _start(board, start, found.newest, wanted if node is None else 0)
+        # A record of this boot tells it better, if there is one with a time.
+        booted = datetime.now(UTC) - timedelta(seconds=found.uptime_s)
+        dating = Dating(found.boot, booted if board.status().wall else None)
         if not follow:
-            entries = _since(board.events(after), start, board)
+            entries = _since(dated(board.events(after), dating), start, board)
             _finish(writer, _print(writer, _newest(_about(entries, node), wanted)))
             return
-        past = list(_newest(_about(_since(_upto(board, after, found.newest), start, board), node), wanted))
+        items = dated(_upto(board, after, found.newest), dating)
+        past = list(_newest(_about(_since(items, start, board), node), wanted))
         findings = _print(writer, past)
         writer.flush()
         for item in _about(board.follow(found.newest), node):
-            findings += _print(writer, [item])
+            findings += _print(writer, dated([item], dating))
             writer.flush()
 
 

@@ -9,6 +9,8 @@ import click
 from heartwire.cli.context import Session, connection_options, json_option, labels_of
 from heartwire.cli.output import emit, emit_json
 
+AFTER = 100
+
 
 @click.command()
 @click.argument("event", metavar="[EVENT]", type=click.IntRange(1), required=False)
@@ -21,7 +23,7 @@ from heartwire.cli.output import emit, emit_json
 def why(session: Session, event: int | None, saved: Path | None, as_json: bool) -> None:
     """Explain a decision: which rule, which evidence, what else was considered.
 
-    EVENT is the number of a record in `heartwire log`; without it the newest decision is explained.
+    EVENT is the number of a record in `heartwire log`; without it the newest fence, grant or hold is explained.
 
     \b
     Example:
@@ -30,16 +32,20 @@ def why(session: Session, event: int | None, saved: Path | None, as_json: bool) 
       heartwire why --file journal.jsonl 1042
     """
     from heartwire import capture
+    from heartwire.dating import dated
     from heartwire.journal import Entry
-    from heartwire.why import explain
+    from heartwire.why import explain, needed
 
     if saved is not None:
         names: dict[str, str] = {}
-        found = explain([one for one in capture.read_file(saved) if isinstance(one, Entry)], event)
+        rows = [one for one in capture.read_file(saved) if isinstance(one, Entry)]
     else:
         with session.board() as board:
             names = labels_of(board)
-            found = explain([one for one in board.events(0) if isinstance(one, Entry)], event)
+            newest = board.status().newest
+            # Of what came after a record of long ago, its next minute is enough.
+            rows = needed(board.events_back(newest if event is None else min(newest, event + AFTER)), event)
+    found = explain(dated(rows), event)
     if as_json:
         emit_json(found.as_json(names))
         return

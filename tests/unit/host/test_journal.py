@@ -7,7 +7,9 @@ import pytest
 
 from heartwire import capture, journal, times
 from heartwire.chain import ChainChecker, Finding
+from heartwire.dating import dated
 from heartwire.errors import BadConfig, UsageProblem
+from heartwire.journal import Entry
 from heartwire_protocol import codes, events, framing, messages, reasons, records
 from tests.fakes.board import FakeBoard
 
@@ -48,13 +50,52 @@ def test_every_event_has_a_sentence_without_leftovers(row: tuple[int, str, int, 
          "a (alpha) reports crash dump, flags none"),
         (events.ROLE_CHANGED, {"node": 1, "a": 2, "b": 1, "reason": 999}, "b is now active, was standby: reason #999"),
         (events.EVIDENCE, {"node": 0, "a": 5, "b": 1 | 33 << 3 | 2 << 10 | 1 << 12 | 1 << 13 | 3 << 14},
-         "evidence on a (alpha): last good heartbeat 5 ms ago; dead, state healthy, flags running, power on, answered, "
-         "half line, altered"),
+         "evidence on a (alpha): last good heartbeat 5 ms ago; dead, power on, altered; "
+         "it said last: state healthy, flags running, answered"),
+        (events.EVIDENCE, {"node": 0, "a": 5, "b": 1 | 33 << 3 | 2 << 10 | 1 << 12 | 1 << 14},
+         "evidence on a (alpha): last good heartbeat 5 ms ago; good, state healthy, flags running, answered, power on, "
+         "half line"),
         (499, {"node": 0, "a": 5, "b": 6}, "event #499 of a (alpha), 5 and 6: no reason given"),
     ],
 )  # fmt: skip
 def test_sentences(event: int, fields: dict[str, int], expected: str) -> None:
     assert sentence(event, **fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "severity"),
+    [
+        (events.GRANTED, {"reason": reasons.DEAD}, "alarm"),
+        (events.GRANTED, {"reason": reasons.SWITCHOVER}, "notice"),
+        (events.GRANTED, {"reason": reasons.SCHEDULE}, "notice"),
+        (events.GRANTED, {"reason": 999}, "alarm"),
+        (events.REVOKED, {"reason": reasons.DRAINED}, "notice"),
+        (events.REVOKED, {"reason": reasons.FENCE_PROVEN}, "warning"),
+        (events.FENCE_FIRED, {"reason": reasons.OPERATOR}, "alarm"),
+        (events.STATE_REPORTED, {"a": codes.STATE_DEGRADED}, "warning"),
+        (events.STATE_REPORTED, {"a": codes.STATE_HEALTHY}, "info"),
+        (499, {"reason": 999}, "notice"),
+    ],
+)
+def test_what_was_planned_is_no_alarm_and_a_failed_service_is_a_warning(
+    event: int, fields: dict[str, int], severity: str
+) -> None:
+    assert journal.decode(FakeBoard().log(event, node=0, **fields)).severity == severity
+
+
+def test_a_record_from_before_the_wall_time_was_set_gets_its_time_from_a_later_one() -> None:
+    board = FakeBoard()
+    for sequence in (1, 2):
+        board.log(events.BOOT, wall_day=0, wall_ms=0, uptime_ms=sequence * 100)
+    board.log(events.TIME_SET, wall_day=20818, wall_ms=43_200_000, uptime_ms=5000)
+    board.log(events.BOOT, boot=4, wall_day=0, wall_ms=0, uptime_ms=100)
+    finding = Finding("lost", 1, 2, "records 1 to 2 are missing")
+    items: list[Entry | Finding] = [finding, *[journal.decode(raw) for raw in board.records]]
+    found = list(dated(items))
+    assert found[0] is finding
+    walls = [item.wall for item in found[1:] if isinstance(item, Entry)]
+    noon = datetime(2026, 12, 31, 12, 0, tzinfo=UTC)
+    assert walls == [noon - timedelta(seconds=4.9), noon - timedelta(seconds=4.8), noon, None]
 
 
 def test_an_entry_without_wall_time() -> None:

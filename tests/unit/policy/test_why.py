@@ -1,6 +1,8 @@
 """`heartwire why` on journals that the firmware itself wrote."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,10 @@ def test_a_fence_names_its_rule_its_evidence_and_what_was_considered(failed_over
 
 
 def test_without_a_number_the_newest_decision_is_explained(failed_over: list[journal.Entry]) -> None:
-    assert why.explain(failed_over).decision.event in why.DECISIONS
+    found = why.explain(failed_over)
+    assert found.decision.event == "granted" and found.decision.node == "b"
+    assert found.fence is not None and found.fence.decision.event == "fence_fired"
+    assert "The fence before it:" in found.lines()
     with pytest.raises(UsageProblem, match="record 9999"):
         why.explain(failed_over, 9999)
 
@@ -80,3 +85,27 @@ def test_the_command_reads_a_saved_journal(
     assert "Rule 5.1" in out
     assert main(["why", "--file", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decision"]["event"] in why.DECISIONS
+
+
+def test_only_the_end_of_the_journal_is_read(failed_over: list[journal.Entry]) -> None:
+    """A full journal takes ten seconds to read; the last minutes of it do not."""
+    quiet = [replace(failed_over[-1], event="state_reported", sequence=at, uptime_ms=at) for at in range(5000)]
+    rows = [*quiet, *[replace(one, sequence=5000 + one.sequence, boot=2) for one in failed_over]]
+    read: list[int] = []
+
+    def back() -> Iterator[list[journal.Entry]]:
+        for high in range(len(rows), 0, -32):
+            read.append(high)
+            yield rows[max(0, high - 32) : high]
+
+    found = why.explain(why.needed(back()))
+    assert found.decision.event == "granted" and found.fence is not None
+    assert len(read) <= 3
+
+
+def test_events_of_a_newer_version_stand_where_they_happened(failed_over: list[journal.Entry]) -> None:
+    at = next(index for index, one in enumerate(failed_over) if one.event == "fence_fired")
+    strange = replace(failed_over[at], event="#85", event_number=85, reason="#98", reason_number=98)
+    rows = [*failed_over[:at], strange, *failed_over[at:]]
+    text = "\n".join(why.explain(rows).lines())
+    assert "event #85 of a" in text and "reason #98" in text
