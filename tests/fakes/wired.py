@@ -129,10 +129,10 @@ class MemoryWires:
     def starts_ms(self) -> list[int]:
         return self._starts
 
-    def open(self) -> Board:
+    def open(self, keys: Keys) -> Board:
         if self._board is None:
             raise Unplugged("the board is off")
-        link = Link(MemoryChannel(self), Keys())
+        link = Link(MemoryChannel(self), keys)
         link.hello()
         return Board(link)
 

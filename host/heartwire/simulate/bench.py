@@ -11,16 +11,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from heartwire.errors import Unplugged
 from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
-from heartwire.simulate.rack import KEYS, POWER, Rack, settings_of
+from heartwire.simulate.rack import GARBLED, KEYS, POWER, Rack, settings_of
 from heartwire_firmware import config, slots
 from heartwire_firmware.journal import Journal
 from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.supervisor import Supervisor
 from heartwire_protocol import codes, events, framing, messages, records, settings
 
-__all__ = ["KEYS", "POWER", "Bench", "Record", "answers_in", "store_settings", "unsigned_request"]
+__all__ = ["KEYS", "POWER", "Bench", "BenchChannel", "Record", "answers_in", "store_settings", "unsigned_request"]
 
 Record = tuple[int, int, int, int, int, int]  # ms, event, node, reason, a, b
 
@@ -87,8 +88,11 @@ class Bench(Rack):
         self.hardware.ticks.now += elapsed
         outputs = self.hardware.pins.levels if self.board_on else {}
         for node, data in self.pass_time(elapsed, outputs):
-            if self.board_on:
+            if self.board_on and self._speaks_alike(node):
                 self.hardware.lines[node].arrive(data)
+            elif self.board_on:
+                self.hardware.lines[node].errors += 1
+                self.hardware.lines[node].arrive(GARBLED)
         self._show()
         for call in self.each_ms:
             call()
@@ -96,11 +100,14 @@ class Bench(Rack):
             self.board.step()
             for node in range(len(self.nodes)):
                 sent = self.hardware.lines[node].take_sent()
-                if sent:
+                if sent and self._speaks_alike(node):
                     self.hear(node, sent)
             if self.board.stopping:
                 self.board._write_all()
                 self.power_on()
+
+    def _speaks_alike(self, node: int) -> bool:
+        return self.nodes[node].baud in (0, self.hardware.lines[node].baud)
 
     def _show(self) -> None:
         """Set the board's inputs."""
@@ -157,6 +164,43 @@ class Bench(Rack):
                 if answered == number:
                     return answer
         raise AssertionError("no answer")
+
+
+class BenchChannel:
+    """The host link to the board that is on now, as heartwire.link wants it; virtual time passes while it waits."""
+
+    name = "bench"
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._hardware = bench.hardware
+
+    def _check(self) -> None:
+        if self._bench.hardware is not self._hardware or not self._bench.board_on:
+            raise Unplugged("the board is gone")
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return what has come, waiting in virtual time."""
+        end_ms = self._bench.ms + max(1, round(timeout_s * 1000))
+        sent = self._hardware.usb.sent
+        while not sent and self._bench.ms < end_ms:
+            self._bench.step()
+            self._check()
+        data = bytes(sent)
+        sent.clear()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._check()
+        self._hardware.usb.incoming.extend(data)
+
+    def close(self) -> None:
+        """End nothing: the port stays."""
+
+    def now(self) -> float:
+        """Return virtual seconds."""
+        return self._bench.ms / 1000
 
 
 def unsigned_request(number: int, body: dict[str, Any], right: int = 0) -> bytes:

@@ -209,14 +209,14 @@ class EmulatedWires:
         if self._chip is not None:
             self._chip.usb.send(data)
 
-    def open(self) -> Board:
+    def open(self, keys: Keys) -> Board:
         """Open the host link; waits for the port as a person would."""
         end_ms = self._ms + READY_MS
         while self.usb_life() < 0 and self._chip is not None and self._ms < end_ms:
             self.wait_until(self._ms + STEP_MS)
         if self.usb_life() < 0:
             raise Unplugged("the board is off")
-        link = Link(UsbChannel(self), Keys())
+        link = Link(UsbChannel(self), keys)
         link.hello()
         return Board(link)
 

@@ -1,45 +1,20 @@
 """The language of scenario files: text in, statements out. The grammar is told in tests/scenarios/README.md.
 
-It knows words, times and the contract's tables, so that a typing error is found before anything runs. It runs nothing.
-Called by the runner and by whatever writes scenarios (the walk's counterexamples).
+A typing error is found before anything runs: words and what they take are vocabulary.py's. It runs nothing. Called by
+the runner and by whatever writes scenarios (the walk's counterexamples).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from heartwire_protocol import codes, events, reasons, settings, settings_rules
+from heartwire.simulate import vocabulary
+from heartwire.simulate.vocabulary import EVENT_NAMES, LOOKS, REASON_NAMES, time_of
+from heartwire_protocol import codes, settings, settings_rules
 
 NO_LIMIT = 1 << 40
-
-# What can happen to a node, with the arguments it takes: "" none, else a word for messages.
-NODE_VERBS: dict[str, str] = {
-    "crashes": "", "freezes": "", "thaws": "", "reboots": "", "shuts-down": "", "loses-mains": "", "gets-mains": "",
-    "agent-restarts": "", "disobeys": "", "obeys": "", "stays-down": "", "boots-in": "TIME", "sees-peer": "",
-    "misses-peer": "", "knows-no-peer": "", "beats": "early|stuck|wrong|mute|well", "reports": "STATE [for TIME]",
-    "epoch": "NUMBER", "asks-to-fence": "NODE", "serves": "", "watchdog": "armed|unarmed", "beats-every": "TIME",
-}  # fmt: skip
-PART_VERBS: dict[str, tuple[str, ...]] = {
-    "line": ("cut", "deaf", "noisy", "mended"),
-    "relay": ("welded", "mended"),
-    "sense": ("stuck-on", "stuck-off", "mended"),
-    "feed": ("hidden", "mended"),
-}
-BOARD_VERBS = ("resets", "loses-power", "gets-power", "forgets", "stores", "restores", "bad-boots", "stalls")
-OPERATOR_VERBS: dict[str, str] = {
-    "mode": "mode", "switchover": "node", "emergency": "node", "schedule": "node seconds", "cancel": "",
-    "fence": "node", "fence-last": "node", "release": "node", "clear": "node", "readopt": "node", "declare": "node",
-    "maintenance": "target seconds", "approve": "", "deny": "", "update": "seconds", "restart": "", "time": "",
-}  # fmt: skip
-LOOKS: dict[str, str] = {
-    "active": "", "holder": "", "mode": "", "epoch": "", "phase": "", "alarm": "", "held": "", "safe-mode": "",
-    "transfer": "", "role": "node", "verdict": "node", "power": "node", "relay": "node", "serves": "node",
-    "quarantined": "node", "locked": "node", "lease": "node", "led": "",
-}  # fmt: skip
-EVENT_NAMES = {row[1]: row[0] for row in events.EVENTS}
-REASON_NAMES = {row[1]: row[0] for row in reasons.REASONS}
+TIERS = ("policy", "virtual", "emulated")
 
 
 class ScenarioError(ValueError):
@@ -48,7 +23,10 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True)
 class Action:
-    """Something that happens at `ms`: `subject` is a node, "board", "operator", "button" or "transfer"."""
+    """Something that happens at `ms`; `subject` is a node, "board", "operator", "button", "transfer", "key-switch".
+
+    An operator holds all keys, or only that of the right `holds`.
+    """
 
     line: int
     ms: int
@@ -56,19 +34,25 @@ class Action:
     verb: str
     words: tuple[str, ...] = ()
     refused: str | None = None
+    holds: str | None = None
+
+    def __str__(self) -> str:
+        rights = ["as", self.holds] if self.holds else []
+        return " ".join([self.subject, *rights, self.verb, *self.words])
 
 
 @dataclass(frozen=True)
 class Expect:
-    """An event that must come (or must never come) between `after` and `by`."""
+    """An event that must come at least `least` times and at most `most` times between `after` and `by`."""
 
     line: int
-    never: bool
     event: str
     node: str | None
     reason: str | None
     after: int
     by: int
+    least: int = 1
+    most: int = NO_LIMIT
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,7 @@ class Scenario:
     name: str
     title: str = ""
     covers: list[str] = field(default_factory=list)
-    tiers: tuple[str, ...] = ("policy", "virtual", "emulated")
+    tiers: tuple[str, ...] = TIERS
     tiers_because: str = ""
     settings_text: str = ""
     nodes: list[str] = field(default_factory=lambda: ["a", "b"])
@@ -98,6 +82,9 @@ class Scenario:
     mode: str = "auto"
     settled: str | None = None
     allow_two: bool = False
+    two_feeds: list[str] = field(default_factory=list)
+    host_keys: tuple[str, ...] = ()
+    uptime_ms: int = 0
     end_ms: int = 0
     steps: list[Action | Expect | Look] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -116,12 +103,6 @@ class Scenario:
     def looks(self) -> list[Look]:
         """Return what is looked at, in order of time."""
         return sorted((step for step in self.steps if isinstance(step, Look)), key=lambda step: step.ms)
-
-
-def time_of(word: str) -> int | None:
-    """Return a time such as 250ms, 12s, 1.5m in milliseconds; None if it is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", word)
-    return round(float(match[1]) * {"ms": 1, "s": 1000, "m": 60000}[match[2]]) if match else None
 
 
 def read(path: Path) -> Scenario:
@@ -168,6 +149,14 @@ def _statement(scenario: Scenario, values: list[str], number: int, words: list[s
         scenario.keyed = False
     elif words == ["allow", "two"]:
         scenario.allow_two = True
+    elif first == "two-feeds" and len(words) > 1:
+        scenario.two_feeds += [_node(word) for word in words[1:]]
+        if "spare" in scenario.two_feeds:
+            raise ScenarioError("the spare has one sense input")
+    elif first == "host-keys" and set(words[1:]) <= set(vocabulary.RIGHTS[1:]):
+        scenario.host_keys = tuple(words[1:])
+    elif first == "uptime" and len(words) == 2:
+        scenario.uptime_ms = _time(words[1])
     elif first == "start" and len(words) in (2, 4):
         if words[1] not in codes.MODES or (len(words) == 4 and words[2] != "with"):
             raise ScenarioError(f"start MODE [with NODE]; modes are {', '.join(codes.MODES)}")
@@ -176,7 +165,9 @@ def _statement(scenario: Scenario, values: list[str], number: int, words: list[s
     elif first == "expect" and len(words) > 3 and words[1] in ("by", "from", "at"):
         _expect(scenario, number, words)
     elif first == "never" and len(words) > 1:
-        scenario.steps.append(_event(number, True, words[1:], 0, NO_LIMIT))
+        scenario.steps.append(_event(number, words[1:], 0, NO_LIMIT, 0, 0))
+    elif first == "at" and len(words) > 4:
+        scenario.steps.append(_count(number, words))
     elif first == "end" and len(words) == 2:
         scenario.end_ms = _time(words[1])
     elif time_of(first) is not None and len(words) > 1:
@@ -194,11 +185,20 @@ def _expect(scenario: Scenario, number: int, words: list[str]) -> None:
         after, rest = _time(rest[1]), rest[2:]
     if len(rest) < 3 or rest[0] != "by":
         raise ScenarioError("expect [from TIME] by TIME EVENT [NODE] [because REASON]")
-    scenario.steps.append(_event(number, False, rest[2:], after, _time(rest[1])))
+    scenario.steps.append(_event(number, rest[2:], after, _time(rest[1])))
 
 
-def _event(number: int, never: bool, words: list[str], after: int, by: int) -> Expect:
+def _count(number: int, words: list[str]) -> Expect:
+    if words[1] not in ("most", "least") or not words[2].isdecimal() or words[3] not in ("times", "time"):
+        raise ScenarioError("at most|least N times EVENT [NODE] [because REASON] [after TIME] [before TIME]")
+    times = int(words[2])
+    least, most = (0, times) if words[1] == "most" else (times, NO_LIMIT)
+    return _event(number, words[4:], 0, NO_LIMIT, least, most)
+
+
+def _event(number: int, words: list[str], after: int, by: int, least: int = 1, most: int = NO_LIMIT) -> Expect:
     event, rest = words[0], words[1:]
+    spans = by == NO_LIMIT  # its span is said behind it
     if event not in EVENT_NAMES:
         raise ScenarioError(f"no such event: {event}")
     node = reason = None
@@ -212,13 +212,13 @@ def _event(number: int, never: bool, words: list[str], after: int, by: int) -> E
             if value not in REASON_NAMES:
                 raise ScenarioError(f"no such reason: {value}")
             reason = value
-        elif key == "after" and never:
+        elif key == "after" and spans:
             after = _time(value)
-        elif key == "before" and never:
+        elif key == "before" and spans:
             by = _time(value) - 1
         else:
             raise ScenarioError(f"what is {key}?")
-    return Expect(number, never, event, node, reason, after, by)
+    return Expect(number, event, node, reason, after, by, least, most)
 
 
 def _look(number: int, ms: int, words: list[str]) -> Look:
@@ -227,33 +227,40 @@ def _look(number: int, ms: int, words: list[str]) -> Look:
         node, words = words[0], words[1:]
     if len(words) != 2 or words[0] not in LOOKS or (LOOKS[words[0]] == "node") != (node is not None):
         raise ScenarioError(f"expect at TIME [NODE] WHAT VALUE; WHAT is one of {', '.join(LOOKS)}")
+    if words[0] == "led-pattern" and words[1] not in vocabulary.PATTERNS:
+        raise ScenarioError(f"no such pattern; there are {', '.join(vocabulary.PATTERNS)}")
     return Look(number, ms, words[0], node, words[1])
 
 
 def _action(number: int, ms: int, words: list[str]) -> Action:
-    subject, verb, rest = words[0], words[1] if len(words) > 1 else "", words[2:]
-    refused = None
-    if len(rest) > 1 and rest[-2] == "refused":
+    subject, rest = words[0], words[1:]
+    refused = holds = None
+    if len(rest) > 2 and rest[-2] == "refused":
         refused, rest = rest[-1], rest[:-2]
-        if refused not in REASON_NAMES:
+        if refused not in vocabulary.REFUSALS:
             raise ScenarioError(f"no such reason: {refused}")
-    if subject == "operator":
-        good = verb in OPERATOR_VERBS and len(rest) == len(OPERATOR_VERBS[verb].split())
-    elif subject == "board":
-        good = verb in BOARD_VERBS
-    elif subject == "button":
-        good = verb == "held" and len(rest) == 1 and time_of(rest[0]) is not None
-    elif subject == "transfer":
-        good = verb in ("stuck", "mended")
-    elif subject in codes.NODES and verb in PART_VERBS:
-        good = len(rest) == 1 and rest[0] in PART_VERBS[verb]
-    elif subject in codes.NODES:
-        good = verb in NODE_VERBS and bool(rest) == bool(NODE_VERBS[verb])
-    else:
-        good = False
-    if not good:
+    if subject == "operator" and len(rest) > 2 and rest[0] == "as":
+        holds, rest = rest[1], rest[2:]
+        if holds not in vocabulary.RIGHTS:
+            raise ScenarioError(f"no such right: {holds}; there are {', '.join(vocabulary.RIGHTS)}")
+    verb, rest = rest[0] if rest else "", rest[1:]
+    if not _is_sensible(subject, verb, rest):
         raise ScenarioError(f"{subject} cannot {verb} {' '.join(rest)}".rstrip())
-    return Action(number, ms, subject, verb, tuple(rest), refused)
+    return Action(number, ms, subject, verb, tuple(rest), refused, holds)
+
+
+def _is_sensible(subject: str, verb: str, rest: list[str]) -> bool:
+    if subject in codes.NODES and verb in vocabulary.PART_VERBS:
+        return any(vocabulary.fits(wanted, rest) for wanted in vocabulary.PART_VERBS[verb])
+    verbs: dict[str, str] = {
+        "operator": vocabulary.OPERATOR_VERBS,
+        "board": dict.fromkeys(vocabulary.BOARD_VERBS, ""),
+        "button": {"held": "TIME"},
+        "key-switch": {"on": "", "off": ""},
+        "transfer": vocabulary.TRANSFER_VERBS,
+        **dict.fromkeys(codes.NODES, vocabulary.NODE_VERBS),
+    }.get(subject, {})
+    return verb in verbs and vocabulary.fits(verbs[verb], rest)
 
 
 def _node(word: str) -> str:
@@ -276,6 +283,8 @@ def _finish(scenario: Scenario, values: list[str]) -> None:
         text += f"node.{node}.enabled={int(index < len(scenario.nodes))}\n"
         if scenario.keyed:
             text += f"node.{node}.key={'00' * 32}\n"  # every stage makes its own
+    for right in scenario.host_keys:
+        text += f"board.{right}_key={'00' * 32}\n"
     found, problems = settings.parse(text)
     problems = problems or settings_rules.check(found)
     if problems:
@@ -286,3 +295,19 @@ def _finish(scenario: Scenario, values: list[str]) -> None:
     scenario.end_ms = max(scenario.end_ms, *latest)
     if not scenario.steps:
         raise ScenarioError(f"{scenario.name}: nothing happens and nothing is expected")
+    for action in scenario.actions:
+        if action.verb[:-1] in ("relay", "sense", "feed") and action.subject not in scenario.two_feeds:
+            raise ScenarioError(f"{scenario.name}:{action.line}: {action.subject} has one feed: see two-feeds")
+        if action.holds not in (None, "nobody", *scenario.host_keys):
+            raise ScenarioError(f"{scenario.name}:{action.line}: the board has no {action.holds} key: see host-keys")
+    _leave_out_tiers(scenario)
+
+
+def _leave_out_tiers(scenario: Scenario) -> None:
+    """Leave out the tiers that cannot do what the file wants, unless it says itself where it can run."""
+    found = [("node" if step.subject in codes.NODES else step.subject, step.verb) for step in scenario.actions]
+    if scenario.uptime_ms:
+        found.append(("start", "uptime"))
+    whys = [vocabulary.POLICY_ONLY[word] for word in found if word in vocabulary.POLICY_ONLY]
+    if whys and scenario.tiers == TIERS:
+        scenario.tiers, scenario.tiers_because = TIERS[:1], whys[0]

@@ -13,6 +13,8 @@ from heartwire_protocol import auth, codes, framing, messages
 HEARTBEAT = messages.layout_of(messages.HEARTBEAT)
 GRANT = messages.layout_of(messages.GRANT)
 FENCE_REQUEST = messages.layout_of(messages.FENCE_REQUEST)
+# What an agent says of a service that fails so.
+SAYS = {"fails": codes.STATE_DEGRADED, "hangs": codes.STATE_STARTING}
 
 
 class FakeNode:
@@ -42,6 +44,7 @@ class FakeNode:
         self.decoder = framing.Decoder(64)
         self.next_beat_ms = 0
         self.interval_ms = 1000
+        self.baud = 0  # what its line is set to; 0: always what the board's is
         self.speaks_text = False  # the plain-text profile: any line is a sign of life
         self.told = ""  # the last line of text that the board has sent
         self.wants_fence: int | None = None
@@ -49,6 +52,8 @@ class FakeNode:
         self.frozen = False  # everything stands still but what the services still do to the outside
         self.mute = False
         self.trouble = ""  # how its heartbeats are altered: wrong, stuck
+        self.service = ""  # how its service fails under a living agent: fails, fails-quietly, hangs
+        self.foreign = False  # the board has another key for it, or answers what was recorded: not all is meant for it
         self.bitten = False
         self._said = self.state
         self._unfed_ms = 0
@@ -144,8 +149,10 @@ class FakeNode:
         word = self.told.split(" ")[0]
         if self.obedient and word in codes.ROLES:
             self.role = codes.ROLES.index(word)
-            self.running = self.role == codes.ROLE_ACTIVE
-            self.stopped = not self.running
+            if self.role == codes.ROLE_ACTIVE:
+                self._start()
+            else:
+                self._stop()
 
     def _take(self, grant: dict[str, Any]) -> None:
         if grant["answers"] != self.sequence & 0xFFFF:
@@ -154,6 +161,8 @@ class FakeNode:
         body = bytes(self.decoder.payload[: GRANT.offset("mac")])
         right = self.signer.mac(b"G", answered, body) if self.signer else answered
         if grant["mac"] != right:
+            if self.foreign:
+                return
             raise AssertionError("the board signed another answer")
         if self.grants and self.grants[-1]["answers"] == grant["answers"]:
             # A second grant for one heartbeat may take away, or give a higher epoch; it may not give again.
@@ -184,12 +193,41 @@ class FakeNode:
             self.left_ms = self.lease_ms
             # A grant answers what it said: one that takes its shutdown back starts nothing before it has said so.
             if codes.STATE_PLANNED_OFF not in (self.state, self._said):
-                self.running, self.stopped = True, False
+                self._start()
         elif self.orders & messages.ORDER_REVOKE or self.role != codes.ROLE_ACTIVE:
             self._stop()
 
+    def _start(self) -> None:
+        if not self.service:
+            self.running, self.stopped = True, False
+            return
+        self.running, self.stopped = False, self.service == "fails-quietly"
+        if self.state == codes.STATE_HEALTHY and self.service in SAYS:
+            self.state = SAYS[self.service]
+
     def _stop(self) -> None:
         self.running, self.stopped = False, True
+        self._forget_failure()  # stopping succeeds, and nothing has failed since
+
+    def _forget_failure(self) -> None:
+        if self.state == SAYS.get(self.service):
+            self.state = codes.STATE_HEALTHY
+
+    def fail_service(self, how: str) -> None:
+        """Let its service fail from now on, the running one and each that is started, while its agent lives.
+
+        fails: the agent says degraded; hangs: no start comes to its end, so it says starting; fails-quietly: it says
+        healthy, and verified stopped. With "" the next grant starts it again.
+        """
+        fails_now = self.running or not self.stopped
+        self._forget_failure()
+        self.service = how
+        if how and fails_now:
+            self._start()
+
+    def take_key(self, key: bytes) -> None:
+        """Sign with another key from now on."""
+        self.signer = auth.Signer(key)
 
     def crash(self) -> None:
         """Lose everything but the epoch on disk."""

@@ -1,22 +1,36 @@
 """The policy tier: a scenario on the firmware's own supervisor and policy, on fake hardware, in virtual time.
 
 Time moves in steps of STEP_MS, finer than any limit a scenario may set. Operator requests go straight to the board, as
-after the host link checked them. Called by the runner's users through tiers.open_stage.
+after the host link checked them; those that are about settings, keys, rights or tests go over the host link, which
+takes some milliseconds. Called by the runner's users through tiers.open_stage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
-from heartwire.simulate import statements
-from heartwire.simulate.bench import Bench
+from heartwire.answers import EPOCH_DAY
+from heartwire.board import Board
+from heartwire.errors import HeartwireError
+from heartwire.link import Link
+from heartwire.simulate import operators, statements, vocabulary
+from heartwire.simulate.bench import Bench, BenchChannel
+from heartwire.simulate.hardware import FakeTicks
 from heartwire.simulate.language import Action, Scenario, ScenarioError
+from heartwire.simulate.rack import POSITIONS
 from heartwire.simulate.run import Happened, record
 from heartwire_firmware import lights, policy_requests, policy_state
+from heartwire_firmware.clock import DAY_MS
 from heartwire_protocol import codes, operations, reasons
 
 STEP_MS = 20
 SETTLE_MS = 120000
+# What an operator with all keys asks straight from the supervisor.
+DIRECT = (
+    "mode", "switchover", "emergency", "schedule", "cancel", "fence", "fence-last", "release", "clear", "readopt",
+    "declare", "maintenance", "approve", "deny", "update", "restart", "time",
+)  # fmt: skip
 
 
 class PolicyStage:
@@ -25,9 +39,17 @@ class PolicyStage:
     slack_ms = 0
 
     def __init__(self, scenario: Scenario) -> None:
-        self._bench = Bench(scenario.settings_text, len(scenario.nodes), scenario.keyed, on=False)
+        self._host_keys = scenario.host_keys
+        text = operators.with_host_keys(scenario.settings_text, scenario.host_keys)
+        start = scenario.uptime_ms % FakeTicks.PERIOD
+        self._bench = Bench(text, len(scenario.nodes), scenario.keyed, start, on=False)
+        for node, fake in enumerate(self._bench.nodes):
+            fake.baud = self._bench.settings.nodes[node].baud
         statements.set_scene(self._bench, scenario)
+        self._desk = operators.Desk(self._bench)
         self._bench.power_on()
+        clock = self._bench.board.clock
+        clock.day, clock.ms = divmod(scenario.uptime_ms, DAY_MS)
         self._kept: dict[str, bytes] = {}
         self._zero_ms = 0
         self._settle(scenario)
@@ -50,11 +72,14 @@ class PolicyStage:
         if mode != state.mode and bench.board.request(policy_requests.MODE, codes.NO_NODE, mode):
             raise ScenarioError(f"{scenario.name}: the mode could not be set")
         self._wait(lambda: state.active == node and not state.awaiting_running, f"{scenario.settled} is not active")
-        off = [codes.NODES.index(name) for name in scenario.off]
+        late = statements.late_off(bench, scenario)
+        off = [node for node in statements.off_nodes(scenario) if node not in late]
+        verdicts = bench.board.facts.verdict
         others = [other for other in range(len(scenario.nodes)) if other not in off]
-        self._wait(
-            lambda: all(bench.board.facts.verdict[other] == codes.VERDICT_GOOD for other in others), "not all are heard"
-        )
+        self._wait(lambda: all(verdicts[other] == codes.VERDICT_GOOD for other in others), "not all are heard")
+        for other in late:
+            bench.supplies[other].off_before_start()
+        self._wait(lambda: all(verdicts[other] == codes.VERDICT_DEAD for other in late), "not all are off")
         # The evidence of the senses is durable, and the node has its lease.
         self._wait(lambda: not bench.board.journal.waiting and (not armed or bench.nodes[node].serving), "no rest")
         beat_ms = statements.next_beat_ms(bench)
@@ -114,9 +139,14 @@ class PolicyStage:
             "alarm": "on" if lights.is_alarm(state, facts) else "off",
             "held": codes.name_of(reasons.REASONS, state.held) if state.held else "nothing",
             "safe-mode": "on" if state.safe_mode else "off",
-            "transfer": codes.NODES[bench.transfer_at],
-            "led": "on" if bench.hardware.pins.levels["LED_STATUS"] else "off",
+            "transfer": POSITIONS[bench.transfer_at],
+            "led": self._lamp("LED_STATUS"),
+            "guarding": self._lamp("GUARDING"),
+            "led-pattern": vocabulary.PATTERNS[lights.pattern_of(state, facts)],
         }[what]
+
+    def _lamp(self, signal: str) -> str:
+        return "on" if self._bench.board_on and self._bench.hardware.pins.levels[signal] else "off"
 
     def do(self, action: Action) -> str | None:
         """Let something happen."""
@@ -131,8 +161,12 @@ class PolicyStage:
     def _operate(self, action: Action) -> str | None:
         board = self._bench.board
         verb = action.verb
+        if verb not in DIRECT or action.holds is not None:
+            return self._ask(action)
         if verb == "time":
-            board.set_wall(20000, 43200000)
+            moment = vocabulary.moment_of(action.words[0]) if action.words else None
+            since = moment - EPOCH_DAY if moment else timedelta(20000, 43200)
+            board.set_wall(since.days, since.seconds * 1000)
             return None
         if verb == "restart":
             board.stop(1)
@@ -147,6 +181,10 @@ class PolicyStage:
             argument = 1
         elif verb in ("approve", "deny"):
             argument = board.state.request_number
+            if action.words:
+                self._collect()
+                pending = {"request": argument} if board.state.phase == policy_state.APPROVAL else None
+                argument = operators.approval_number(action.words, pending, self.happened)
         elif verb in ("maintenance", "schedule"):
             argument = int(action.words[1])
         elif verb == "update":
@@ -156,6 +194,18 @@ class PolicyStage:
         reason = board.request(row[0], node, argument)
         self._collect()
         return codes.name_of(reasons.REASONS, reason) if reason else None
+
+    def _ask(self, action: Action) -> str | None:
+        """Ask over the host link."""
+        self._collect()
+        link = Link(BenchChannel(self._bench), operators.keys_of(self._host_keys, action.holds))
+        try:
+            link.hello()
+            return self._desk.ask(Board(link), action, self.happened)
+        except HeartwireError as error:
+            return f"nothing; {error}"
+        finally:
+            self._collect()
 
     def _board(self, verb: str) -> None:
         bench = self._bench
@@ -176,5 +226,7 @@ class PolicyStage:
             bench.files.contents.update(self._kept)
         elif verb == "bad-boots":
             bench.scratch[1] = 4
+        elif verb in ("flash-full", "flash-mended"):
+            bench.files.full = verb == "flash-full"
         elif verb == "stalls":
             bench.step(400)

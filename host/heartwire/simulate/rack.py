@@ -14,14 +14,23 @@ from heartwire.simulate.node import FakeNode
 from heartwire.simulate.supply import Supply
 from heartwire_protocol import codes, settings
 
-SENSES = ("SENSE_A1", "SENSE_B1", "SENSE_SPARE")
+SENSES = (("SENSE_A1", "SENSE_A2"), ("SENSE_B1", "SENSE_B2"), ("SENSE_SPARE",))
 POWER = ("POWER_A", "POWER_B", "POWER_SPARE")
 FRONT = ("FRONT_A", "FRONT_B", "FRONT_SPARE")
 TRANSFER = ("TRANSFER_SET_A", "TRANSFER_SET_B")
+# Positions of the transfer relay: at a node, or where its contacts say neither or both.
+POSITIONS = ("a", "b", "between", "both")
 KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
+# What comes of a frame at the wrong bit rate.
+GARBLED = bytes((0xFE, 0x78, 0x80, 0xF8, 0x98, 0x00))
 # What a disturbed line carries now and then: a frame of no type with a wrong CRC.
 NOISE = bytes((0x00, 0x07, 0x55, 0xAA, 0x13, 0x77, 0x42, 0x99, 0x00))
 NOISE_EVERY_MS = 500
+
+
+def key_of(node: int, generation: int) -> bytes:
+    """Return the key of `node` after it was changed `generation` times."""
+    return KEYS[node] if not generation else bytes([KEYS[node][0], generation & 255]) * 16
 
 
 def settings_of(text: str, nodes: int, keyed: bool) -> settings.Settings:
@@ -41,6 +50,48 @@ def settings_of(text: str, nodes: int, keyed: bool) -> settings.Settings:
     return found
 
 
+class Recording:
+    """What went over a line to the board for a while, and is played back to it again and again."""
+
+    def __init__(self) -> None:
+        self._from_ms = 0
+        self._length_ms = 0
+        self._kept: list[tuple[int, bytes]] = []
+        self._play_ms: int | None = None
+        self._next = 0
+
+    @property
+    def plays(self) -> bool:
+        """Tell whether it is played back."""
+        return self._play_ms is not None
+
+    def begin(self, ms: int, length_ms: int) -> None:
+        """Keep what goes over the line from `ms` for `length_ms`."""
+        self._from_ms, self._length_ms, self._kept = ms, max(1, length_ms), []
+        self._play_ms = None
+
+    def replay(self, ms: int | None) -> None:
+        """Play it back from `ms` on; with None, end that."""
+        self._play_ms, self._next = ms, 0
+
+    def keep(self, ms: int, sent: list[bytes]) -> None:
+        """Take what was sent at `ms`."""
+        if self._from_ms < ms <= self._from_ms + self._length_ms:
+            self._kept += [(ms - self._from_ms, data) for data in sent]
+
+    def play(self, ms: int) -> list[bytes]:
+        """Return what is played back up to `ms`, since the last time."""
+        found: list[bytes] = []
+        while self._play_ms is not None and self._kept:
+            rounds, at = divmod(self._next, len(self._kept))
+            after_ms, data = self._kept[at]
+            if self._play_ms + rounds * self._length_ms + after_ms > ms:
+                break
+            found.append(data)
+            self._next += 1
+        return found
+
+
 class Rack:
     """The servers that `found` describes, the first `nodes` of them; all on, none heard yet."""
 
@@ -58,11 +109,15 @@ class Rack:
         self.cut: set[int] = set()  # lines that carry nothing
         self.deaf: set[int] = set()  # lines that carry nothing to the node
         self.noisy: set[int] = set()  # lines with errors only
+        self.recordings = [Recording() for _ in range(nodes)]
         self.ms = 0
         self.violations: list[tuple[int, str]] = []
         self.allow_two = False
         self.button_ms = 0  # the button is held up to this moment
-        self.transfer_at = 0
+        self.key_on: bool | None = None  # the key switch; None: it is somebody else's
+        self.key_generations = [0] * nodes  # of the keys that nodes sign with
+        self.board_generations = [0] * nodes  # of the keys that the board has for them
+        self.transfer_at = 0  # of POSITIONS
         self.transfer_stuck = False
         self._timers: list[tuple[int, int]] = []  # (ms, node) whose reported state ends
         self._next_noise_ms = [0] * nodes
@@ -76,6 +131,25 @@ class Rack:
     def report_until(self, node: int, ms: int) -> None:
         """Let the state that `node` reports end at `ms`."""
         self._timers.append((ms, node))
+
+    def change_key(self, node: int, on_board: bool) -> bytes:
+        """Change the key of `node` on the board, or on the node itself; return the new one."""
+        generations = self.board_generations if on_board else self.key_generations
+        generations[node] += 1
+        key = key_of(node, generations[node])
+        if not on_board:
+            self.nodes[node].take_key(key)
+        self._note_foreign(node)
+        return key
+
+    def replay(self, node: int, on: bool) -> None:
+        """Play back what was recorded on the line of `node` from now on, or end that."""
+        self.recordings[node].replay(self.ms if on else None)
+        self._note_foreign(node)
+
+    def _note_foreign(self, node: int) -> None:
+        keys_differ = self.board_generations[node] != self.key_generations[node]
+        self.nodes[node].foreign = keys_differ or self.recordings[node].plays
 
     def pass_time(self, elapsed: int, outputs: Mapping[str, int]) -> list[tuple[int, bytes]]:
         """Let `elapsed` milliseconds pass under the board's `outputs` (asserted by signal, none where it is off).
@@ -112,9 +186,15 @@ class Rack:
 
     def inputs(self) -> dict[str, int]:
         """Return what the board's inputs show, asserted by signal."""
-        levels = {SENSES[node]: int(supply.sensed) for node, supply in enumerate(self.supplies)}
-        levels["TRANSFER_AT_A"] = int(self.transfer_at == 0)
-        levels["TRANSFER_AT_B"] = int(self.transfer_at == 1)
+        levels: dict[str, int] = {}
+        for node, supply in enumerate(self.supplies):
+            for signal, on in zip(SENSES[node], supply.sensed, strict=False):
+                levels[signal] = int(on)
+        at = POSITIONS[self.transfer_at]
+        levels["TRANSFER_AT_A"] = int(at in ("a", "both"))
+        levels["TRANSFER_AT_B"] = int(at in ("b", "both"))
+        if self.key_on is not None:
+            levels["KEY"] = int(self.key_on)
         levels["BUTTON"] = int(self.button_ms > self.ms)
         return levels
 
@@ -125,7 +205,10 @@ class Rack:
             if self.ms >= self._next_noise_ms[node]:
                 self._next_noise_ms[node] = self.ms + NOISE_EVERY_MS
                 found = [NOISE]
-        return [] if node in self.cut else found
+        found = [] if node in self.cut else found
+        recording = self.recordings[node]
+        recording.keep(self.ms, found)
+        return found + recording.play(self.ms)
 
     def _check(self, outputs: Mapping[str, int]) -> None:
         serving = [codes.NODES[node] for node, fake in enumerate(self.nodes) if fake.serving]

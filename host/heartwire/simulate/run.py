@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from heartwire.simulate.language import NO_LIMIT, Action, Expect, Look, Scenario
+from heartwire.simulate.language import Action, Expect, Look, Scenario
 from heartwire_protocol import codes, events, reasons
 
 AROUND_MS = 15000
@@ -135,8 +135,7 @@ def _look(stage: Stage, look: Look) -> str:
 
 def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
     subject = "" if action.subject == "operator" else action.subject
-    words = " ".join([action.subject, action.verb, *action.words])
-    stage.happened.append(Happened(action.ms, "", subject, "", words=f"-- {words}"))
+    stage.happened.append(Happened(action.ms, "", subject, "", words=f"-- {action}"))
     refused = stage.do(action)
     if refused != action.refused:
         what = f"refused: {refused}" if refused else "it was not refused"
@@ -146,20 +145,23 @@ def _act(scenario: Scenario, stage: Stage, action: Action) -> list[str]:
 
 def _judge(scenario: Scenario, stage: Stage, expect: Expect) -> list[str]:
     found = [one for one in stage.happened if _matches(one, expect)]
-    # In real time, a moment more or less is no fault of the policy.
+    # In real time, a moment more or less is no fault of the policy: what must come may come a little outside its span,
+    # what must not come too often is not counted at its end.
     slack_ms = stage.slack_ms
-    if expect.never:
-        inside = [one for one in found if expect.after <= one.ms <= expect.by - slack_ms]
-    else:
-        inside = [one for one in found if expect.after - slack_ms <= one.ms <= expect.by + slack_ms]
-    if expect.never:
-        if not inside:
-            return []
-        return [_failure(scenario, stage, expect.line, inside[0].ms, f"it happened at {inside[0].ms / 1000:.3f} s")]
-    if inside:
+    near = [one for one in found if expect.after - slack_ms <= one.ms <= expect.by + slack_ms]
+    inside = [one for one in found if expect.after <= one.ms <= expect.by - slack_ms]
+    if len(near) >= expect.least and len(inside) <= expect.most:
         return []
+    if len(inside) > expect.most:
+        first = inside[expect.most]
+        when = f"it happened at {first.ms / 1000:.3f} s"
+        if expect.most:
+            when = f"it happened {len(inside)} times, once more than that at {first.ms / 1000:.3f} s"
+        return [_failure(scenario, stage, expect.line, first.ms, when)]
     when = f"only at {', '.join(f'{one.ms / 1000:.3f} s' for one in found[:3])}" if found else "it did not happen"
-    return [_failure(scenario, stage, expect.line, min(expect.by, NO_LIMIT), when)]
+    if expect.least > 1:
+        when = f"it happened {len(near)} times"
+    return [_failure(scenario, stage, expect.line, min(expect.by, scenario.end_ms), when)]
 
 
 def _matches(one: Happened, expect: Expect) -> bool:

@@ -6,8 +6,10 @@ board and the operator are the stages' own. Called by policy_stage and wired_sta
 
 from __future__ import annotations
 
-from heartwire.simulate.language import Action, Scenario, time_of
-from heartwire.simulate.rack import Rack
+from heartwire.simulate.language import Action, Scenario
+from heartwire.simulate.rack import POSITIONS, Rack
+from heartwire.simulate.supply import CHATTER_MS, Feed
+from heartwire.simulate.vocabulary import time_of
 from heartwire_protocol import codes, messages
 
 # Servers do not beat in step.
@@ -17,8 +19,12 @@ STAGGER_MS = 130
 def set_scene(rack: Rack, scenario: Scenario) -> None:
     """Bring the rack to what it is when the board of `scenario` gets power."""
     rack.allow_two = scenario.allow_two
-    for name in scenario.off:
-        rack.supplies[codes.NODES.index(name)].off_before_start()
+    # Somebody stands at the board and holds the key switch, so that arming needs no key file.
+    rack.key_on = True
+    for name in scenario.two_feeds:
+        rack.supplies[codes.NODES.index(name)].feeds.append(Feed())
+    for node in [node for node in off_nodes(scenario) if node not in late_off(rack, scenario)]:
+        rack.supplies[node].off_before_start()
     for node, name in enumerate(scenario.nodes):
         fake = rack.nodes[node]
         fake.next_beat_ms = rack.ms + STAGGER_MS * node
@@ -26,6 +32,18 @@ def set_scene(rack: Rack, scenario: Scenario) -> None:
         fake.state = codes.STATE_HEALTHY
         if name == scenario.settled:
             fake.running, fake.stopped = True, False
+
+
+def off_nodes(scenario: Scenario) -> list[int]:
+    """Return the nodes that are off when the timeline begins."""
+    return [codes.NODES.index(name) for name in scenario.off]
+
+
+def late_off(rack: Rack, scenario: Scenario) -> list[int]:
+    """Return the nodes that are off when a settled timeline begins, but must be heard first: all but cold standbys."""
+    if scenario.settled is None:
+        return []
+    return [node for node in off_nodes(scenario) if rack.settings.nodes[node].standby != "cold"]
 
 
 def next_beat_ms(rack: Rack) -> int:
@@ -37,10 +55,21 @@ def act(rack: Rack, action: Action) -> None:
     """Let `action`, which is about no board and no operator, happen in the rack."""
     if action.subject == "button":
         rack.button_ms = rack.ms + (time_of(action.words[0]) or 0)
+    elif action.subject == "key-switch":
+        rack.key_on = action.verb == "on"
     elif action.subject == "transfer":
-        rack.transfer_stuck = action.verb == "stuck"
+        _transfer(rack, action.verb, action.words)
     else:
         _node(rack, codes.NODES.index(action.subject), action.verb, action.words)
+
+
+def _transfer(rack: Rack, verb: str, words: tuple[str, ...]) -> None:
+    if verb == "moved":
+        rack.transfer_at = POSITIONS.index(words[0])
+    elif verb in POSITIONS:
+        rack.transfer_at, rack.transfer_stuck = POSITIONS.index(verb), True
+    else:
+        rack.transfer_stuck = verb == "stuck"
 
 
 def seen(rack: Rack, what: str, node: str) -> str | None:
@@ -93,8 +122,13 @@ def _node(rack: Rack, node: int, verb: str, words: tuple[str, ...]) -> None:
         fake.on_board_loss = "stop" if words[0] == "armed" else "hold"
     elif verb == "asks-to-fence":
         fake.wants_fence = codes.NODES.index(words[0])
+    elif verb == "takes-new-key":
+        rack.change_key(node, on_board=False)
+        fake.restart_agent()
+    elif verb == "speaks-at":
+        fake.baud = int(words[0])
     else:
-        _part(rack, node, verb, words[0])
+        _part(rack, node, verb, words)
 
 
 def _report(rack: Rack, node: int, words: tuple[str, ...]) -> None:
@@ -108,16 +142,43 @@ def _report(rack: Rack, node: int, words: tuple[str, ...]) -> None:
         rack.report_until(node, rack.ms + length)
 
 
-def _part(rack: Rack, node: int, part: str, word: str) -> None:
+def _part(rack: Rack, node: int, part: str, words: tuple[str, ...]) -> None:
     supply = rack.supplies[node]
+    word = words[0]
     if part == "line":
-        for kind, where in (("cut", rack.cut), ("deaf", rack.deaf), ("noisy", rack.noisy)):
-            where.discard(node)
-            if word == kind:
-                where.add(node)
-    elif part == "relay":
-        supply.welded = word == "welded"
+        _line(rack, node, words)
     elif part == "feed":
         supply.hidden_feed = word == "hidden"
+    elif part == "front":
+        supply.front_broken = word == "broken"
+    elif part == "service":
+        rack.nodes[node].fail_service("" if word == "mended" else word)
     else:
-        supply.sense_stuck = {"stuck-on": True, "stuck-off": False, "mended": None}[word]
+        _feed(supply.feeds[1 if part.endswith("2") else 0], part.rstrip("12"), words)
+
+
+def _feed(feed: Feed, part: str, words: tuple[str, ...]) -> None:
+    word = words[0]
+    if part == "relay":
+        feed.welded = word == "welded"
+    elif part == "feed":
+        feed.mains = word == "gets-mains"
+    else:
+        feed.fault = "" if word == "mended" else word
+        feed.chatter_ms = (time_of(words[1]) if len(words) > 1 else 0) or CHATTER_MS
+
+
+def _line(rack: Rack, node: int, words: tuple[str, ...]) -> None:
+    word = words[0]
+    if word == "records":
+        rack.recordings[node].begin(rack.ms, time_of(words[1]) or 0)
+        return
+    if word == "replays":
+        rack.replay(node, on=True)
+        return
+    if word == "mended":
+        rack.replay(node, on=False)
+    for kind, where in (("cut", rack.cut), ("deaf", rack.deaf), ("noisy", rack.noisy)):
+        where.discard(node)
+        if word == kind:
+            where.add(node)

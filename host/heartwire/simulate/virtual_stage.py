@@ -123,12 +123,12 @@ class VirtualWires:
         """Return when main.py began, once for each start."""
         return [(ns - self._zero_ns) // 1_000_000 for ns in list(self._starts_ns)]
 
-    def open(self) -> Board:
+    def open(self, keys: Keys) -> Board:
         """Open the host link; a board that has just come back is waited for."""
         end = time.monotonic() + OPEN_S
         while True:
             try:
-                return Board.open(str(self._board.wait_usb()), keys=Keys())
+                return Board.open(str(self._board.wait_usb()), keys=keys)
             except HeartwireError:
                 if time.monotonic() > end:
                     raise

@@ -13,10 +13,11 @@ from typing import Any, Protocol, TypeVar
 from heartwire.board import Board
 from heartwire.errors import HeartwireError, Refused, Unplugged
 from heartwire.journal import Entry, decode
-from heartwire.simulate import statements
+from heartwire.keys import Keys
+from heartwire.simulate import operators, statements
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.language import Action, Scenario, ScenarioError
-from heartwire.simulate.rack import Rack, settings_of
+from heartwire.simulate.rack import POSITIONS, Rack, settings_of
 from heartwire.simulate.run import Happened
 from heartwire_firmware import config, slots
 from heartwire_protocol import codes, messages
@@ -28,6 +29,7 @@ SENT_MS = 20  # after its moment, a heartbeat is surely on its line
 POLL_MS = 1000  # between two looks into the journal
 BUSY_MS = 8000  # the board may keep an answer for so long, while a fence needs all its time
 PAGE = 16
+LAMPS = {"led": "LED_STATUS", "guarding": "GUARDING"}
 
 
 class WiredBoard(Protocol):
@@ -72,11 +74,11 @@ class WiredBoard(Protocol):
     def starts_ms(self) -> list[int]:
         """Return when its program began, once for each start."""
 
-    def open(self) -> Board:
-        """Open its host link. Raises HeartwireError while it cannot be had."""
+    def open(self, keys: Keys) -> Board:
+        """Open its host link as somebody who holds `keys`. Raises HeartwireError while it cannot be had."""
 
     def act(self, verb: str) -> None:
-        """Let a board statement happen (language.BOARD_VERBS)."""
+        """Let a board statement happen (vocabulary.BOARD_VERBS)."""
 
     def close(self) -> None:
         """End everything."""
@@ -97,7 +99,10 @@ class WiredStage:
         self.happened: list[Happened] = []
         self._wired = wired
         count = len(scenario.nodes)
-        self._rack = Rack(settings_of(scenario.settings_text, count, scenario.keyed), count, scenario.keyed)
+        self._host_keys = scenario.host_keys
+        text = operators.with_host_keys(scenario.settings_text, scenario.host_keys)
+        self._rack = Rack(settings_of(text, count, scenario.keyed), count, scenario.keyed)
+        self._desk = operators.Desk(self._rack)
         self._outputs: dict[str, int] = {}
         self._shown: dict[str, int] = {}
         self._host: Board | None = None
@@ -117,8 +122,6 @@ class WiredStage:
         wired, rack = self._wired, self._rack
         rack.ms = wired.now_ms()
         statements.set_scene(rack, scenario)
-        # Somebody stands at the board and holds the key switch, so that arming needs no key file.
-        wired.set_input("KEY", True)
         self._show()
         wired.start(first_files(rack), self._tick)
         if scenario.settled is None:
@@ -139,9 +142,13 @@ class WiredStage:
         self._wait(lambda board: board.status().active == settled, f"{settled} is not active")
         running = messages.FLAG_RUNNING
         self._wait(lambda board: bool(board.node(settled).flags & running), f"{settled} does not run")
+        late = [codes.NODES[node] for node in statements.late_off(self._rack, scenario)]
         for other in scenario.nodes:
-            if other not in scenario.off:
+            if other not in scenario.off or other in late:
                 self._wait(lambda board, other=other: board.node(other).verdict == "good", f"{other} is not heard")  # type: ignore[misc]
+        for other in late:
+            self._wired.call(self._rack.supplies[codes.NODES.index(other)].off_before_start)
+            self._wait(lambda board, other=other: board.node(other).verdict == "dead", f"{other} is not off")  # type: ignore[misc]
         armed = codes.MODES.index(scenario.mode) >= codes.MODE_APPROVE
         self._wait(lambda _board: not armed or fake.serving, f"{settled} has no lease")
         # The evidence of the senses is durable: nothing waits to be written for a while.
@@ -196,7 +203,7 @@ class WiredStage:
         """Ask the board over its host link; once more where the port was gone before anything was asked."""
         for last in (False, True):
             if self._host is None:
-                self._host = self._wired.open()
+                self._host = self._wired.open(operators.keys_of(self._host_keys, None))
             try:
                 return question(self._host)
             except Refused:
@@ -276,9 +283,9 @@ class WiredStage:
     def look(self, what: str, node: str | None) -> str:
         """Return what is to be seen now."""
         if what == "transfer":
-            return codes.NODES[self._rack.transfer_at]
-        if what == "led":
-            return "on" if self._outputs.get("LED_STATUS") else "off"
+            return POSITIONS[self._rack.transfer_at]
+        if what in LAMPS:
+            return "on" if self._outputs.get(LAMPS[what]) else "off"
         if node is not None:
             found = statements.seen(self._rack, what, node)
             if found is not None:
@@ -310,46 +317,36 @@ class WiredStage:
         return None
 
     def _operate(self, action: Action) -> str | None:
-        verb, words = action.verb, action.words
-        name = {"emergency": "switchover", "fence-last": "fence"}.get(verb, verb)
-        arguments: dict[str, Any] = {}
-        if verb == "mode":
-            arguments["mode"] = words[0]
-        elif verb in ("maintenance", "schedule"):
-            arguments = {"node": None if words[0] == "board" else words[0], "seconds": int(words[1])}
-        elif verb == "update":
-            arguments["seconds"] = int(words[0])
-        elif words:
-            arguments["node"] = words[0]
-        if name == "switchover":
-            arguments["force"] = int(verb == "emergency")
-        elif name == "fence":
-            arguments["last"] = int(verb == "fence-last")
-            arguments["by"] = codes.NO_NODE
-
-        def ask(board: Board) -> None:
-            if verb == "time":
-                board.set_time()
-            elif verb in ("approve", "deny"):
-                approval = board.status().approval
-                board.link.request(name, request=approval["request"] if approval else 0)
-            else:
-                board.link.request(name, **arguments)
-
+        if "old" in action.words:
+            self._poll()
+        if action.holds is not None:
+            return self._ask_as(action)
         try:
-            self._ask(ask)
-        except Refused as refusal:
-            return refusal.reason or refusal.code
+            return self._ask(lambda board: self._desk.ask(board, action, self.happened))
         except HeartwireError as error:
             return f"nothing; {error}"
         finally:
-            if verb == "restart":
+            if action.verb == "restart":
                 self._hang_up()
-        return None
+
+    def _ask_as(self, action: Action) -> str | None:
+        """Ask as somebody with fewer keys, who opens the host link for it."""
+        self._hang_up()
+        board = None
+        try:
+            board = self._wired.open(operators.keys_of(self._host_keys, action.holds))
+            return self._desk.ask(board, action, self.happened)
+        except HeartwireError as error:
+            return f"nothing; {error}"
+        finally:
+            if board is not None:
+                board.close()
 
 
 def _look_at(board: Board, what: str, node: str | None) -> str:
     found: dict[str, Any]
+    if what == "led-pattern":
+        return str(board.plans()["led"]).replace(" ", "-")
     if node is not None:
         row = board.node(node)
         found = {

@@ -24,6 +24,19 @@ GOOD = "# A title.\nnodes a b\nstart auto with a\n0s a crashes\n"
         ("0s operator switchover", "operator cannot switchover"),
         ("nodes b a", "nodes are"),
         ("tiers policy", "say why"),
+        ("0s a sense2 stuck-on", "see two-feeds"),
+        ("0s operator as configure cancel", "see host-keys"),
+        ("0s operator as king cancel", "no such right"),
+        ("0s operator set node.a.nothing 1", "operator cannot set"),
+        ("0s operator set node.a.key 1", "operator cannot set"),
+        ("0s operator set board.dead_ms", "operator cannot set"),
+        ("0s operator time yesterday", "operator cannot time"),
+        ("0s operator fence c", "operator cannot fence"),
+        ("0s a line records", "a cannot line"),
+        ("0s transfer moved spare", "transfer cannot moved"),
+        ("at most some times late a", "at most|least N times"),
+        ("expect at 5s led-pattern green", "no such pattern"),
+        ("expect by 5s late a after 1s", "what is after"),
     ],
 )
 def test_what_makes_no_sense_is_refused(line: str, words: str) -> None:
@@ -38,6 +51,33 @@ def test_a_failing_expectation_shows_the_timeline_around_it() -> None:
     assert len(verdict.failures) == 3
     assert any("late a" in text and "it happened at 3.0" in text for text in verdict.failures)
     assert any("it is 1" in text for text in verdict.failures)
+
+
+def verdict_of(lines: str) -> run.Verdict:
+    scenario = language.parse(GOOD + lines)
+    return run.run(scenario, tiers.open_stage("policy", scenario))
+
+
+def test_events_are_counted_in_their_span() -> None:
+    assert verdict_of("at most 1 times late a\nat least 1 times late a after 2s\nend 5s\n").held
+    assert (
+        "once more than that at"
+        in verdict_of("1s a reboots\n10s a crashes\nat most 1 times late a\nend 15s\n").failures[0]
+    )
+    assert "it happened 1 times" in verdict_of("at least 2 times late a\nend 5s\n").failures[0]
+    assert verdict_of("at most 0 times late a after 4s\nend 5s\n").held
+
+
+def test_what_only_fake_hardware_can_do_leaves_the_other_tiers_out() -> None:
+    scenario = language.parse(GOOD + "0s board flash-full\n")
+    assert scenario.tiers == ("policy",)
+    assert "flash in memory" in tiers.obstacle("virtual", scenario)
+    assert language.parse(GOOD).tiers == language.TIERS
+
+
+def test_an_operator_without_the_right_key_is_told_so() -> None:
+    lines = "host-keys operate\n1s operator as nobody switchover b\n"
+    assert "refused: not_allowed" in verdict_of(lines).failures[0]
 
 
 def test_a_law_of_physics_needs_no_expectation() -> None:
