@@ -87,6 +87,8 @@ class Agent:
         self.peer_seen: bool | None = None
         self.newest_grant_ns = 0
         self.judged = lease.judge(clock())
+        if services.suspect and self.judged.left_ms:
+            services.presume_running()
         self.farewells_left = FAREWELLS
         self.epochs_refused = 0
         self._log = log
@@ -349,6 +351,7 @@ class Agent:
             "entitled": self.judged.entitled,
             "lease_left_ms": self.judged.left_ms,
             "lease_until_ns": self.lease.until_ns,
+            "lease_epoch": self.lease.lease_epoch,
             "epoch": self.lease.epoch,
             "epoch_durable": self.disk.durable_epoch,
             "epoch_running": self.services.epoch,

@@ -15,7 +15,13 @@ The table it implements (newest grant accepted, lease, what to do with on_board_
     active                              over                 keep / stop
     active + drain                      any                  drain
     revoke, or any other role           void                 stop
-    any other role + hold, no revoke    void                 keep / stop
+    any other role + hold, no revoke    runs                 keep
+    any other role + hold, no revoke    over                 keep / stop
+
+A lease ends by its time, by a revoke, by a role without `hold`, and by a `hold` that names a higher epoch: then it was
+given to somebody since. A board that has just restarted knows neither of this lease nor of its end, so its `hold`
+takes nothing back. Nor does an advisory grant; what runs under one has a grace when the board is armed, as it may say
+`hold` before it takes over what runs.
 
 The board answers a heartbeat again when a role or an order changes. Such a second grant counts only if it takes away,
 or if its epoch is higher than any seen: an old grant that comes again gives nothing back.
@@ -30,6 +36,10 @@ from typing import NamedTuple
 from heartwire_protocol import codes, messages
 
 NS_PER_MS = 1_000_000
+# How long what runs without a lease goes on when a board is met: time to hear it (a second for its port, a few
+# heartbeats), and for a board that was armed just now to store its first epoch.
+GRACE_NS = 1_000_000_000
+GRACE_INTERVALS = 3
 
 
 class Grant(NamedTuple):
@@ -78,13 +88,28 @@ class Judgement(NamedTuple):
     reason: str  # stable word for logs and HEARTWIRE_REASON
 
 
+def grace_ns(interval_ms: int) -> int:
+    """Return how long services that run without a lease are left alone, in ns."""
+    return GRACE_NS + GRACE_INTERVALS * interval_ms * NS_PER_MS
+
+
 class Lease:
     """Hold the newest word of the board, and judge it at any time."""
 
-    def __init__(self, on_board_loss: Loss, epoch: int, resumed_until_ns: int = 0, started_ns: int = 0) -> None:
+    def __init__(
+        self,
+        on_board_loss: Loss,
+        epoch: int,
+        resumed_until_ns: int = 0,
+        started_ns: int = 0,
+        resumed_epoch: int | None = None,
+        interval_ms: int = 1000,
+    ) -> None:
         """Begin without a grant; `epoch` is the highest ever seen.
 
         Until `resumed_until_ns` (the end of a former agent's lease, or a grace) what runs goes on and nothing starts.
+        `resumed_epoch` is the epoch of that lease; the highest ever seen unless given. `interval_ms` is that of the
+        heartbeats.
         """
         self.on_board_loss = on_board_loss
         self.epoch = epoch
@@ -94,13 +119,20 @@ class Lease:
         self.newest_sent_ns = 0
         self._sequence = 0
         self._until_ns = resumed_until_ns
-        self._lease_epoch = -1  # epoch the lease was given under; no grant has -1, so a resumed lease starts nothing
+        self._lease_epoch = epoch if resumed_epoch is None else resumed_epoch  # epoch the lease was given under
+        self._resumed = True  # no lease of this agent's own: it starts nothing
+        self._grace_ns = grace_ns(interval_ms)
         self._stop_since_ns = max(resumed_until_ns, started_ns)
 
     @property
     def until_ns(self) -> int:
         """Return when the lease ends; 0 if it is void."""
         return self._until_ns
+
+    @property
+    def lease_epoch(self) -> int:
+        """Return the epoch that the lease was given under."""
+        return self._lease_epoch
 
     def restart(self) -> None:
         """Forget which sequence was answered last: a new incarnation counts from one again. The lease stays."""
@@ -122,19 +154,26 @@ class Lease:
         self.orders = grant.orders
         self.newest_sent_ns = grant.sent_ns
         if advisory:
-            self._until_ns = 0
+            self._until_ns = max(self._until_ns, grant.sent_ns + self._grace_ns)
+            self._lease_epoch = max(self._lease_epoch, grant.epoch)
+            self._resumed = True
             return Verdict.ACCEPTED
         self.epoch = max(self.epoch, grant.epoch)
-        if revoked or grant.role != codes.ROLE_ACTIVE:
+        if revoked or (grant.role != codes.ROLE_ACTIVE and not self._is_held(grant)):
             self._until_ns = 0
-        else:
+        elif grant.role == codes.ROLE_ACTIVE:
             self.active_epoch = grant.epoch
             if grant.lease_ms > 0:
                 self._until_ns = grant.sent_ns + grant.lease_ms * NS_PER_MS
                 self._lease_epoch = grant.epoch
+                self._resumed = False
         still = self.judge(now_ns).wish is before.wish
         self._stop_since_ns = before.stop_since_ns if still else now_ns
         return Verdict.ACCEPTED
+
+    def _is_held(self, grant: Grant) -> bool:
+        """Tell whether `grant`, of another role than active, leaves the lease to run."""
+        return bool(grant.orders & messages.ORDER_HOLD) and grant.epoch <= self._lease_epoch
 
     def _may_follow(self, grant: Grant) -> bool:
         """Tell whether `grant` may count after another one that answered the same heartbeat."""
@@ -155,19 +194,26 @@ class Lease:
             return Judgement(Wish.STOP, False, 0, self._stop_since_ns, "revoked")
         if self.role != codes.ROLE_ACTIVE:
             if self.orders & messages.ORDER_HOLD:
-                return self._without_lease("board_holds", self._stop_since_ns)
+                if runs:
+                    return Judgement(Wish.KEEP, False, left_ms, 0, "board_holds")
+                return self._without_lease("board_holds", self._until_ns or self._stop_since_ns)
             return Judgement(Wish.STOP, False, 0, self._stop_since_ns, "not_active")
         if self.orders & messages.ORDER_DRAIN:
             since_ns = self._stop_since_ns if runs else max(self._stop_since_ns, self._until_ns)
-            entitled = runs and self._lease_epoch == self.active_epoch
+            entitled = runs and self._is_own
             return Judgement(Wish.DRAIN, entitled, left_ms, since_ns, "drain")
-        if runs and self._lease_epoch == self.active_epoch:
+        if runs and self._is_own:
             return Judgement(Wish.RUN, True, left_ms, 0, "granted")
         if runs:
             return Judgement(Wish.KEEP, False, left_ms, 0, "not_renewed")
         return self._without_lease(
             "lease_over" if self._until_ns else "not_leased", self._until_ns or self._stop_since_ns
         )
+
+    @property
+    def _is_own(self) -> bool:
+        """Tell whether the lease was given to this agent, under the epoch that is active now."""
+        return not self._resumed and self._lease_epoch == self.active_epoch
 
     def _without_lease(self, reason: str, since_ns: int) -> Judgement:
         wish = Wish.KEEP if self.on_board_loss is Loss.HOLD else Wish.STOP

@@ -21,7 +21,7 @@ from heartwire.agent.agent import Agent, boottime_ns
 from heartwire.agent.control import SOCKET_FILE, Control
 from heartwire.agent.errors import SettingsError, WatchdogError
 from heartwire.agent.hooks import ForkedCommands
-from heartwire.agent.lease import NS_PER_MS, Lease, Loss, Wish
+from heartwire.agent.lease import NS_PER_MS, Lease, Loss, Wish, grace_ns
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.machine import hypervisor
@@ -35,9 +35,6 @@ from heartwire.agent.watchdog import KernelWatchdog, NoWatchdog, Watchdog
 from heartwire.errors import HeartwireError
 
 FINISH_S = 1.0
-# Before a new agent stops anything because it has not heard the board: a few heartbeats, and a second to find the port.
-GRACE_NS = 1_000_000_000
-GRACE_INTERVALS = 3
 HELPER_NEXT = (
     "systemd starts the agent again; if it happens again, look for the out-of-memory killer in the kernel's log"
 )
@@ -101,11 +98,6 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     boot = state.boot_id()
     former = state.read_resumption(settings.state_directory, settings.node, boot)
     now_ns = boottime_ns()
-    # Time to hear the board first: it may be only watching, and then nothing may be stopped. Services that a former
-    # agent left behind under a lease have no such grace, only the rest of that lease.
-    grace_ns = GRACE_NS + GRACE_INTERVALS * settings.interval_ms * NS_PER_MS
-    under_lease = former.suspect and not former.advisory
-    until_ns = former.lease_until_ns if under_lease else now_ns + grace_ns
     # Forked before threads, port and watchdog are there.
     commands = ForkedCommands(quiet=False)
     checks = ForkedCommands(quiet=True)
@@ -117,6 +109,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     services.suspect = former.suspect
     watchdog: Watchdog = NoWatchdog()
     peer: PeerLink | None = None
+    agent: Agent | None = None
     line = Line(settings.port, settings.baud, log)
     try:
         watchdog = open_watchdog(settings)
@@ -126,7 +119,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         agent = Agent(
             settings,
             key=key,
-            lease=Lease(settings.on_board_loss, epoch, until_ns, now_ns),
+            lease=resumed_lease(settings, epoch, former, now_ns),
             line=line,
             services=services,
             peer=peer,
@@ -152,14 +145,11 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             for control in controls:
                 control.close()
         log.info("ended", sequence=agent.incarnation.sequence)
-        judged = agent.lease.judge(boottime_ns())
-        # What may run without a lease stays under the watchdog: it resets the server unless a new agent comes in time.
-        harmless = (
-            not services.suspect or judged.wish in (Wish.ADVISORY, Wish.KEEP) or settings.on_board_loss is Loss.HOLD
-        )
-        watchdog.close(disarm=harmless)
     finally:
-        watchdog.close(disarm=False)
+        # Also where an exception ended it: a server on which nothing can run is not reset for that.
+        heard = agent is not None and agent.lease.role is not None
+        advisory = agent.judged.wish is Wish.ADVISORY if agent and heard else former.advisory
+        watchdog.close(disarm=is_harmless(settings, services.suspect, advisory))
         line.close()
         if peer:
             peer.close()
@@ -170,6 +160,28 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         stream.finish(FINISH_S)
         os.close(lock)
     return 0
+
+
+def resumed_lease(settings: AgentSettings, epoch: int, former: state.Resumption, now_ns: int) -> Lease:
+    """Return the lease of a new agent: the rest of the former one's, or a grace.
+
+    The grace is time to hear the board first: it may be only watching, and then nothing may be stopped. Services that a
+    former agent left behind under a lease have none, only the rest of that lease.
+    """
+    interval_ms = settings.interval_ms
+    if former.suspect and not former.advisory:
+        until_ns, lease_epoch = former.lease_until_ns, former.lease_epoch
+    else:
+        until_ns, lease_epoch = now_ns + grace_ns(interval_ms), epoch
+    return Lease(settings.on_board_loss, epoch, until_ns, now_ns, lease_epoch, interval_ms)
+
+
+def is_harmless(settings: AgentSettings, suspect: bool, advisory: bool) -> bool:
+    """Tell whether this server may be left without a fed watchdog; `suspect`: its services may run.
+
+    A service that must end with its lease may not: the watchdog resets the server unless a new agent comes in time.
+    """
+    return not suspect or advisory or settings.on_board_loss is Loss.HOLD
 
 
 def open_peer(settings: AgentSettings, key: bytes, log: Log, now_ns: int) -> PeerLink | None:

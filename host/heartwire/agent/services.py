@@ -77,12 +77,22 @@ class Services:
     @property
     def starting(self) -> bool:
         """Tell whether they are about to run, or nothing is known yet."""
-        return self._job_kind == "on_active" or (self._hooks.check is not None and self._changed_ns < 0)
+        unknown = self._hooks.check is not None and self._changed_ns < 0 and not self._running
+        return self._job_kind == "on_active" or unknown
 
     @property
     def idle(self) -> bool:
         """Tell whether no hook is running."""
         return not self._job
+
+    def presume_running(self) -> None:
+        """Take services over from an agent that ended under a lease: they count as running until a check tells.
+
+        Until the first check is over nothing else would be known, and a board that hears of no running services takes
+        the role away.
+        """
+        self.suspect = True
+        self._running = True
 
     def step(
         self, now_ns: int, judged: Judgement, role: str, epoch: int, may_start: Callable[[], str], not_after_ns: int

@@ -19,6 +19,9 @@ from heartwire_protocol import codes
 
 EPOCH_FILE = "epoch"
 STATUS_FILE = "status.json"
+NS_PER_MS = 1_000_000
+# What the field of a grant can say (a u24).
+LEASE_MAX_MS = (1 << 24) - 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -83,6 +86,7 @@ class Resumption(NamedTuple):
     """What a former agent of the same boot left behind."""
 
     lease_until_ns: int = 0
+    lease_epoch: int = -1
     suspect: bool = False  # services may run
     advisory: bool = False
     busy_until_ns: int = 0
@@ -90,13 +94,18 @@ class Resumption(NamedTuple):
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
-    """Read the former agent's status file; only one of this boot counts, as CLOCK_BOOTTIME starts anew with each."""
+    """Read the former agent's status file; only one of this boot counts, as CLOCK_BOOTTIME starts anew with each.
+
+    No time in it reaches further than the wire could have said when it was written, whatever the file holds.
+    """
     try:
         status = json.loads((directory / STATUS_FILE).read_text(encoding="utf-8"))
         if not boot or status["boot_id"] != boot or status["node"] != node:
             return Resumption()
+        lease_max_ns = int(status["time_ns"]) + LEASE_MAX_MS * NS_PER_MS
         return Resumption(
-            int(status["lease_until_ns"]),
+            min(int(status["lease_until_ns"]), lease_max_ns),
+            int(status.get("lease_epoch", status["epoch"])),
             bool(status["suspect"]),
             status["wish"] == "advisory",
             int(status["busy_until_ns"]),

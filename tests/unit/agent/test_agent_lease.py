@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartwire.agent.lease import NS_PER_MS, Grant, Lease, Loss, Verdict, Wish
+from heartwire.agent.lease import NS_PER_MS, Grant, Lease, Loss, Verdict, Wish, grace_ns
 from heartwire_protocol import codes, messages
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, ms
 
@@ -153,12 +153,72 @@ def test_a_lease_of_an_older_epoch_does_not_start_a_new_one() -> None:
 
 
 @pytest.mark.parametrize("role", OTHER_ROLES)
-@pytest.mark.parametrize(("loss", "wish"), [(Loss.HOLD, Wish.KEEP), (Loss.STOP, Wish.STOP)])
-def test_a_board_that_holds_does_not_stop_a_service_that_may_go_on(role: int, loss: Loss, wish: Wish) -> None:
+@pytest.mark.parametrize("loss", list(Loss))
+def test_a_board_that_holds_takes_no_lease_away_and_gives_none(role: int, loss: Loss) -> None:
     lease = granted(loss)
-    lease.take(grant(2, role, HOLD), T0 + ms(100))
-    judged = lease.judge(T0 + ms(200))
-    assert (judged.wish, judged.entitled) == (wish, False)
+    lease.take(grant(2, role, HOLD, sent=T0 + ms(5000)), T0 + ms(5001))
+    judged = lease.judge(T0 + ms(7999))
+    assert (judged.wish, judged.entitled, judged.left_ms) == (Wish.KEEP, False, 1)
+    over = lease.judge(T0 + ms(8000))
+    assert over.wish is (Wish.KEEP if loss is Loss.HOLD else Wish.STOP)
+    assert over.stop_since_ns == T0 + ms(8000)
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_a_lease_kept_through_a_hold_runs_on_when_the_board_grants_again(loss: Loss) -> None:
+    lease = granted(loss)
+    lease.take(grant(2, STANDBY, HOLD, sent=T0 + ms(5000)), T0 + ms(5001))
+    lease.take(grant(3, ACTIVE, HOLD, sent=T0 + ms(6000), lease_ms=0), T0 + ms(6001))
+    assert lease.judge(T0 + ms(6001)).wish is Wish.RUN
+    lease.take(grant(4, sent=T0 + ms(7000)), T0 + ms(7001))
+    assert lease.judge(T0 + ms(14_999)).wish is Wish.RUN
+
+
+@pytest.mark.parametrize("role", OTHER_ROLES)
+def test_a_hold_that_names_a_higher_epoch_ends_the_lease(role: int) -> None:
+    lease = granted(Loss.STOP)
+    lease.take(grant(2, role, HOLD, epoch=6), T0 + ms(100))
+    judged = lease.judge(T0 + ms(100))
+    assert (judged.wish, judged.left_ms, judged.stop_since_ns) == (Wish.STOP, 0, T0 + ms(100))
+
+
+@pytest.mark.parametrize("role", OTHER_ROLES)
+@pytest.mark.parametrize("orders", [0, REVOKE, REVOKE | HOLD])
+def test_what_a_hold_has_kept_a_revoke_still_ends(role: int, orders: int) -> None:
+    lease = granted(Loss.HOLD)
+    lease.take(grant(2, STANDBY, HOLD), T0 + ms(100))
+    lease.take(grant(3, role, orders), T0 + ms(200))
+    assert (lease.judge(T0 + ms(200)).wish, lease.until_ns) == (Wish.STOP, 0)
+    lease.take(grant(4, STANDBY, HOLD), T0 + ms(300))
+    assert lease.judge(T0 + ms(300)).left_ms == 0, "a lease that ended came back"
+
+
+def test_a_resumed_lease_is_kept_through_a_hold_of_its_epoch_only() -> None:
+    for held, wish in ((5, Wish.KEEP), (6, Wish.STOP)):
+        lease = Lease(Loss.STOP, 5, T0 + ms(1000), T0)
+        lease.take(grant(1, STANDBY, HOLD, epoch=held), T0 + ms(10))
+        assert lease.judge(T0 + ms(20)).wish is wish
+        assert lease.judge(T0 + ms(1000)).wish is Wish.STOP
+    older = Lease(Loss.STOP, 6, T0 + ms(1000), T0, resumed_epoch=5)
+    older.take(grant(1, STANDBY, HOLD, epoch=6), T0 + ms(10))
+    assert older.judge(T0 + ms(20)).wish is Wish.STOP
+
+
+@pytest.mark.parametrize("orders", [HOLD, 0])
+def test_a_board_that_is_armed_may_take_its_time_to_take_over_what_runs(orders: int) -> None:
+    lease = Lease(Loss.STOP, 5)
+    lease.take(grant(1, STANDBY, ADVISORY), T0)
+    lease.take(grant(1, ACTIVE if not orders else STANDBY, orders, lease_ms=0), T0 + ms(100))
+    assert lease.judge(T0 + ms(3999)).wish is Wish.KEEP
+    assert lease.judge(T0 + ms(4000)).wish is Wish.STOP
+
+
+def test_an_advisory_time_starts_nothing_afterwards() -> None:
+    lease = granted(Loss.STOP)
+    lease.take(grant(2, ACTIVE, ADVISORY, sent=T0 + ms(1000)), T0 + ms(1001))
+    lease.take(grant(3, ACTIVE, HOLD, lease_ms=0, sent=T0 + ms(2000)), T0 + ms(2001))
+    assert lease.judge(T0 + ms(7999)).wish is Wish.KEEP
+    assert lease.judge(T0 + ms(8000)).wish is Wish.STOP
 
 
 def test_a_resumed_lease_keeps_but_never_starts() -> None:
@@ -210,8 +270,9 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
     sequence = 10
     highest = epoch
     newest_accepted = 0
-    # The latest moment up to which any grant seen so far, valid by its own epoch, could entitle.
+    # The latest moment up to which any grant seen so far, valid by its own epoch, could entitle; and let go on.
     latest_end = 0
+    latest_grace = 0
     last: Grant | None = None
     for later, travelled, step, role, orders, grant_epoch, lease_ms in history:
         now += ms(later)
@@ -223,8 +284,12 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
             assert new.sequence > newest_accepted or takes or grant_epoch > highest
             assert new.sequence >= newest_accepted
             last = new
-            if not orders & ADVISORY:
+            if orders & ADVISORY:
+                latest_grace = max(latest_grace, new.sent_ns + grace_ns(1000))
+            else:
                 highest = max(highest, grant_epoch)
+            if not orders & ADVISORY and (orders & REVOKE or (role != ACTIVE and not orders & HOLD)):
+                latest_end = latest_grace = 0
             if role == ACTIVE and not orders & (ADVISORY | REVOKE):
                 assert grant_epoch == highest, "a lower epoch was accepted"
                 latest_end = max(latest_end, new.sent_ns + lease_ms * NS_PER_MS)
@@ -245,7 +310,7 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
             elif last.orders & REVOKE or (last.role != ACTIVE and not last.orders & HOLD):
                 assert judged.wish is Wish.STOP
             if loss is Loss.STOP and judged.wish is Wish.KEEP:
-                assert probe < latest_end
+                assert probe < max(latest_end, latest_grace)
             if judged.wish in (Wish.STOP, Wish.DRAIN):
                 assert judged.stop_since_ns <= probe
 
