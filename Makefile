@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 READY := $(VENV)/.ready
+FLASH_READY := $(VENV)/.flash-ready
 PORT ?=
 TRIALS ?= 20
 # Processes that run tests side by side.
@@ -29,6 +30,11 @@ help: ## list the targets
 
 $(READY): pyproject.toml tools/typings.txt tools/setup.sh
 	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
+	@touch $@
+
+# A board is flashed without what development needs: on a Raspberry Pi that is a minute instead of many.
+$(FLASH_READY): pyproject.toml tools/setup.sh
+	@[ -e $(READY) ] || PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV) flash
 	@touch $@
 
 setup: $(READY) ## install everything for development into .venv
@@ -116,10 +122,10 @@ bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)
 	$(BIN)/python hw/gen/make.py
 
-flash: $(READY) ## put MicroPython and the firmware onto a board: make flash [PORT=/dev/ttyACM0]
+flash: $(FLASH_READY) ## put MicroPython and the firmware onto a board: make flash [PORT=/dev/ttyACM0]
 	$(BIN)/heartwire $(if $(PORT),--port $(PORT)) flash
 
-image: $(READY) ## fetch and check the official MicroPython image, for `make flash` and the emulated tier
+image: $(FLASH_READY) ## fetch and check the official MicroPython image, for `make flash` and the emulated tier
 	$(BIN)/heartwire image
 
 emulator: $(READY) ## compile the emulated chip for this Python: several times as fast, the same edges (needs a C compiler and the image)

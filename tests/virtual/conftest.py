@@ -11,9 +11,14 @@ import pytest
 from heartwire.board import Board
 from heartwire.chain import Finding
 from heartwire.journal import Entry
+from heartwire.virtual.errors import MissingExtra
 from heartwire.virtual.product import ProductRack
+from heartwire.virtual.vm import interpreter
 
-pytest.importorskip("micropython_unix", reason="the MicroPython VM is not installed (extra `virtual`)")
+try:
+    interpreter()
+except MissingExtra as error:
+    pytest.skip(f"{error.words}: {error.next_step}", allow_module_level=True)
 
 
 class Watcher:

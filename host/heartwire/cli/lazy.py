@@ -49,12 +49,14 @@ class LazyGroup(click.Group):
         try:
             module = importlib.import_module(entry.module)
         except ModuleNotFoundError as error:
+            from heartwire.extras import install_hint
+
             missing = str(error.name)
             if missing.startswith("heartwire"):
                 raise
             raise UsageProblem(
                 f"{cmd_name} needs {missing}, which is not installed",
-                f"pip install 'heartwire[{EXTRAS.get(cmd_name, 'dev')}]'",
+                install_hint(EXTRAS.get(cmd_name, "dev")),
             ) from None
         command = getattr(module, cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from heartwire import extras
 from heartwire.cli.context import NODE, Session, connection_options, keep_time, labels_of
 from heartwire.cli.output import is_terminal, note
 from heartwire.errors import JournalDamaged, StorageProblem, UsageProblem
@@ -80,6 +81,7 @@ def log(
     if store is None and (which or severity):
         raise UsageProblem("--board and --severity belong to --store")
     if store is not None:
+        extras.require("--store", "monitor", "sqlalchemy")
         from heartwire.cli.log_store import print_store
 
         if saved is not None:

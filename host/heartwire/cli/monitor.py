@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from heartwire import extras
 from heartwire.cli.context import NODE, json_option, warn
 from heartwire.cli.output import Sheet, emit, emit_json, line, note, show
 from heartwire.errors import BadConfig, JournalDamaged, NotAsAsked, StorageProblem, UsageProblem
@@ -83,7 +83,8 @@ def opened(store: Path | None, config: Path | None) -> Iterator[Store]:
 
 
 @click.group(name="monitor")
-def monitor() -> None:
+@click.pass_context
+def monitor(context: click.Context) -> None:
     """Collect the board's events and notify people.
 
     \b
@@ -92,9 +93,8 @@ def monitor() -> None:
     heartwire monitor test -c monitor.toml
     heartwire monitor run -c monitor.toml
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageProblem(f"the monitor needs {', '.join(missing)}", "install it: pip install 'heartwire[monitor]'")
+    if context.invoked_subcommand != "example":  # which prints a text, and says what else it needs
+        extras.require("the monitor", "monitor", *NEEDED)
 
 
 @monitor.command()

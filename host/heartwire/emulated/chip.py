@@ -21,6 +21,7 @@ from heartwire.emulated.lines import PioLine, UartLine
 from heartwire.emulated.pio import PacedPio
 from heartwire.emulated.uart import Uart
 from heartwire.emulated.usb import UsbHost
+from heartwire.extras import install_hint
 from heartwire.virtual import pins
 
 VERSION = "0.3.6"
@@ -70,9 +71,9 @@ def emulator() -> Any:
         version = importlib.import_module("importlib.metadata").version("rp2040py")
         module = importlib.import_module("rp2040py.device")
     except ImportError as error:
-        raise NotReady("the emulator is not installed; pip install 'heartwire[emulated]'") from error
+        raise NotReady(f"the emulator is not installed; {install_hint('emulated')}") from error
     if version != VERSION:
-        raise NotReady(f"rp2040py {version} is installed, this needs {VERSION}; pip install 'heartwire[emulated]'")
+        raise NotReady(f"rp2040py {version} is installed, this needs {VERSION}; {install_hint('emulated')}")
     return module
 
 

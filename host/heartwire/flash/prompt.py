@@ -6,7 +6,6 @@ does) and never interrupts a guarding board: the caller brings it to the prompt 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import select
@@ -16,15 +15,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from heartwire.errors import HeartwireError, NoAnswer, Unplugged, UsageProblem
+from heartwire import extras
+from heartwire.errors import HeartwireError, NoAnswer, Unplugged
 
 STEP_TIMEOUT_S = 120.0
 
 
 def require() -> None:
     """Raise UsageProblem if mpremote is not installed; before a guard is stopped for it."""
-    if importlib.util.find_spec("mpremote") is None:
-        raise UsageProblem("mpremote is not installed", "pip install 'heartwire[flash]'")
+    extras.require("flashing", "flash", "mpremote")
 
 
 class Prompt:

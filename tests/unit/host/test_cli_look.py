@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from heartwire import extras
 from heartwire.cli import log_view, status_view
 from heartwire.cli.main import COMMANDS, cli
 from heartwire.errors import kinds
@@ -488,3 +489,42 @@ def test_roles_and_verdicts_of_the_contract_all_have_a_style() -> None:
     assert set(status_view.VERDICT_STYLES) == set(codes.VERDICTS)
     assert set(status_view.POWER_STYLES) == set(codes.POWERS)
     assert set(status_view.MODE_STYLES) == set(codes.MODES)
+
+
+@pytest.mark.parametrize(
+    ("origin", "hint"),
+    [
+        ({"url": "file:///opt/heart%20wire", "dir_info": {"editable": True}}, "pip install -e '/opt/heart wire[x]'"),
+        ({"url": "file:///srv/heartwire-0.1.0.whl", "archive_info": {}}, "pip install '/srv/heartwire-0.1.0.whl[x]'"),
+        (None, "no index has it"),
+    ],
+)
+def test_a_missing_extra_is_installed_from_where_heartwire_came_from(
+    origin: dict[str, Any] | None, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            return json.dumps(origin) if origin and name == "direct_url.json" else None
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Distribution())
+    assert hint in extras.install_hint("x")
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation without any extra."""
+    import importlib.util
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: there(name) if name.startswith("heartwire") else None)
+
+
+def test_log_of_a_store_without_the_monitor_names_the_extra(run: Run, bare: None) -> None:
+    result = run("log", "--store", "monitor.db")
+    assert result.code == 2
+    assert "--store needs sqlalchemy" in result.err and "[monitor]" in result.err
+
+
+def test_a_monitor_example_needs_nothing(run: Run, bare: None) -> None:
+    assert "[Unit]" in run("monitor", "example", "unit").out
+    assert run("monitor", "check").code == 2
