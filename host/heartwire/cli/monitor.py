@@ -154,7 +154,7 @@ def example(what: str) -> None:
 )
 @json_option
 def test(config: Path | None, names: tuple[str, ...], severity: str, as_json: bool) -> None:
-    """Send a test message by each channel, now and once.
+    """Send a test message by each channel, now and once: a made-up failover, as long as the news of a real one.
 
     \b
     Example:
@@ -178,19 +178,15 @@ def test(config: Path | None, names: tuple[str, ...], severity: str, as_json: bo
 
 
 def _test_one(channel: ChannelSettings, severity: str) -> dict[str, Any]:
-    import socket
     import tempfile
     import time
     import uuid
 
-    from heartwire.monitor.courier import Letter, ProcessCourier
+    from heartwire.monitor import sample
+    from heartwire.monitor.courier import ProcessCourier
 
-    body = (
-        f"What happened: somebody ran `heartwire monitor test` on {socket.gethostname()}.\n\n"
-        "What to do now: nothing. You get what this channel tells."
-    )
+    letter = sample.letter(uuid.uuid4().hex, channel.name, severity)
     with tempfile.TemporaryDirectory(prefix="heartwire-") as spool:
-        letter = Letter(uuid.uuid4().hex, severity, f"TEST by channel {channel.name}", body)
         began_s = time.monotonic()
         courier = ProcessCourier(Path(spool))
         outcome = courier.send(channel, letter, 1)

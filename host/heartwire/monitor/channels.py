@@ -20,6 +20,7 @@ from typing import Any
 
 from heartwire.errors import HeartwireError
 from heartwire.monitor.settings import address_of, secret_lines
+from heartwire.monitor.shorten import cut, shorten
 
 # Severity of a message to the kinds that each way knows.
 APPRISE_TYPES = {"alarm": "failure", "warning": "warning", "cleared": "success"}
@@ -29,6 +30,9 @@ JOURNALD = "/run/systemd/journal/socket"
 # One permanent number for `journalctl MESSAGE_ID=...`.
 MESSAGE_ID = "6f0c7a3a1f5d4e0b9c55b1d2a7e48c01"
 SYSLOG_BYTES = 2000
+# A title that Apprise puts into the text takes a line end, in HTML a tag as well; or it leaves room for a counter.
+TITLE_MARKUP = {"text": 2, "markdown": 3, "html": 18}
+TITLE_COUNTER = 14
 _STATUS = re.compile(r"error=(\d{3})\b")
 _PHRASES = (
     (re.compile(r"refused|111", re.I), "the connection was refused"),
@@ -130,13 +134,62 @@ def _apprise(channel: dict[str, Any], message: dict[str, Any]) -> None:
                 headers["X-Heartwire-Id"] = message["uid"]
         kind = APPRISE_TYPES.get(message["severity"], "info")
         try:
-            sent = sender.notify(
-                title=message["title"], body=message["body"], notify_type=apprise.NotifyType(kind), body_format="text"
-            )
+            title, body = message["title"], message["body"]
+            for server in sender:
+                title, body = fitted(server, title, body)
+            sent = sender.notify(title=title, body=body, notify_type=apprise.NotifyType(kind), body_format="text")
         except Exception as error:
             raise Undelivered(f"Apprise failed ({type(error).__name__})") from None
     if not sent:
         raise Undelivered(f"Apprise could not send by {_scheme(url)}{_why(lines.getvalue())}")
+
+
+def fitted(server: Any, title: str, body: str) -> tuple[str, str]:
+    """Return title and body as short as the Apprise plugin `server` says that its service takes them.
+
+    Apprise knows each service's limits and by default sends longer text whole, which the service refuses; whoever asks
+    for parts with `overflow=split` gets them.
+    """
+    if str(getattr(server.overflow_mode, "value", server.overflow_mode)) == "split":
+        return title, body
+    from apprise import OverflowMode  # noqa: PLC0415
+
+    # What we count wrong is cut by Apprise rather than refused by the service.
+    server.overflow_mode = OverflowMode.TRUNCATE
+    body_max, title_max, lines_max = int(server.body_maxlen), int(server.title_maxlen), int(server.body_max_line_count)
+    if body_max <= 0:
+        return title, body
+    form = _format(server)
+    room = min(title_max, body_max) if title_max > 0 else body_max * 2 // 3
+    short = cut(title, lambda text: len(text.encode()) <= room)
+    taken = 0
+    if title_max <= 0:
+        taken = len(_rendered(server, short).encode()) + TITLE_MARKUP[str(getattr(form, "value", form))]
+    elif server.overflow_amalgamate_title:
+        taken = len(short.encode()) + TITLE_COUNTER
+
+    def fits(text: str) -> bool:
+        rendered = _rendered(server, text)
+        lines = len(rendered.splitlines()) + (title_max <= 0)
+        return len(rendered.encode()) <= body_max - taken and (not lines_max or lines <= lines_max)
+
+    fitting = shorten(body, fits, title_is_whole=short == title)
+    # No message may be without a text.
+    return (short, fitting) if fitting else ("", cut(title, lambda text: len(text.encode()) <= body_max))
+
+
+def _format(server: Any) -> Any:
+    """Return the format in which Apprise sends plain text by `server`."""
+    resolve = getattr(server, "resolve_format", None)  # Apprise 2: a plugin may have several formats
+    return resolve("text") if resolve else server.notify_format
+
+
+def _rendered(server: Any, text: str) -> str:
+    """Return plain `text` as Apprise turns it into the format of `server`."""
+    from apprise import NotifyFormat  # noqa: PLC0415
+    from apprise.conversion import convert_between  # noqa: PLC0415
+
+    return str(convert_between(NotifyFormat.TEXT, _format(server), text))
 
 
 def _why(lines: str) -> str:
@@ -184,8 +237,13 @@ def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[
 
 def _syslog(channel: dict[str, Any], message: dict[str, Any]) -> None:
     priority = DAEMON | PRIORITIES.get(message["severity"], 5)
-    text = " / ".join(line.strip() for line in [message["title"], *message["body"].splitlines()] if line.strip())
-    data = f"<{priority}>heartwire[{os.getpid()}]: {text}".encode()[:SYSLOG_BYTES]
+    head = f"<{priority}>heartwire[{os.getpid()}]: "
+
+    def data_of(body: str) -> bytes:
+        lines = [message["title"], *body.splitlines()]
+        return (head + " / ".join(line.strip() for line in lines if line.strip())).encode()
+
+    data = data_of(shorten(message["body"], lambda body: len(data_of(body)) <= SYSLOG_BYTES))[:SYSLOG_BYTES]
     address = channel["address"]
     if address.startswith("/"):
         _datagram(address, data)

@@ -18,6 +18,7 @@ from heartwire import journal
 from heartwire.journal import Entry
 from heartwire.monitor import advice, schema
 from heartwire.monitor.outbox import Mention
+from heartwire.monitor.shorten import ALSO, DO, GAP, HAPPENED, STORY, WHY
 from heartwire.monitor.store import Store
 from heartwire_protocol import codes
 
@@ -83,16 +84,16 @@ class Composer:
         others = len(items) - 1
         if others:
             title += f" (and {others} more)"
-        parts = [f"What happened: {_moment(lead.at_ms)} {lead.board}: {lead.sentence}"]
+        parts = [f"{HAPPENED} {_moment(lead.at_ms)} {lead.board}: {lead.sentence}"]
         causes = [item.why for item in items if item.why and item.rank >= CAUSE_RANK and item is not lead]
         why = "; then: ".join(dict.fromkeys([*causes, lead.why] if lead.why else causes))
-        parts.append(f"Why: {why or 'the record gives no reason'}")
+        parts.append(f"{WHY} {why or 'the record gives no reason'}")
         parts.append(self._story(lead, items))
         if len(boards) > 1:
             parts.append(_list(items, lead))
         parts.append(_advice(items, lead))
         parts.append(_source(items, boards, self._host))
-        return Words(severity, title, "\n\n".join(part for part in parts if part))
+        return Words(severity, title, GAP.join(part for part in parts if part))
 
     def _items(self, mentions: Sequence[Mention]) -> list[Item]:
         found: list[Item] = []
@@ -162,7 +163,7 @@ class Composer:
                     lines.append(f"  {_clock(row.at_ms)}  {entry.sentence(labels)}")
                 if len(lines) == STORY_LINES:
                     break
-        return "\n".join(["What the board did:", *reversed(lines)]) if lines else ""
+        return "\n".join([STORY, *reversed(lines)]) if lines else ""
 
 
 def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clears: bool) -> Item:
@@ -189,14 +190,14 @@ def _list(items: Sequence[Item], lead: Item) -> str:
     lines = [f"  {_clock(item.at_ms)}  {item.board}: {item.sentence}" for item in others[:LIST_LINES]]
     if len(others) > LIST_LINES:
         lines.append(f"  and {len(others) - LIST_LINES} more")
-    return "\n".join(["Also:", *lines])
+    return "\n".join([ALSO, *lines])
 
 
 def _advice(items: Sequence[Item], lead: Item) -> str:
     """Return what to do now: for the leading event first, then what the others add, each sentence once."""
     ordered = [lead, *sorted((item for item in items if item is not lead), key=lambda item: item.weight, reverse=True)]
     useful = list(dict.fromkeys(item.do for item in ordered if item.do and item.do != "Nothing."))
-    return "\n".join(["What to do now:", *[f"  - {do}" for do in useful[:4]]]) if useful else "What to do now: nothing."
+    return "\n".join([DO, *[f"  - {do}" for do in useful[:4]]]) if useful else f"{DO} nothing."
 
 
 def _source(items: Sequence[Item], boards: Sequence[str], host: str) -> str:
