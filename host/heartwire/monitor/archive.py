@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from heartwire import journal
 from heartwire.journal import Entry
-from heartwire.monitor import advice, schema
+from heartwire.monitor import advice, dating, schema
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
 from heartwire_protocol import codes, records
@@ -24,6 +25,8 @@ RINGS = codes.RINGS
 # Rows removed in one transaction, so that collecting never waits long for housekeeping.
 SWEEP = 2000
 DAY_MS = 86_400_000
+# As many records a board may have written without the time before somebody set it.
+UNDATED = 5000
 ALARM = codes.SEVERITIES.index("alarm")
 
 
@@ -145,6 +148,7 @@ class Archive:
             fresh = _unknown(connection, later, entries)
             for entry, at_ms in fresh:
                 waiting += self._keep(connection, later, entry, at_ms)
+            _date_anew(connection, later, [entry for entry, _ in fresh])
             connection.execute(
                 update(schema.board)
                 .where(schema.board.c.board_id == known.board_id)
@@ -255,6 +259,37 @@ class Archive:
                 connection.execute(delete(schema.event).where(schema.event.c.id.in_(part)))
                 gone += len(part)
         return gone
+
+
+def _date_anew(connection: Connection, known: Known, fresh: Sequence[Entry]) -> None:
+    """Give what was stored before the clock was known its right time, as soon as a record tells it."""
+    for boot, start_ms in dating.starts_in(fresh).items():
+        first = next(entry.sequence for entry in fresh if entry.boot == boot and entry.wall is not None)
+        if not _undated_before(connection, known, first, 1):
+            continue
+        rows = _undated_before(connection, known, first, UNDATED)
+        entries = [journal.decode(row.raw) for row in rows]
+        dates = dating.dates(entries, {boot: start_ms}, [row.at_ms for row in rows])
+        for row, at_ms in zip(rows, dates, strict=True):
+            if at_ms != row.at_ms:
+                connection.execute(update(schema.event).where(schema.event.c.id == row.id).values(at_ms=at_ms))
+
+
+def _undated_before(connection: Connection, known: Known, sequence: int, limit: int) -> list[Row[Any]]:
+    """Return the rows without wall time right before `sequence`, at most `limit`, oldest first."""
+    event = schema.event.c
+    wanted = (
+        select(event.id, event.at_ms, event.raw)
+        .where(event.board_id == known.board_id, event.journal == known.journal, event.sequence < sequence)
+        .order_by(event.sequence.desc())
+        .limit(limit)
+    )
+    found: list[Row[Any]] = []
+    for row in connection.execute(wanted):
+        if journal.decode(row.raw).wall is not None:
+            break
+        found.append(row)
+    return found[::-1]
 
 
 def _unknown(connection: Connection, known: Known, entries: Sequence[tuple[Entry, int]]) -> list[tuple[Entry, int]]:

@@ -16,6 +16,7 @@ from typing import Protocol
 from heartwire.chain import ALTERED, DAMAGED, LOST, RESTARTED, ROTATED, ChainChecker, Finding
 from heartwire.errors import HeartwireError, StorageProblem
 from heartwire.journal import Entry
+from heartwire.monitor import dating
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.log import Log
 from heartwire.monitor.sources import Identity, Source
@@ -74,8 +75,9 @@ class Collector:
         self._said_down = False
         self._storage_bad: bool | None = None
         self._status_due = 0.0
-        # Wall time at uptime 0 of the boot that answers now, for records of a board without wall time.
-        self._booted: tuple[int, int] | None = None
+        # Wall time in ms at uptime 0 of boots: what records say, and to a second what the status says.
+        self._starts: dict[int, int] = {}
+        self._start_now: dict[int, int] = {}
         self.storage_trouble = ""
 
     def step(self) -> float:
@@ -83,6 +85,7 @@ class Collector:
         try:
             if not self._connected:
                 self._connect()
+                self._look()  # it says how long the board has been up, which dates what is read now
             more = self._read()
             self._look()
         except StorageProblem as problem:
@@ -142,7 +145,7 @@ class Collector:
         )
         self._said_down = False
         self._known = known
-        self._booted = None
+        self._starts, self._start_now = {}, {}
         self._checker = ChainChecker(known.cursor)
         if known.cursor:
             self._checker.resume(known.cursor, known.chains)
@@ -185,7 +188,7 @@ class Collector:
 
     def _take(self, known: Known, raw_records: tuple[bytes, ...]) -> None:
         """Check one page and hand it on in runs that belong to one journal."""
-        entries: list[tuple[Entry, int]] = []
+        entries: list[Entry] = []
         observed: list[Observed] = []
         boot = known.boot
         for raw in raw_records:
@@ -195,6 +198,7 @@ class Collector:
                     known = self._keep(known, entries, observed)
                     known = self._keep(known, [], [_observed(finding)], new_journal=True)
                     entries, observed, boot = [], [], 0
+                    self._starts = {}
                 else:
                     observed.append(_observed(finding))
             if entry is None:
@@ -202,20 +206,24 @@ class Collector:
             if boot and entry.boot > boot:
                 observed.append(_reset(boot, entry.boot))
             boot = max(boot, entry.boot)
-            entries.append((entry, self._time_of(entry)))
+            entries.append(entry)
         self._keep(known, entries, observed, cursor=self._checker.last)
 
     def _keep(
         self,
         known: Known,
-        entries: list[tuple[Entry, int]],
+        entries: list[Entry],
         observed: list[Observed],
         *,
         cursor: int | None = None,
         new_journal: bool = False,
     ) -> Known:
+        for boot, start_ms in dating.starts_in(entries).items():
+            self._starts.setdefault(boot, start_ms)
+        dates = dating.dates(entries, {**self._start_now, **self._starts}, [now_ms()] * len(entries))
+        dated = list(zip(entries, dates, strict=True))
         try:
-            later, count, waiting = self._archive.add(known, entries, observed, cursor=cursor, new_journal=new_journal)
+            later, count, waiting = self._archive.add(known, dated, observed, cursor=cursor, new_journal=new_journal)
         except BaseException:
             # The checker has gone ahead of the store: go back to what is stored.
             self._connected = False
@@ -241,7 +249,7 @@ class Collector:
         status, nodes = found
         before = self.view.labels()
         self.view.take(status, nodes, self._clock())
-        self._booted = (status.boot, now_ms() - status.uptime_s * 1000)
+        self._start_now = {status.boot: now_ms() - status.uptime_s * 1000}
         if self.view.labels() != before:
             self._archive.label(self._known, self.view.labels())
         self._look_at_storage(self._known, status.storage_bad)
@@ -256,14 +264,6 @@ class Collector:
         words = "the board's flash does not take what is written" if bad else "the board's flash takes writes again"
         if self._archive.observe(known, Observed("flash_failing" if bad else "flash_works", words)):
             self._told()
-
-    def _time_of(self, entry: Entry) -> int:
-        """Return when a record was written, in ms since 1970: its wall time, its age in this boot, or now."""
-        if entry.wall is not None:
-            return int(entry.wall.timestamp() * 1000)
-        if self._booted is not None and self._booted[0] == entry.boot:
-            return self._booted[1] + entry.uptime_ms
-        return now_ms()
 
     def _lost(self, error: HeartwireError) -> float:
         """Note that the board does not answer; return seconds until the next try."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, func, select
@@ -161,10 +161,15 @@ class Reader:
                     names.get(row.board_id, row.board_id),
                     row.journal,
                     row.at_ms,
-                    journal.decode(row.raw),
+                    _dated(journal.decode(row.raw), row.at_ms),
                 )
                 for row in connection.execute(rows)
             ]
+
+
+def _dated(entry: Entry, at_ms: int) -> Entry:
+    """Return an entry that was written before the board knew the time with the time that was found for it."""
+    return entry if entry.wall is not None else replace(entry, wall=datetime.fromtimestamp(at_ms / 1000, UTC))
 
 
 def _filtered(wanted: Filter) -> Select[Any]:
