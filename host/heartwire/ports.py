@@ -12,6 +12,8 @@ from pathlib import Path
 
 from heartwire.errors import BoardNotFound
 
+# The id of every virtual board, where a chip has its own.
+VIRTUAL_ID = "E660000000000001"
 ENVIRONMENT = "HEARTWIRE_PORT"
 # USB vendor of Raspberry Pi; MicroPython on a Pico answers with it and product 0x0005.
 VENDOR = 0x2E8A

@@ -94,6 +94,7 @@ def flash(
     found = _running(way, path)
     before, ours = "", False
     if found is not None:
+        _refuse_virtual(found)
         before, ours = found.version, _wants_maintenance(found)
         confirm(f"Stop the guard of the board with Heartwire {before} for the update?")
         path = _stop_guard(way, path)
@@ -126,7 +127,20 @@ def to_prompt(port: str | None, key_file: str | None, timeout_s: float | None) -
 
 def _at_prompt(way: _Way) -> str:
     path = way.resolve()
-    return path if _running(way, path) is None else _stop_guard(way, path)
+    found = _running(way, path)
+    if found is None:
+        return path
+    _refuse_virtual(found)
+    return _stop_guard(way, path)
+
+
+def _refuse_virtual(found: Status) -> None:
+    """Leave a virtual board alone: it has no prompt, so it would guard nobody until it is plugged in anew."""
+    if found.board_id == ports.VIRTUAL_ID:
+        raise UsageProblem(
+            "this is a virtual board: it has no prompt and no boot loader",
+            "start `heartwire virtual` again, which installs the firmware of this heartwire",
+        )
 
 
 def _find(way: _Way) -> str | None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from heartwire import ports
 from heartwire.virtual import image, pins
 from heartwire.virtual.chip import (
     POWER_ON_RESET,
@@ -25,7 +26,7 @@ from heartwire.virtual.processes import ProcessYard
 from heartwire.virtual.reactor import Reactor
 from heartwire.virtual.terminals import SerialPort
 
-UNIQUE_ID = bytes.fromhex("e660000000000001")
+UNIQUE_ID = bytes.fromhex(ports.VIRTUAL_ID)
 
 
 class VirtualBoard:

@@ -12,11 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from heartwire import config, keys
+from heartwire import config, keys, settings_transfer
 from heartwire.board import Board
-from heartwire.errors import HeartwireError
+from heartwire.errors import HeartwireError, NotAllowed, UsageProblem
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.errors import BoardTimeout
 from heartwire.virtual.rack import Rack
@@ -71,17 +71,17 @@ class ProductRack:
         self._node_settings = dict(node_settings or {})
         directory.mkdir(parents=True, exist_ok=True)
         self.host_keys = directory / "host.keys"
-        keys.write_new(self.host_keys, ("operate", "configure"))
-        for node in self.nodes:
-            keys.write_new(self.key_file(node), ("",))
         self.config_file = directory / "heartwire.toml"
-        self.config_file.write_text(self._config_text())
+        self._prepare()
         self.board = VirtualBoard(directory / "board")
         around = agent_environment or {}
         servers = [
-            Server(node, self._command, boot_ms=boot_ms, respawn_ms=respawn_ms, environment=around.get(node))
+            Server(
+                node, self._command, boot_ms=boot_ms, respawn_ms=respawn_ms, environment=around.get(node),
+                **self._body(node),
+            )
             for node in self.nodes
-        ]
+        ]  # fmt: skip
         self.rack = Rack(self.board, servers)
         self.servers = self.rack.servers
         self.cables = self.rack.cables
@@ -90,6 +90,28 @@ class ProductRack:
     def key_file(self, node: str) -> Path:
         """Return the file with the key of `node`."""
         return self.directory / f"{node}.key"
+
+    def _prepare(self) -> None:
+        """Make keys and settings, before anything runs; those of an earlier run in this folder stay.
+
+        Raises UsageProblem where somebody has changed the settings there.
+        """
+        text = self._config_text()
+        if self.config_file.exists() and self.config_file.read_text() != text:
+            raise UsageProblem(
+                f"{self.config_file} holds other settings than this start would write",
+                f"`heartwire virtual --config {self.config_file}` runs them; or remove the file",
+            )
+        if not self.host_keys.exists():
+            keys.write_new(self.host_keys, ("operate", "configure"))
+        for node in self.nodes:
+            if not self.key_file(node).exists():
+                keys.write_new(self.key_file(node), ("",))
+        self.config_file.write_text(text)
+
+    def _body(self, node: str) -> dict[str, Any]:
+        """Return how the server of `node` is built, as arguments of Server."""
+        return {}
 
     def _config_text(self) -> str:
         lines = ["[board]", 'name = "virtual rack"', "bench = true"]
@@ -141,15 +163,36 @@ class ProductRack:
         with self.open() as board:
             found = config.load(self.config_file)
             found.require_good()
-            board.apply_settings(found.settings)
+            running = settings_transfer.values_of(board.settings().text)
+            if config.differences(running, found.settings):
+                board.apply_settings(found.settings)
             board.set_time()
+
+    def arm(self) -> None:
+        """Put the board into auto mode; its key switch is turned for it where the settings have no configure key."""
+        self.board.set_input("KEY", True)
+        self.board.wait_for(lambda: self.board.state == "running", 5, "the board")
+        with self.open() as board:
+            deadline = time.monotonic() + 5
+            while True:
+                try:
+                    board.set_mode("auto")
+                    break
+                except NotAllowed:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
+        self.board.set_input("KEY", self.key_on)
+
+    def _keys(self) -> keys.Keys:
+        return keys.find(self.host_keys)
 
     def open(self) -> Board:
         """Open the board over its USB port, with all keys."""
         deadline = time.monotonic() + 5
         while True:
             try:
-                return Board.open(str(self.board.wait_usb()), keys=keys.find(self.host_keys))
+                return Board.open(str(self.board.wait_usb()), keys=self._keys())
             except HeartwireError:
                 # The port of a board that has just come back may vanish once more.
                 if time.monotonic() > deadline:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from heartwire import keys
+from heartwire import keys, ports
 from heartwire.errors import (
     BoardNotFound,
     Cancelled,
@@ -457,3 +457,13 @@ def test_to_prompt_stops_the_guard(world: World) -> None:
     assert update.to_prompt(None, None, None) == str(world.port)
     assert world.steps == STOPPED
     assert world.where == "prompt"
+
+
+def test_a_virtual_board_is_left_alone(world: World) -> None:
+    world.guard()
+    world.link.board_id = bytes.fromhex(ports.VIRTUAL_ID)
+    with pytest.raises(UsageProblem, match="virtual board"):
+        world.flash()
+    with pytest.raises(UsageProblem, match="virtual board"):
+        update.to_prompt(str(world.port), None, None)
+    assert (world.steps, world.where) == ([], "guarding")
