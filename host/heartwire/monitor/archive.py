@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from heartwire import journal
 from heartwire.journal import Entry
@@ -275,7 +275,7 @@ def _date_anew(connection: Connection, known: Known, fresh: Sequence[Entry]) -> 
                 connection.execute(update(schema.event).where(schema.event.c.id == row.id).values(at_ms=at_ms))
 
 
-def _undated_before(connection: Connection, known: Known, sequence: int, limit: int) -> list[Row[Any]]:
+def _undated_before(connection: Connection, known: Known, sequence: int, limit: int) -> list[Any]:
     """Return the rows without wall time right before `sequence`, at most `limit`, oldest first."""
     event = schema.event.c
     wanted = (
@@ -284,7 +284,7 @@ def _undated_before(connection: Connection, known: Known, sequence: int, limit: 
         .order_by(event.sequence.desc())
         .limit(limit)
     )
-    found: list[Row[Any]] = []
+    found: list[Any] = []
     for row in connection.execute(wanted):
         if journal.decode(row.raw).wall is not None:
             break
