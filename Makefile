@@ -15,13 +15,15 @@ BOARDS ?= 8
 SEEDS ?= 20
 # Scenario files that the emulated chip runs: a second of it takes five real ones and more.
 LONGEST ?= 10
+# Scenarios whose golden timelines are renewed by `make golden`; none: all.
+FILES ?=
 # What runs in real time comes after what runs in virtual time: virtual racks mostly wait, so two files at once; what has
 # one Pacemaker, or measures its own waiting, alone.
 RACKS := tests/virtual tests/virtual_shim
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
+.PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw \
 	flash image emulator bench-board budget clean
 
@@ -54,8 +56,11 @@ test-contract: $(READY) ## the wire and the tables, on CPython and on the MicroP
 test-unit: $(READY) ## each stage alone, with fakes, in virtual time
 	$(PYTEST) -q tests/unit
 
-test-scenario: $(READY) ## the scenario files on the policy tier
+test-scenario: $(READY) ## the scenario files on the policy tier, each against its golden timeline
 	$(PYTEST) -q tests/scenarios
+
+golden: $(READY) ## renew the golden timelines of the scenario files and print what changed (FILES="failover welded": only those)
+	$(BIN)/python -m tests.scenarios.golden $(FILES)
 
 test-scenario-virtual: $(READY) ## the scenario files on the virtual tier, in real time, BOARDS at once (a quarter of an hour and more)
 	$(BIN)/heartwire simulate tests/scenarios/*.txt --tier virtual --jobs $(BOARDS)

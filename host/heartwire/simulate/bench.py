@@ -61,6 +61,11 @@ class Bench(Rack):
         self.board_on = True
         self.board.start()
 
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The levels of the board's outputs by signal; none while it is off."""
+        return self.hardware.pins.levels if self.board_on else {}
+
     def power_cut(self) -> None:
         """Lose the board's power; every relay drops and the scratch registers are lost."""
         self.scratch = {}
@@ -86,8 +91,7 @@ class Bench(Rack):
     def step(self, elapsed: int = 1) -> None:
         """Let one loop pass happen after `elapsed` milliseconds."""
         self.hardware.ticks.now += elapsed
-        outputs = self.hardware.pins.levels if self.board_on else {}
-        for node, data in self.pass_time(elapsed, outputs):
+        for node, data in self.pass_time(elapsed, self.outputs):
             if self.board_on and self._speaks_alike(node):
                 self.hardware.lines[node].arrive(data)
             elif self.board_on:

@@ -20,6 +20,7 @@ from heartwire.simulate.hardware import FakeTicks
 from heartwire.simulate.language import Action, Scenario, ScenarioError
 from heartwire.simulate.rack import POSITIONS
 from heartwire.simulate.run import Happened, record
+from heartwire.simulate.watch import Watch
 from heartwire_firmware import lights, policy_requests, policy_state
 from heartwire_firmware.clock import DAY_MS
 from heartwire_protocol import codes, operations, reasons
@@ -57,6 +58,9 @@ class PolicyStage:
         self._seen = len(self._bench.happened)
         self._bench.violations.clear()
         self.happened: list[Happened] = []
+        self._watch = Watch(self._bench)
+        self._look_around()
+        self.happened.append(Happened(0, "", "", "", words=self._watch.story()))
 
     def _settle(self, scenario: Scenario) -> None:
         bench = self._bench
@@ -97,13 +101,28 @@ class PolicyStage:
         bench = self._bench
         while bench.ms - self._zero_ms < ms:
             bench.step(min(STEP_MS, ms - (bench.ms - self._zero_ms)))
+            self._collect()
+            self._look_around()
         self._collect()
+
+    def _look_around(self) -> None:
+        """Note what can be seen to have changed."""
+        bench = self._bench
+        board = bench.board
+        alarm, led = "off", "dark: the board is off"
+        if bench.board_on:
+            alarm = "on" if lights.is_alarm(board.state, board.facts) else "off"
+            led = lights.PATTERNS[lights.pattern_of(board.state, board.facts)][0]
+        for node, words in self._watch.look(bench.outputs, alarm, led):
+            self.happened.append(Happened(bench.ms - self._zero_ms, "", node, "", words=words))
 
     def catch_up(self) -> None:
         """Everything has been told already."""
 
     def _collect(self) -> None:
         bench = self._bench
+        if self._seen == len(bench.happened):
+            return
         for row in bench.happened[self._seen :]:
             self.happened.append(record(row[0] - self._zero_ms, *row[1:]))
         self._seen = len(bench.happened)
