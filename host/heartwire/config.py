@@ -58,7 +58,9 @@ class Config:
             count = len(self.problems)
             words = f"{self.name}: {count} problem{'s' if count > 1 else ''}"
             raise BadConfig(
-                words, problems=tuple(str(problem) for problem in sorted(self.problems, key=lambda one: one.line or 0))
+                words,
+                "mend the file and try `heartwire config check`; the board keeps its old settings",
+                problems=tuple(str(problem) for problem in sorted(self.problems, key=lambda one: one.line or 0)),
             )
 
     def keep_missing_keys(self, running: dict[str, str]) -> None:

@@ -41,7 +41,7 @@ def template(values: Mapping[str, str] | None = None) -> str:
             path = f"{section}.{name}"
             value = given.pop(path, None)
             shown = value if value is not None else _toml_default(section, row)
-            lines.append(f"# {describe(row)}\n{'' if value is not None else '#'}{name} = {shown}\n")
+            lines.append(f"# {describe(row, section)}\n{'' if value is not None else '#'}{name} = {shown}\n")
     if given:
         raise KeyError(", ".join(given))
     return "".join(lines)
@@ -68,9 +68,11 @@ def running_toml(values: Mapping[str, str], *, every: bool = False) -> str:
     return "".join(lines) or "# every setting stands at its default\n"
 
 
-def describe(row: tuple[Any, ...]) -> str:
-    """Return one line about a setting: its sentence, limits, unit and default."""
+def describe(row: tuple[Any, ...], section: str) -> str:
+    """Return one line about a setting of `section`: its sentence, limits, unit and default there."""
     name, kind, low, high, default, sentence = row
+    if kind != settings.KEY:
+        default = settings.default_of(f"{section}.{name}")
     if kind == settings.INT:
         unit = UNITS.get(name.rpartition("_")[2], "")
         limits = f"{low} to {high}{' ' + unit if unit else ''}, default {default}"

@@ -122,7 +122,7 @@ class BadConfig(HeartwireError):
 
     exit_code = 11
     meaning = "a config or key file breaks a rule"
-    default_next = "mend the file and try `heartwire config check`; the board keeps its old settings"
+    default_next = "mend the file, then try it again"
 
     def __init__(self, words: str, next_step: str | None = None, *, problems: tuple[str, ...] = ()) -> None:
         super().__init__(words, next_step)

@@ -304,8 +304,10 @@ def _checked(op: str, reply: Reply) -> Reply:
             words, next_step = f"{op}: the board wants the {wanted} key", None
         raise NotAllowed(words, next_step)
     if code == "bad_mac":
+        # A session that is over was begun anew already (Link.request), so it is the key.
         raise NotAllowed(
-            words, next_step or "check that the key file is the board's: `heartwire config show` tells its fingerprints"
+            f"{op}: the key in your key file is not the board's",
+            "give the file with this board's keys: --key-file or HEARTWIRE_KEY_FILE; see `heartwire help keys`",
         )
     if code == "bad_settings":
         problem = f"{reply.body.get('path', 'settings')}: {reply.body.get('rule', reply.body.get('say', 'refused'))}"

@@ -7,6 +7,8 @@ import click
 
 from heartwire.cli.context import NODE, ask, yes_option
 
+DEFAULT_CONFIG = Path("/etc/heartwire/agent.toml")
+
 
 @click.group(name="agent")
 def agent() -> None:
@@ -14,7 +16,11 @@ def agent() -> None:
 
 
 @agent.command(name="run")
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML); flags are laid over it.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help=f"Settings file (TOML); flags are laid over it. Default {DEFAULT_CONFIG}, unless --node is given.",
+)
 @click.option("--node", type=NODE, help="Which node this server is.")
 @click.option("--port", help="Serial device, or socket://host:port.")
 @click.option("--baud", type=int, help="Baud rate of the line (115200).")
@@ -57,6 +63,8 @@ def run(config: Path | None, **flags: Any) -> None:
         ("hook_recover", "on_recover"),
     ):
         flags[name] = flags.pop(flag)
+    if config is None and flags["node"] is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
     raise click.exceptions.Exit(agent_run.run(settings_from(with_flags(load(config) if config else {}, flags))))
 
 
@@ -73,12 +81,15 @@ def _directory(context: click.Context) -> Path:
     from heartwire.agent.settings import default_state_directory, load
 
     directory: Path | None = context.params["state_directory"]
-    if directory is None and context.params["config"] is not None:
-        values = load(context.params["config"])
+    config: Path | None = context.params["config"]
+    if config is None and context.params["node"] is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    if directory is None and config is not None:
+        values = load(config)
         node = values.get("node", "a")
         directory = Path(values.get("state_directory") or default_state_directory(node))
     if directory is None:
-        directory = default_state_directory(context.params["node"])
+        directory = default_state_directory(context.params["node"] or "a")
     return directory
 
 
@@ -86,8 +97,10 @@ def _to_agent(command: Any) -> Any:
     """Give a command the options that say which agent on this server is meant."""
     for option in (
         click.option("--state-directory", type=click.Path(path_type=Path), help="The agent's state directory."),
-        click.option("--config", type=click.Path(path_type=Path), help="The agent's settings file, to find it by."),
-        click.option("--node", type=NODE, default="a", help="Node of the agent, if it runs with default directories."),
+        click.option(
+            "--config", type=click.Path(path_type=Path), help=f"The agent's settings file ({DEFAULT_CONFIG})."
+        ),
+        click.option("--node", type=NODE, help="Node of the agent, if it runs with default directories (a)."),
     ):
         command = option(command)
     return click.pass_context(command)
@@ -217,7 +230,7 @@ def install(usb_serial: str, program: str | None, root: Path, force: bool, dry_r
 
 
 @agent.command(name="doctor")
-@click.option("--config", type=click.Path(path_type=Path), default=Path("/etc/heartwire/agent.toml"), show_default=True)
+@click.option("--config", type=click.Path(path_type=Path), default=DEFAULT_CONFIG, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 def doctor(config: Path, as_json: bool) -> None:
     """Find what is wrong with this server's agent. Exit code 15 if something is bad.

@@ -263,9 +263,19 @@ def _name(values: dict[str, str]) -> str:
 def _sheet(changes: list[Difference]) -> Sheet:
     sheet = Sheet(("setting", "now", "then"))
     for path, before, after in changes:
-        cells: list[Cell] = [(path, "bold"), (before or "(none)", "red"), (after or "(none)", "green")]
+        before, after = _shown(path, before), _shown(path, after)
+        cells: list[Cell] = [(path, "bold"), (before, "red"), (after, "green")]
         sheet.rows.append(cells)
     return sheet
+
+
+def _shown(path: str, value: str) -> str:
+    from heartwire_protocol import settings
+
+    with contextlib.suppress(KeyError):
+        if settings.row_of(path)[0][1] == settings.BOOL and value in ("0", "1"):
+            return "true" if value == "1" else "false"
+    return value or "(none)"
 
 
 @contextlib.contextmanager

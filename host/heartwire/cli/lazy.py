@@ -20,6 +20,16 @@ from heartwire.errors import UsageProblem
 EXTRAS = {"virtual": "virtual", "demo": "virtual", "flash": "flash"}
 
 
+# What people type at the top and what it is called; and names that other programs of this kind use.
+ELSEWHERE = {
+    "doctor": "agent doctor", "install": "agent install", "busy": "agent busy", "planned-off": "agent planned-off",
+    "apply": "config apply", "check": "config check", "diff": "config diff", "new": "config new",
+    "events": "log", "journal": "log", "promote": "switchover", "failover": "switchover", "move": "switchover",
+    "arm": "mode auto", "disarm": "mode observe", "pause": "maintenance board", "resume": "maintenance board off",
+    "unlock": "clear", "reset": "clear", "reboot": "restart", "upgrade": "flash", "run": "agent run",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Entry:
     """One command: where it lives and what `heartwire --help` says of it. Its attribute has the command's name."""
@@ -68,7 +78,8 @@ class LazyGroup(click.Group):
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
             import difflib
 
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            close = [ELSEWHERE[args[0]]] if args[0] in ELSEWHERE and ctx.parent is None else []
+            close = close or difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"there is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)

@@ -43,6 +43,8 @@ def plans(session: Session, as_json: bool) -> None:
     emit(f"{status.name or 'the board'} is in {status.mode} mode; if a node fell silent now:")
     for row in rows:
         emit(f"  {row.words}")
+    if board.link.limited:
+        emit("The board's tables are of another version: it may decide by other rules than those asked here.")
     if status.phase != "watching":
         emit(f"An operation is under way ({status.phase}): this may change when it is over.")
     if status.schedule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import time
@@ -12,7 +13,7 @@ import click
 from heartwire import next_steps
 from heartwire.cli import status_view
 from heartwire.cli.context import Session, connection_options, json_option, keep_time
-from heartwire.cli.output import emit, emit_json, is_terminal, line, show, terminal
+from heartwire.cli.output import Line, emit, emit_json, is_terminal, line, show, terminal
 from heartwire.errors import (
     BoardNotFound,
     HeartwireError,
@@ -25,12 +26,17 @@ from heartwire.errors import (
     Unplugged,
 )
 
+# Records under the live screen, and how far back they are looked for at first.
+RECENT = 6
+RECENT_SPAN = 32
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from heartwire.answers import NodeStatus, Status
     from heartwire.board import Board
     from heartwire.cli.output import Part
+    from heartwire.journal import Entry
 
 
 @click.command()
@@ -117,15 +123,49 @@ def _watch(board: Board, interval: float) -> None:
         return Group(*[part.rich(console.width) for part in parts])
 
     last: list[Part] = [line("waiting for the board")]
+    recent = Recent()
     with Live(group(last), console=console, screen=True, auto_refresh=False) as live:
         while True:
             banner = line(f"every {interval:g} s, Ctrl-C ends", "dim")
             try:
                 found, nodes = read(board)
-                last = status_view.parts(found, nodes)
+                recent.look(board, found)
+                last = [*status_view.parts(found, nodes), *recent.parts({node.node: node.label for node in nodes})]
             except (Unplugged, NoAnswer) as error:
+                # What stands there is from before.
+                last = status_view.dimmed(last)
                 banner = line(f"{error.words}; trying again", "bold red")
                 with contextlib.suppress(Unplugged, NoAnswer, BoardNotFound, PortBusy, NotPermitted):
                     board.reopen()
             live.update(group([*last, line(), banner]), refresh=True)
             time.sleep(interval)
+
+
+class Recent:
+    """The newest records under the live screen."""
+
+    def __init__(self) -> None:
+        self._after = -1
+        self._entries: collections.deque[Entry] = collections.deque(maxlen=RECENT)
+
+    def look(self, board: Board, status: Status) -> None:
+        """Read what has come."""
+        from heartwire.journal import Entry
+
+        if not 0 <= self._after <= status.newest:
+            self._after = max(0, status.newest - RECENT_SPAN)
+        for item in board.events(self._after):
+            if isinstance(item, Entry):
+                self._after = item.sequence
+                if item.severity != "info":
+                    self._entries.append(item)
+
+    def parts(self, names: dict[str, str]) -> list[Part]:
+        """Return them as lines, the newest last."""
+        from heartwire.cli.log_view import STYLES, time_words
+
+        rows: list[Part] = [
+            Line([(f"{time_words(entry, date=False)}  ", "dim"), (entry.sentence(names), STYLES[entry.severity])])
+            for entry in self._entries
+        ]
+        return [line(), *rows] if rows else []

@@ -40,6 +40,18 @@ def parts(status: Status, nodes: Sequence[NodeStatus]) -> list[Part]:
     return result + next_parts(next_steps.steps(status, nodes))
 
 
+def dimmed(parts: Sequence[Part]) -> list[Part]:
+    """Return the same view as something of the past."""
+    found: list[Part] = []
+    for part in parts:
+        if isinstance(part, Line):
+            found.append(Line([(text, "dim") for text, _ in part.cells]))
+        else:
+            rows = [[(text, "dim") for text, _ in row] for row in part.rows]
+            found.append(Sheet(part.headers, rows, part.right))
+    return found
+
+
 def next_parts(steps: Sequence[next_steps.Step]) -> list[Part]:
     """Return the lines that say what to do now."""
     if not steps:
@@ -150,6 +162,8 @@ def _services(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, st
 
 def _states(status: Status) -> list[tuple[str, str]]:
     found = []
+    if status.mode == "observe" and not status.generation:
+        found.append(("the board has no settings yet: without a node's key its heartbeats may not count", "yellow"))
     if status.mode == "observe":
         found.append(("observe mode: it decides and logs, but moves nothing", "yellow"))
     if status.mode == "fencer":

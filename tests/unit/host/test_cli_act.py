@@ -184,6 +184,7 @@ def test_the_wrong_key_exits_with_10_and_is_not_shown(board: FakeBoard, run: Run
     result = run("release", "a", "--key-file", str(tmp_path / "k"))
     assert result.code == 10
     assert made["operate"] not in result.err + result.out
+    assert "--key-file" in result.err.splitlines()[-1], "what the user can change"
 
 
 @pytest.mark.parametrize("duration", ["soon", "0s", "30", "-5m"])
@@ -398,6 +399,12 @@ def test_config_diff(run: Run, config_file: str) -> None:
     assert json.loads(run("config", "diff", config_file, "--json").out)[1] == {
         "path": "board.dead_ms", "running": "10000", "file": "20000",
     }  # fmt: skip
+
+
+def test_config_diff_shows_truth_values_as_they_are_written(board: FakeBoard, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rack.toml"
+    file.write_text("[board]\nbench = true\n")
+    assert run("config", "diff", str(file)).out.splitlines()[1].split() == ["board.bench", "false", "true"]
 
 
 def test_config_apply_uploads_tries_reads_back_and_confirms(board: FakeBoard, run: Run, config_file: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from heartwire import extras
 from heartwire.cli import log_view, status_view
 from heartwire.cli.main import COMMANDS, cli
+from heartwire.cli.output import Line
 from heartwire.errors import kinds
 from heartwire_protocol import codes, events, reasons
 from tests import golden
@@ -470,6 +471,65 @@ def test_unknown_command_suggests(run: Run) -> None:
     result = run("statsu")
     assert result.code == 2
     assert "Did you mean 'status'?" in result.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("doctor", "agent doctor"), ("journal", "log"), ("promote", "switchover")]
+)
+def test_a_name_from_elsewhere_is_answered_with_ours(run: Run, typed: str, meant: str) -> None:
+    result = run(typed)
+    assert result.code == 2
+    assert f"Did you mean {meant!r}?" in result.err
+    assert run(*meant.split(), "--help").code == 0
+
+
+def test_names_from_elsewhere_lead_to_commands_that_there_are() -> None:
+    import click
+
+    from heartwire.cli.lazy import ELSEWHERE
+
+    context = click.Context(cli)
+    for typed, meant in ELSEWHERE.items():
+        words = meant.split()
+        command = cli.get_command(context, words[0])
+        assert command is not None and typed not in cli.list_commands(context), typed
+        assert len(words) == 1 or words[0] in ("mode", "maintenance") or words[1] in getattr(command, "commands", ()), (
+            meant
+        )
+
+
+def test_a_board_without_settings_says_so(board: FakeBoard, run: Run) -> None:
+    board.generation = 0
+    board.status["mode"] = "observe"
+    text = run("status").out
+    assert "! the board has no settings yet" in text
+    assert "heartwire config apply rack.toml" in text and "mode auto" not in text
+
+
+def test_the_live_screen_keeps_the_newest_records_and_dims_what_is_past(
+    board: FakeBoard, channel: MemoryChannel
+) -> None:
+    from heartwire.answers import Status
+    from heartwire.board import Board
+    from heartwire.cli.status import Recent
+    from heartwire.keys import Keys
+    from heartwire.link import Link
+
+    failover(board)
+    link = Link(channel, Keys())
+    link.hello()
+    recent = Recent()
+    recent.look(Board(link), Status.of(board.status))
+    shown = [part.plain() for part in recent.parts({"b": "b (beta)"})]
+    assert "b (beta) is active with epoch 8" in shown[-2]
+    assert not any("evidence" in text for text in shown)
+    board.log(events.RUNNING, node=1, a=8, b=900)
+    recent.look(Board(link), Status.of(board.status))
+    assert "b runs its services" in recent.parts({})[-1].plain()
+    parts = status_view.parts(Status.of(board.status), [])
+    assert [part.plain() for part in status_view.dimmed(parts)] == [part.plain() for part in parts]
+    first = status_view.dimmed(parts)[0]
+    assert isinstance(first, Line) and {style for _, style in first.cells} == {"dim"}
 
 
 def test_a_command_whose_extra_is_not_installed_says_which(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
