@@ -28,7 +28,7 @@ def walk(name: str) -> bool:
 
     case = next(case for case in CASES if case.name == name)
     try:
-        Walk(case.world, case.kinds, case.budget, case.settle).run(60)
+        Walk(case).run(60)
     except Broken:
         return False
     return True

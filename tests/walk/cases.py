@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from heartwire_firmware import policy_requests
+from heartwire_firmware import policy_requests, policy_state
 from heartwire_protocol import codes
-from tests.walk.world import World
+from tests.walk.bodies import MUTE
+from tests.walk.world import NO_NODE, World
 
 
 def both(*lines: str) -> str:
@@ -19,6 +20,16 @@ ASSUMED = both("off_proof=assumed", "on_board_loss=stop", "self_fence_ms=3000", 
 FAILBACK = CLEAN + "board.failback=auto\nboard.preferred=b\n"
 COLD = "board.lone=act\nnode.b.standby=cold\nnode.b.front=power\n"
 COLD_SPARE = "node.spare.standby=cold\nnode.spare.front=power\n"
+LONE = "board.lone=act\n"
+RESETS = both("recovery=reset", "front=reset") + "board.rung_ms=5000\n"
+PEERS = both("may_fence=1", f"key={32 * 'a1'}")
+CHANGES = (
+    ("a is disabled", "node.a.enabled=0\n"),
+    ("b is disabled", "node.b.enabled=0\n"),
+    ("key of a", f"node.a.key={32 * 'b2'}\n"),
+    ("baud of b", "node.b.baud=9600\n"),
+    ("a is assumed off", ASSUMED.replace("node.b.", "node.a.") + "board.hold_max_s=20\n"),
+)
 FAULTS = ("lines", "crash", "reboot", "board")
 EVERYTHING = (*FAULTS, "sense", "operator", "modes")
 
@@ -36,10 +47,14 @@ class Case:
     settle: tuple[tuple[str, object], ...] = ()  # what happens before it begins
     off: tuple[int, ...] = ()  # nodes that are switched off
     fitted: bool = False  # with relay tests, transfer relay and schedule
+    changes: tuple[tuple[str, str], ...] = ()  # settings that an operator may apply, by name
+    waits: str = ""  # the rule that is broken in it still; "" once it is mended
+    alive: bool = True  # liveness is asked for as well
+    disarms: tuple[int, ...] = ()  # phases in which the board must have been asked to disarm
 
     def world(self) -> World:
         """Return the world it starts from, with the board just started."""
-        return World(self.nodes, self.mode, self.extra, off=self.off, fitted=self.fitted)
+        return World(self.nodes, self.mode, self.extra, off=self.off, fitted=self.fitted, changes=self.changes)
 
 
 _EACH = (
@@ -63,16 +78,20 @@ _TESTING = (
     ("ask", (policy_requests.MAINTENANCE, 1, 13)),
     ("ask", (policy_requests.PROOF, 1, 3)),
 )
+# a is dead, and its sense stays on behind the open contact.
+_UNPROVEN = (("sense", (0, codes.POWER_ON)), ("crash", 0), *[("tick", None)] * 4)
+_QUIET_TIME = (("ask", (policy_requests.MAINTENANCE, NO_NODE, 13)),)
+_OF_A_FENCE = (policy_state.WATCHING, policy_state.FENCING)
 _FAILED_OVER = (("crash", 0), *[("tick", None)] * 14)
 CASES = (
     *_EACH,
     # Fewer kinds of disturbances, and two of them, in every world that has not had two of all kinds.
     *[replace(case, name=f"{case.name}_faults", budget=2, kinds=FAULTS) for case in _EACH if case.budget < 2],
     # One part of the board or of the nodes each, among the faults that matter to it.
-    Case("drain", 2, kinds=("drain", "crash", "mute")),
-    Case("drain_failback", 2, kinds=("drain", "crash", "mute", "board"), extra=FAILBACK),
-    Case("states", 2, kinds=("states", "drain", "crash", "mute", "board")),
-    Case("states_approve", 2, kinds=("states", "crash", "word"), mode=codes.MODE_APPROVE),
+    Case("drain", 2, kinds=("drain", "crash", "mute"), alive=False),
+    Case("drain_failback", 2, kinds=("drain", "crash", "mute", "board"), extra=FAILBACK, alive=False),
+    Case("states", 2, kinds=("states", "drain", "crash", "mute", "board"), alive=False),
+    Case("states_approve", 2, kinds=("states", "crash", "word"), mode=codes.MODE_APPROVE, alive=False),
     Case("cold", 2, kinds=("mute", "crash", "reboot", "board"), extra=COLD, off=(1,)),
     Case("cold_operator", 1, extra=COLD, off=(1,)),
     Case("cold_spare", 1, kinds=FAULTS, nodes=3, extra=CLEAN + COLD_SPARE, off=(2,)),
@@ -85,6 +104,64 @@ CASES = (
     Case("relay_test_observe", 1, (*EVERYTHING, "proof"), 2, codes.MODE_OBSERVE, "", _TESTING[1:], fitted=True),
     Case("relay_test_three", 1, ("mute", "crash", "operator", "proof"), 3, settle=_TESTING, fitted=True),
     Case("relay_test_lone", 2, ("mute", "reboot", "proof"), 1, fitted=True),
+    # What a person, a peer or an agent does to the board beside one fault or two.
+    Case(
+        "declare",
+        2,
+        ("declare", "dip", "crash"),
+        settle=(("line", (0, MUTE)), ("reset", None)),
+        waits="gets a lease while a serves",
+    ),
+    Case("declare_after_failure", 2, ("declare", "dip"), settle=_UNPROVEN, waits="and nobody serves"),
+    Case("dips", 2, ("dip", "crash", "mute")),
+    Case("dips_cold", 2, ("dip", "crash"), extra=COLD, off=(1,)),
+    Case("chatter", 2, ("chatter", "crash", "reboot"), waits="and nobody serves"),
+    Case("chatter_cold", 2, ("chatter", "crash"), extra=COLD, off=(1,), waits="and nobody serves"),
+    Case("ladder_reset", 2, ("crash", "mute", "reset"), extra=CLEAN + RESETS),
+    Case("ladder_reset_lone", 2, ("crash", "mute", "reset"), 1, extra=RESETS.split("node.b")[0] + LONE),
+    Case("peer", 2, ("peer", "crash", "mute"), extra=PEERS, waits="heard within dead_ms"),
+    Case("peer_maintenance", 2, ("peer", "crash"), extra=PEERS, settle=_QUIET_TIME, waits="a fence in maintenance"),
+    Case("peer_approve", 2, ("peer", "crash", "word"), mode=codes.MODE_APPROVE, extra=PEERS, waits="without approval"),
+    Case("peer_fencer", 2, ("peer", "crash", "mute"), mode=codes.MODE_FENCER, extra=PEERS, waits="leaves no record"),
+    Case("claim", 2, ("claim", "crash", "mute"), waits="and nobody serves"),
+    Case("service", 2, ("service", "crash", "mute"), waits="and nobody serves"),
+    Case("service_three", 2, ("service", "crash"), 3, waits="and nobody serves"),
+    Case("settings", 2, ("settings", "crash", "mute"), changes=CHANGES, waits="is disabled"),
+    Case("settings_three", 2, ("settings", "crash"), 3, changes=CHANGES, waits="is disabled"),
+    Case("disarm", 2, ("disarm", "arm", "crash", "fence"), disarms=_OF_A_FENCE, waits="observe mode is refused"),
+    Case(
+        "disarm_prepare",
+        3,
+        ("disarm", "full", "fence"),
+        disarms=(policy_state.PREPARING,),
+        waits="observe mode is refused",
+    ),
+    Case("disarm_drain", 2, ("disarm", "drain"), disarms=(policy_state.DRAINING,), waits="observe mode is refused"),
+    Case(
+        "disarm_unproven",
+        2,
+        ("disarm", "arm", "declare"),
+        settle=_UNPROVEN,
+        disarms=(policy_state.FAILED,),
+        waits="observe mode is refused",
+    ),
+    Case(
+        "disarm_approve",
+        2,
+        ("disarm", "crash"),
+        mode=codes.MODE_APPROVE,
+        disarms=(policy_state.APPROVAL,),
+        waits="observe mode is refused",
+    ),
+    Case(
+        "disarm_cold",
+        2,
+        ("disarm", "crash"),
+        extra=COLD,
+        off=(1,),
+        disarms=(policy_state.STARTING,),
+        waits="observe mode is refused",
+    ),
     Case("after_failover", 1, settle=_FAILED_OVER),
     Case("after_failover_clean", 1, extra=CLEAN, settle=_FAILED_OVER),
 )

@@ -132,6 +132,7 @@ def freeze(world: World) -> tuple[Any, ...]:
     return (
         (tuple(values.values()), *lists), tuple(nodes), sequence, kept,
         world.chip.mark, world.board.persist, world.full, world.tainted, world.forced_s,
+        (world.peer_s, world.peer_target if world.peer_s else NO_NODE),
         max(0, world.last_started - base), max(0, world.leased_epoch - base), world.leased_node, world.variant, fitted,
     )  # fmt: skip
 
@@ -139,7 +140,7 @@ def freeze(world: World) -> tuple[Any, ...]:
 def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     """Take everything from a frozen world."""
     (values, nodes, sequence, kept, mark, world.board.persist, world.full, world.tainted, world.forced_s,
-     started, leased, leased_node, variant) = frozen[:-1]  # fmt: skip
+     (world.peer_s, world.peer_target), started, leased, leased_node, variant) = frozen[:-1]  # fmt: skip
     state = world.state
     known = state.__dict__
     known.update(zip(NUMBERS, values[0], strict=True))

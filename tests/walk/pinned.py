@@ -10,7 +10,7 @@ from typing import NamedTuple
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
 from tests.walk.bodies import HALF, MUTE
-from tests.walk.walk import Step
+from tests.walk.steps import Step
 
 
 class Pin(NamedTuple):

@@ -29,7 +29,8 @@ from heartwire.simulate.bench import Bench
 from heartwire_protocol import codes
 from tests.walk.cases import CASES, EVERYTHING
 from tests.walk.rules import Broken, Rules
-from tests.walk.walk import QUIET, Step, apply, scenario_of, steps
+from tests.walk.steps import QUIET, Step, apply, steps
+from tests.walk.story import scenario_of
 from tests.walk.world import World
 
 SETTLE_TICKS = 12
@@ -44,7 +45,7 @@ def settled(case_name: str) -> tuple[World, Rules]:
     world, demands = case.world(), Rules()
     world.observers = [demands]
     for step in (*[QUIET] * SETTLE_TICKS, *case.settle):
-        apply(world, demands, step)
+        apply(world, step)
     return world, demands
 
 
@@ -70,7 +71,7 @@ class LongWalk(RuleBasedStateMachine):
             LongWalk.taken += 1
             self.way.append(step)
             try:
-                apply(self.world, self.demands, step)
+                apply(self.world, step)
             except Broken as broken:
                 pin = f'Pin("NAME", "{self.name}", {tuple(self.way)})'
                 raise Broken(f"{broken}\n{pin}\n{scenario_of(self.world, self.way)}") from broken

@@ -6,7 +6,7 @@ mistake in a guard is no mistake here. A breach raises Broken with the rule's nu
 
 from __future__ import annotations
 
-from heartwire_firmware import policy_state, sequencer
+from heartwire_firmware import policy_requests, policy_state, sequencer
 from heartwire_firmware.selftest import CUT, SelfTest
 from heartwire_protocol import codes, events, messages, reasons
 from tests.walk.bodies import BEATS
@@ -27,9 +27,10 @@ def demand(rule: str, holds: object, words: str) -> None:
 
 
 class Rules:
-    """Watches one world."""
+    """Watches one world; `always_observe`: observe mode must be accepted at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, always_observe: bool = False) -> None:
+        self._always_observe = always_observe
         self._epoch = 0
         self._fence: list[int] = []
         self._mode = 0
@@ -97,7 +98,8 @@ class Rules:
             if other != node:
                 busy = world.sequencer.status[other] in (sequencer.FIRED, sequencer.FAILED)
                 demand("5.3", not busy, "a second relay while another one is off")
-        if cause in BY_WORD:
+        by_peer = world.peer_s and world.peer_target == node and self._mode in ARMED
+        if cause in BY_WORD and not by_peer:
             if not world.forced_s and self._mode in ARMED:
                 self._remains(world, node)
             return
@@ -109,6 +111,7 @@ class Rules:
         demand("5.5", not left or not (state.maintenance_ms[node] or state.maintenance_ms[3]), "a fence in maintenance")
         demand("5.5", facts.beats[node] or node == self._holder, "a fence of a node that was never heard")
         demand("5.5", not self._denied[node], "a fence after its approval was denied")
+        demand("5.5", world.bodies[node].follows == world.follows[node], "a fence before it was good with a new key")
         live = world.livenesses[node]
         demand("5.6", live.age_ms >= 3000, "a fence of a node heard within dead_ms")
         demand("4", live.sign_ms >= 1000, "a fence of a node that is heard by half")
@@ -176,6 +179,18 @@ class Rules:
         demand("5.12", not (state.long_ms and state.long_node != node), "a grant while another one has a long lease")
         demand("5.1", state.active == node, "a grant for a node that is not active")
 
+    def asked(self, world: World, operation: int, argument: int, reason: int) -> None:
+        """An operator has asked."""
+        tested = world.facts.proof != NO_NODE
+        if self._always_observe and operation == policy_requests.MODE and argument == codes.MODE_OBSERVE and not tested:
+            demand("5.5", reason == reasons.NONE, "observe mode is refused")
+
+    def answered_peer(self, world: World, target: int) -> None:
+        """A node has asked for a fence of another one."""
+        told = [row[0] for row in world.journal if row[1] == target]
+        answered = events.REQUESTED in told or events.REFUSED in told
+        demand("6", answered, "a peer's request leaves no record")
+
     def _tested(self, world: World, test: SelfTest) -> None:
         """A relay test: one relay, of a node that holds nothing, bounded, unmarked, while the active node is good."""
         state = world.state
@@ -227,6 +242,8 @@ class Rules:
             demand("5.3", world.relays.cut_count < world.count or world.tainted == 2, "every relay is cut")
         if world.fittings is not None:
             self._tested(world, world.board.selftest)
+        for node in (state.active, state.holder):
+            demand("17", node == NO_NODE or world.facts.enabled[node], "who is active or holder is disabled")
         node = state.active
         quiet = state.phase in (policy_state.WATCHING, policy_state.APPROVAL, policy_state.PREPARING)
         if node != NO_NODE and quiet and state.mode in ARMED:
@@ -238,35 +255,3 @@ class Rules:
         if state.mode not in ARMED:
             for node in range(world.count):
                 demand("6", world.grants._orders(node) & messages.ORDER_ADVISORY, "a binding grant without being armed")
-
-
-def is_due(world: World) -> str:
-    """Return why somebody should be active by now, or ""; asked where nothing more happens by itself."""
-    state = world.state
-    if state.mode != codes.MODE_AUTO or state.safe_mode or world.tainted or world.full or state.store_empty:
-        return ""
-    if state.active != NO_NODE and world.livenesses[state.active].age_ms < 3000:
-        return ""
-    if any(state.maintenance_ms) or state.long_ms or (state.holder != NO_NODE and state.locked[state.holder]):
-        return ""
-    if state.active != NO_NODE and state.locked[state.active]:
-        return ""
-    if state.active != NO_NODE and world.livenesses[state.active].sign_ms < 1000:
-        return ""
-    if (
-        state.holder != NO_NODE
-        and world.livenesses[state.holder].sign_ms < 1000
-        and world.bodies[state.holder].line != 0
-    ):
-        return ""
-    if state.holder != NO_NODE and world.bodies[state.holder].running and world.bodies[state.holder].line == BEATS:
-        return ""  # it lives and does not stop: a person's affair
-    for node in range(world.count):
-        body = world.bodies[node]
-        free = not state.locked[node] and not state.quarantined[node]
-        fit = body.up and body.line == BEATS and free and body.state in (codes.STATE_HEALTHY, codes.STATE_DEGRADED)
-        if world.count == 2:
-            fit = fit or (free and body.soft_off and world.settings.nodes[node].standby == "cold")
-        if fit and node != state.active:
-            return f"{codes.NODES[node]} is fit and nobody who lives is active"
-    return ""

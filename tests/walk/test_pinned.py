@@ -7,16 +7,16 @@ import pytest
 from tests.walk.pinned import PINS, Pin
 from tests.walk.ramble import settled
 from tests.walk.rules import Broken
-from tests.walk.walk import QUIET, apply
+from tests.walk.steps import QUIET, apply
 
 AFTERWARDS = 20
 
 
 def played(pin: Pin) -> None:
     """Take the steps of `pin`, and let time pass after them."""
-    world, demands = settled(pin.case)
+    world, _demands = settled(pin.case)
     for step in (*pin.steps, *[QUIET] * AFTERWARDS):
-        apply(world, demands, step)
+        apply(world, step)
 
 
 @pytest.mark.parametrize("pin", [pin for pin in PINS if not pin.waits], ids=lambda pin: pin.name)

@@ -44,6 +44,8 @@ node.spare.boot_grace_ms=6000
 # What a node's line does: beats; is silent while its services go on; sends wrong answers; hears nothing.
 LINE_WORDS = ("well", "mute", "wrong", "deaf")
 BOOT_TICKS = 2
+# A request may wait so long for its intent to be durable; after that its word is an old one.
+PEER_S = 6
 
 
 class World:
@@ -82,6 +84,8 @@ class World:
         self.cut_at = -1
         self.cut_after = False
         self.dip: tuple[int, int] | None = None  # (node, what its sense shows for some milliseconds)
+        self.peer_s = 0  # a peer's request to fence holds for so long still
+        self.peer_target = NO_NODE
         self.forced_s = 0  # an operator's word that nobody need remain holds for so long still
         self.tainted = 0  # something happened that excuses the board from replacing a dead holder
         self.last_started = 0  # highest epoch with which services started
@@ -149,6 +153,7 @@ class World:
         self.cut_after = cut_after
         self.journal.clear()
         self.forced_s = forces_s or max(0, self.forced_s - 1)
+        self.peer_s = max(0, self.peer_s - 1)
         if self.fittings is not None:
             self.fittings.begin_tick()
         self._step_bodies()
@@ -179,9 +184,19 @@ class World:
     def ask(self, operation: int, node: int, argument: int) -> int:
         """Let an operator ask the board; return the reason of a refusal, or NONE."""
         reason = self.board.ask(operation, node, argument)
+        for observer in self.observers:
+            observer.asked(self, operation, argument, reason)
         if self.fittings is not None:
             self.fittings.asked(operation, node, argument, reason)
         return reason
+
+    def peer_asks(self, node: int, target: int) -> None:
+        """Let a node ask over its line to have another one fenced."""
+        if self.peer_s == 0 or self.peer_target == target:
+            self.peer_s, self.peer_target = PEER_S, target
+        self.board.peer_asks(node, target)
+        for observer in self.observers:
+            observer.answered_peer(self, target)
 
     def apply_settings(self, variant: int) -> bool:
         """Let an operator apply the settings `variant`; return whether the board took them."""
