@@ -84,6 +84,12 @@ JSON_DOC = (
 PLANNED: Mapping[str, tuple[str, ...]] = {
     "granted": ("operator", "switchover", "failback", "schedule", "planned_off", "first_start"),
     "revoked": ("operator", "drained", "planned_off"),
+    "held": ("maintenance",),
+    "schedule_ended": ("cancelled",),
+    "long_lease": ("operator",),
+    "proof_began": ("operator",),
+    "proof_ended": ("operator",),
+    "front_pressed": ("operator",),
 }
 
 
@@ -164,6 +170,11 @@ def _evidence(value: int) -> str:
     if value >> 12 & 1:
         parts.append("half line")
     return ", ".join([name, *said, *parts])
+
+
+def operation_of(entry: Entry) -> str:
+    """Return the operation that a record of a request is about."""
+    return _operation(entry.a)
 
 
 def _operation(value: int) -> str:

@@ -152,7 +152,11 @@ ADVICE: dict[str, Row] = {
         55, "Nobody answered in time: look after the server by hand.", closes=("approval",), anywhere=True
     ),
     "maintenance_began": Row(10, "Nothing; it ends by itself.", opens="maintenance"),
-    "maintenance_ended": Row(10, "Nothing.", closes=("maintenance",)),
+    "maintenance_ended": Row(
+        48,
+        "If a server is still silent, look at it: nobody was told while it was in maintenance.",
+        closes=("maintenance",),
+    ),
     "requested": Row(5, "Nothing."),
     "refused": Row(15, LOOK),
     "switchover_began": Row(20, "Nothing."),

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from heartwire import journal
 from heartwire.journal import Entry
-from heartwire.monitor import advice, dating, schema
+from heartwire.monitor import advice, dating, planned, schema
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
 from heartwire_protocol import codes, records
@@ -168,11 +168,13 @@ class Archive:
             return self._observe(connection, known, (observed,))
 
     def _keep(self, connection: Connection, known: Known, entry: Entry, at_ms: int) -> int:
+        before = planned.Journal(connection, known.board_id, known.journal)
+        severity = planned.severity_of(before, entry, at_ms)
         values = {
             "board_id": known.board_id,
             "journal": known.journal,
             "sequence": entry.sequence,
-            "severity": codes.SEVERITIES.index(entry.severity),
+            "severity": codes.SEVERITIES.index(severity),
             "event": entry.event_number,
             "node": codes.NODES.index(entry.node) if entry.node in codes.NODES else codes.NO_NODE,
             "at_ms": at_ms,
@@ -181,7 +183,7 @@ class Archive:
         made = connection.execute(insert(schema.event).values(values))
         key = key_of(known.board_id, entry.raw)
         event_id = made.inserted_primary_key[0] if made.inserted_primary_key else None
-        subject = Subject(key, known.board_id, known.name, entry.severity, at_ms, event_id=event_id)
+        subject = Subject(key, known.board_id, known.name, severity, at_ms, event_id=event_id)
         return self.router.event(connection, subject, entry, quiet=entry.sequence <= known.history)
 
     def _observe(self, connection: Connection, known: Known, observed: Sequence[Observed]) -> int:

@@ -172,7 +172,7 @@ def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clea
     return Item(
         getattr(row, "board_id", ""),
         name,
-        entry.severity,
+        codes.SEVERITIES[getattr(row, "severity", 0)],
         known.rank,
         clears,
         getattr(row, "at_ms", 0),

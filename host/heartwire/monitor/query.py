@@ -161,19 +161,22 @@ class Reader:
                     names.get(row.board_id, row.board_id),
                     row.journal,
                     row.at_ms,
-                    _dated(journal.decode(row.raw), row.at_ms),
+                    _judged(journal.decode(row.raw), row.at_ms, row.severity),
                 )
                 for row in connection.execute(rows)
             ]
 
 
-def _dated(entry: Entry, at_ms: int) -> Entry:
-    """Return an entry that was written before the board knew the time with the time that was found for it."""
-    return entry if entry.wall is not None else replace(entry, wall=datetime.fromtimestamp(at_ms / 1000, UTC))
+def _judged(entry: Entry, at_ms: int, severity: int) -> Entry:
+    """Return an entry with what the monitor knows better: when it was, where the board did not know the time, and how
+    much it matters, where it was meant.
+    """
+    wall = entry.wall or datetime.fromtimestamp(at_ms / 1000, UTC)
+    return replace(entry, wall=wall, severity=codes.SEVERITIES[severity])
 
 
 def _filtered(wanted: Filter) -> Select[Any]:
-    rows = select(event.id, event.board_id, event.journal, event.at_ms, event.raw)
+    rows = select(event.id, event.board_id, event.journal, event.at_ms, event.severity, event.raw)
     conditions = []
     if wanted.board_id:
         conditions.append(event.board_id == wanted.board_id)
