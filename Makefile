@@ -24,7 +24,7 @@ ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-hil test-hw lint types fmt docs generated check bench hw \
+	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks lint types fmt docs generated check bench hw \
 	flash image emulator bench-board budget clean
 
 help: ## list the targets
@@ -79,6 +79,9 @@ test-powercut: $(READY) ## power cuts at every write
 
 test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real time
 	$(PYTEST) -q tests/virtual tests/virtual_shim
+
+test-hooks: $(READY) ## the shipped hooks, with real PostgreSQL, network namespaces and libvirt's test driver where they are installed
+	$(PYTEST) -q tests/hooks
 
 test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs both, and root)
 	HEARTWIRE_DEEP=$${HEARTWIRE_DEEP:-3} $(PYTEST) -q -s tests/cluster

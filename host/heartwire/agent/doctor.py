@@ -10,11 +10,11 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heartwire.agent import state
+from heartwire.agent import doctor_starts, state
 from heartwire.agent.doctor_findings import BAD, OK, WARNING, Finding
 from heartwire.agent.doctor_line import ask_board
 from heartwire.agent.errors import StateError
@@ -22,7 +22,8 @@ from heartwire.agent.grants import Refusal
 from heartwire.agent.lease import Loss
 from heartwire.agent.line import open_port
 from heartwire.agent.machine import hypervisor
-from heartwire.agent.settings import AgentSettings, read_key
+from heartwire.agent.services import CHECK_STOPPED
+from heartwire.agent.settings import AgentSettings, Command, read_key
 from heartwire.errors import HeartwireError
 
 # A status older than this many ms is that of an agent that is gone or hangs.
@@ -52,6 +53,20 @@ class System:
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.strip()
+
+    def run(self, words: Sequence[str], variables: Mapping[str, str], limit_s: float) -> tuple[int | None, str]:
+        """Run a program; return its exit status, None for a time limit, and its last line of complaint."""
+        environment = {**os.environ, **variables}
+        try:
+            done = subprocess.run(
+                words, capture_output=True, text=True, errors="replace", check=False, timeout=limit_s, env=environment
+            )
+        except subprocess.TimeoutExpired:
+            return None, ""
+        except (OSError, ValueError) as error:
+            return 127, str(error)
+        lines = done.stderr.strip().splitlines()
+        return done.returncode, lines[-1] if lines else ""
 
     def boottime_ns(self) -> int:
         """Return CLOCK_BOOTTIME in ns."""
@@ -139,30 +154,30 @@ def check_state(settings: AgentSettings, _: System) -> Iterator[Finding]:
 
 
 def check_services(settings: AgentSettings, system: System) -> Iterator[Finding]:
-    """Check that there are hooks, and that no unit they name starts by itself at boot."""
+    """Check that there are hooks, that the check can tell, and that nothing they are about starts by itself."""
     hooks = settings.hooks
     if hooks.on_active is None:
         yield Finding(WARNING, "services", "no on_active hook: this agent starts nothing", "set [hooks] on_active")
     if hooks.check is None:
         hint = "set [hooks] check, so that stopped is seen and not believed"
         yield Finding(WARNING, "services", "no check: whether the services run is only guessed", hint)
-    commands = [one for one in (hooks.on_active, hooks.on_standby, hooks.on_drain, hooks.check) if one]
-    for command in commands:
+    for command in doctor_starts.commands_of(hooks):
         if command.argv[0].startswith("/") and not os.access(command.argv[0], os.X_OK):
             yield Finding(BAD, "services", f"{command.argv[0]} is not a program that can be run", "correct [hooks]")
-    for unit in sorted({word for one in commands for word in one.argv if word.endswith((".service", ".target"))}):
-        members = system.output("systemctl", "show", "--property=Wants", "--property=Requires", "--value", unit).split()
-        for name in [unit, *(member for member in members if member.endswith(".service"))]:
-            if system.output("systemctl", "is-enabled", name) == "enabled" and _starts_at_boot(name, unit, system):
-                hint = f"systemctl disable {name}: only the board says where it runs"
-                yield Finding(BAD, "services", f"{name} starts by itself at boot", hint)
+    for start in doctor_starts.find(hooks, system):
+        yield Finding(BAD, "services", start.words, start.next_step)
+    if hooks.check:
+        yield from _try_check(settings, hooks.check, system)
 
 
-def _starts_at_boot(name: str, unit: str, system: System) -> bool:
-    """Tell whether something else than our own target wants `name`."""
-    words = ("systemctl", "show", "--property=WantedBy", "--property=RequiredBy", "--value", name)
-    wanted_by = system.output(*words).split()
-    return any(other != unit for other in wanted_by)
+def _try_check(settings: AgentSettings, check: Command, system: System) -> Iterator[Finding]:
+    """Run the check once, as the agent does: one that cannot tell would leave the agent without a word to say."""
+    variables = {**dict(check.environment), "HEARTWIRE_NODE": settings.node}
+    code, said = system.run(check.argv, variables, check.limit_s)
+    if code not in (0, *CHECK_STOPPED):
+        ended = f"it took longer than {check.limit_s:g} s" if code is None else f"exit status {code}"
+        hint = f"{' '.join(check.argv)} should exit with 0 while they run, 1 when they do not"
+        yield Finding(BAD, "services", f"the check cannot tell whether they run: {said or ended}", hint)
 
 
 def check_safety(settings: AgentSettings, system: System) -> Iterator[Finding]:

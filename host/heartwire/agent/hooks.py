@@ -68,7 +68,8 @@ class ForkedCommands:
 
     def start(self, command: Command, environment: Mapping[str, str], not_after_ns: int = 0) -> int:
         """Start a command; see Commands.start. A runner that takes nothing more gives the result `hung`."""
-        message = {"argv": list(command.argv), "env": dict(environment), "not_after_ns": not_after_ns}
+        variables = {**dict(command.environment), **environment}
+        message = {"argv": list(command.argv), "env": variables, "not_after_ns": not_after_ns}
         return self._begin(message, command.limit_s)
 
     def start_probe(self, kind: str, values: Mapping[str, Any], limit_s: float) -> int:

@@ -16,9 +16,9 @@ from heartwire.agent.log import Log
 from heartwire.agent.settings import Command, HookSettings
 
 NS_PER_S = 1_000_000_000
-# Exit status of a check from here on means that the check itself failed: 126 and 127 are the shell's, above are
-# signals.
-CHECK_BROKEN = 126
+# Exit status of a check that found the services stopped: ours, and that of `systemctl is-active` and LSB's scripts.
+# Any other is the check's own failure (a wrong call, a missing program, a signal) and says nothing of the services.
+CHECK_STOPPED = (1, 3)
 
 
 class Known(Enum):
@@ -51,6 +51,7 @@ class Services:
         self._job_role = ""
         self._recovery = 0
         self._killing = False
+        self._half_stopped = False  # a stop failed or was ended: what a check finds running may be a part
         self._check = 0
         self._check_began_ns = 0
         self._next_check_ns = 0
@@ -109,7 +110,9 @@ class Services:
             if result.number == self._check:
                 self._check_ended(now_ns, result)
         if self._hooks.check and not self._check and now_ns >= self._next_check_ns:
-            self._check = self._checks.start(self._hooks.check, {"HEARTWIRE_NODE": self._node})
+            entitled = judged.wish is Wish.RUN
+            told = self._environment(role, epoch, judged.reason) if entitled else {"HEARTWIRE_NODE": self._node}
+            self._check = self._checks.start(self._hooks.check, told)
             self._check_began_ns = now_ns
         if judged.wish is Wish.RUN:
             self._stood_by_as = ""
@@ -135,7 +138,12 @@ class Services:
     ) -> None:
         if self.known is Known.RUNNING:
             self.epoch = epoch
-        if self._job or self.known is Known.RUNNING or now_ns < self._start_again_ns:
+        if self._job_kind in ("on_standby", "on_drain") and not self._killing:
+            # What it still waits for, such as a guest that arrives, may be just what shall run now.
+            self._killing = True
+            self._commands.kill(self._job)
+        runs = self.known is Known.RUNNING and not self._half_stopped
+        if self._job or runs or now_ns < self._start_again_ns:
             return
         if self._hooks.check and self.known is Known.UNKNOWN:
             return  # the check will tell; a service must not be started twice
@@ -154,6 +162,7 @@ class Services:
         elif not self._hooks.check:
             self.suspect = True
             self._stop_succeeded = False
+            self._half_stopped = False
             self._know(now_ns, Known.RUNNING)
 
     def _want_stopped(self, now_ns: int, judged: Judgement, role: str, epoch: int) -> None:
@@ -215,14 +224,16 @@ class Services:
         self._seen_stopped = False
         if kind == "on_active":
             self._start_again_ns = 0 if wanted_end else again_ns
+            self._half_stopped = self._half_stopped and not result.succeeded
             without_check = Known.RUNNING if result.succeeded else Known.UNKNOWN
         else:
             self._stop_succeeded = result.succeeded
+            self._half_stopped = not result.succeeded
             without_check = Known.STOPPED if result.succeeded else self.known
             if kind == "on_drain":
                 self._drained = True  # or not: on_standby is tried next, at once
             else:
-                self._stop_again_ns = again_ns
+                self._stop_again_ns = 0 if wanted_end else again_ns
                 if result.succeeded:
                     self._drained = True
                     self._stood_by_as = self._job_role
@@ -251,10 +262,11 @@ class Services:
         if self._check_began_ns < self._changed_ns:
             self._next_check_ns = now_ns
             return
-        if result.outcome != "exit" or result.code >= CHECK_BROKEN:
-            known = Known.UNKNOWN
-        else:
-            known = Known.STOPPED if result.code else Known.RUNNING
+        known = Known.UNKNOWN
+        if result.succeeded:
+            known = Known.RUNNING
+        elif result.outcome == "exit" and result.code in CHECK_STOPPED:
+            known = Known.STOPPED
         if self._changed_ns < 0:
             self._changed_ns = 0
             # Nothing was started by this agent: a check that finds them stopped is proof enough.

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from heartwire import keys
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.lease import Loss
 from heartwire.agent.probe_kinds import KINDS
-from heartwire.agent.settings_checks import address, choice, number, refuse_unknown, text, truth
+from heartwire.agent.settings_checks import address, choice, environment, number, refuse_unknown, text, truth
 from heartwire_protocol import codes
 
 SYSTEM_STATE = Path("/var/lib/heartwire")
@@ -39,10 +39,11 @@ LIMIT_S = (0.05, 86_400.0)
 
 @dataclass(frozen=True)
 class Command:
-    """A command to run: argument list, never a shell, and how long it may take."""
+    """A command to run: argument list, never a shell, how long it may take, and what is set in its environment."""
 
     argv: tuple[str, ...]
     limit_s: float = 60.0
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,14 +209,18 @@ def with_flags(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
 def _hooks(values: Any) -> HookSettings:
     if not isinstance(values, dict):
         raise SettingsError("hooks: must be a table", "write [hooks]")
-    refuse_unknown(values, {item.name for item in fields(HookSettings)}, "hooks.")
+    refuse_unknown(values, {item.name for item in fields(HookSettings)} | {"environment"}, "hooks.")
+    shared = environment(values.get("environment", {}), "hooks.environment")
     ready: dict[str, Any] = {}
     for name, value in values.items():
         path = f"hooks.{name}"
+        if name == "environment":
+            continue
         if name in LIMITS:
             ready[name] = number(value, path, LIMITS[name])
         else:
-            ready[name] = command(value, path, 5.0 if name == "check" else 60.0)
+            one = command(value, path, 5.0 if name == "check" else 60.0)
+            ready[name] = replace(one, environment=tuple({**dict(shared), **dict(one.environment)}.items()))
     return HookSettings(**ready)
 
 
@@ -287,9 +292,11 @@ _KINDS_OF_VALUES = {list: "a list of words", str: "text", int: "a whole number",
 
 
 def command(value: Any, path: str, limit_s: float) -> Command:
-    """Return the command given as a list of words, or as {command = [...], limit_s = ...}."""
+    """Return the command given as a list of words, or as {command = [...], limit_s = ..., environment = {...}}."""
+    its_own: tuple[tuple[str, str], ...] = ()
     if isinstance(value, dict):
-        refuse_unknown(value, {"command", "limit_s"}, f"{path}.")
+        refuse_unknown(value, {"command", "limit_s", "environment"}, f"{path}.")
+        its_own = environment(value.get("environment", {}), f"{path}.environment")
         if "limit_s" in value:
             limit_s = number(value["limit_s"], f"{path}.limit_s", LIMIT_S)
         value = value.get("command")
@@ -298,4 +305,4 @@ def command(value: Any, path: str, limit_s: float) -> Command:
         raise SettingsError(
             f"{path}: must be a list of words, the program first", 'write ["/path/program", "argument"]'
         )
-    return Command(tuple(value), limit_s)
+    return Command(tuple(value), limit_s, its_own)

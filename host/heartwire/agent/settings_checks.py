@@ -1,9 +1,17 @@
 """Checks of single settings: each returns the value, or raises SettingsError with the path, the rule and the limit."""
 
 import ipaddress
+import re
 from typing import Any
 
 from heartwire.agent.errors import SettingsError
+
+# What may be the name of a variable: what every shell can read.
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Set by the agent for each run; a fixed value would lie.
+OWN_VARIABLES = ("HEARTWIRE_EPOCH", "HEARTWIRE_NODE", "HEARTWIRE_REASON", "HEARTWIRE_ROLE")
+# All names and values together, in characters: a command goes to its runner in one message of 65,536 bytes.
+ENVIRONMENT_MAX = 8192
 
 
 def refuse_unknown(values: dict[str, Any], known: set[str], prefix: str) -> None:
@@ -59,3 +67,19 @@ def address(text: Any, path: str) -> tuple[str, int]:
             f"{path}: must be a numeric address and a port", 'write "192.0.2.1:7411"; names are not looked up'
         )
     return host, number
+
+
+def environment(values: Any, path: str) -> tuple[tuple[str, str], ...]:
+    """Return the variables of a table NAME = "value"."""
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: must be a table", 'write {NAME = "value"}')
+    for name, value in values.items():
+        if not VARIABLE.fullmatch(name):
+            raise SettingsError(f"{path}.{name}: is no name of a variable", "use letters, digits and _")
+        if name in OWN_VARIABLES:
+            raise SettingsError(f"{path}.{name}: is set by the agent itself", "take it out")
+        if not isinstance(value, str) or "\0" in value:
+            raise SettingsError(f"{path}.{name}: must be text", f'write {name} = "value"')
+    if sum(len(name) + len(value) for name, value in values.items()) > ENVIRONMENT_MAX:
+        raise SettingsError(f"{path}: must have at most {ENVIRONMENT_MAX} characters", "name a file instead")
+    return tuple(values.items())

@@ -60,6 +60,14 @@ def test_commands_get_their_environment_and_no_terminal(commands: ForkedCommands
     assert result_of(commands, ["sh", "-c", script], environment={"HEARTWIRE_EPOCH": "7"}).succeeded
 
 
+def test_a_command_has_its_own_variables_but_never_those_of_the_agent(commands: ForkedCommands) -> None:
+    script = 'test "$HEARTWIRE_EPOCH" = 7 && test "$PGBIN" = /x'
+    own = (("PGBIN", "/x"), ("HEARTWIRE_EPOCH", "5"))
+    number = commands.start(Command(("sh", "-c", script), 20.0, own), {"HEARTWIRE_EPOCH": "7"})
+    [result] = wait_for(commands.results)
+    assert (result.number, result.succeeded) == (number, True)
+
+
 def test_commands_inherit_no_descriptor(commands: ForkedCommands) -> None:
     # 0, 1, 2 and the one that `ls` reads the directory with.
     assert result_of(commands, ["sh", "-c", "test $(ls /proc/self/fd | wc -l) -le 4"]).succeeded

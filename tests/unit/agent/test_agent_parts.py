@@ -61,6 +61,14 @@ def test_all_settings_from_toml(tmp_path: Path) -> None:
     assert (settings.on_board_loss, settings.watchdog, settings.baud) == (Loss.STOP, "/dev/watchdog", 9600)
 
 
+def test_hooks_have_an_environment_and_one_hook_its_own() -> None:
+    drain = {"command": ["x"], "environment": {"PGBIN": "/own"}}
+    hooks = {"environment": {"PGBIN": "/all", "LANG": "C"}, "on_active": ["x"], "on_drain": drain}
+    settings = settings_from({**MINIMAL, "hooks": hooks})
+    assert settings.hooks.on_active == Command(("x",), 60.0, (("PGBIN", "/all"), ("LANG", "C")))
+    assert settings.hooks.on_drain == Command(("x",), 60.0, (("PGBIN", "/own"), ("LANG", "C")))
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [
@@ -84,6 +92,13 @@ def test_all_settings_from_toml(tmp_path: Path) -> None:
         ({"hooks": {"on_active": {"command": ["x"], "limit_s": 0}}}, "hooks.on_active.limit_s"),
         ({"hooks": {"on_active": {"limit_s": 5}}}, "hooks.on_active.command"),
         ({"hooks": {"check_interval_s": "2"}}, "hooks.check_interval_s"),
+        ({"hooks": {"environment": "PGBIN=/x"}}, "hooks.environment"),
+        ({"hooks": {"environment": {"PG BIN": "x"}}}, "hooks.environment.PG BIN"),
+        ({"hooks": {"environment": {"N": 5}}}, "hooks.environment.N"),
+        ({"hooks": {"environment": {"N": "a\0b"}}}, "hooks.environment.N"),
+        ({"hooks": {"environment": {"HEARTWIRE_EPOCH": "9"}}}, "hooks.environment.HEARTWIRE_EPOCH"),
+        ({"hooks": {"environment": {"N": "x" * 9000}}}, "hooks.environment"),
+        ({"hooks": {"check": {"command": ["x"], "environment": {"": "x"}}}}, "hooks.check.environment."),
     ],
 )
 def test_wrong_settings_name_their_path(change: dict[str, Any], path: str) -> None:

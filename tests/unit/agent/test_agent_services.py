@@ -1,13 +1,16 @@
 """Services step by step: what a check proves and what it does not, and when a stop counts as verified."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.lease import Loss, Wish
 from heartwire.agent.settings import Command
 from heartwire_protocol import messages
-from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, World, ms
+from tests.unit.agent.agent_fakes import ACTIVE, HOOKS, STANDBY, World, ms
 
 VERIFIED = messages.FLAG_VERIFIED_STOPPED
 
@@ -135,6 +138,62 @@ def test_a_start_that_the_runner_refused_as_too_late_is_not_a_failure(tmp_path: 
     world.go(300)
     assert world.services.failed == ""
     assert world.commands.names() == ["on_active", "on_active"]
+
+
+@pytest.mark.parametrize("code", [2, 64, 70, 126, 127, 143])
+def test_a_check_that_fails_itself_proves_nothing(tmp_path: Path, code: int) -> None:
+    world = World(tmp_path)
+    world.checks.instant["check"] = code
+    world.obedient = False
+    world.go(4000)
+    assert not world.services.verified_stopped
+    world.checks.instant["check"] = 1
+    world.go(4000)
+    assert world.services.verified_stopped
+
+
+def test_a_stop_hook_ends_when_the_wish_turns_to_run_and_what_it_left_half_done_is_started(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.commands.instant.pop("on_standby")
+    world.checks.instant["check"] = 0
+    world.obedient = False
+    world.go(2000)
+    assert list(world.commands.open.values()) == ["on_standby"]
+    world.board.role = ACTIVE
+    world.go(6000)
+    assert world.commands.killed == ["on_standby"]
+    assert world.commands.names() == ["on_standby", "on_active"], "the check says running, but of what is left"
+    assert world.services.running
+    world.go(5000)
+    assert world.commands.names().count("on_active") == 1
+
+
+def test_a_drain_that_is_taken_back_ends(tmp_path: Path) -> None:
+    world = World(tmp_path, hooks=replace(HOOKS, on_drain=Command(("on_drain",))))
+    world.commands.instant.pop("on_drain")
+    world.board.role = ACTIVE
+    world.go(3000)
+    world.board.orders = messages.ORDER_DRAIN
+    world.go(2000)
+    assert list(world.commands.open.values()) == ["on_drain"]
+    world.board.orders = 0
+    world.go(3000)
+    assert world.commands.killed == ["on_drain"]
+    assert world.services.running
+
+
+def test_a_check_is_told_the_epoch_only_while_this_node_is_entitled(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.go(3000)
+    assert all("HEARTWIRE_EPOCH" not in environment for _, environment in world.checks.started)
+    world.board.role = ACTIVE
+    world.board.epoch = 7
+    world.go(3000)
+    assert world.checks.started[-1][1]["HEARTWIRE_EPOCH"] == "7"
+    world.board.role = STANDBY
+    world.board.epoch = 8
+    world.go(3000)
+    assert "HEARTWIRE_EPOCH" not in world.checks.started[-1][1]
 
 
 def test_the_agent_wakes_up_when_its_lease_ends(tmp_path: Path) -> None:
