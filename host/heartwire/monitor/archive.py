@@ -331,7 +331,9 @@ def _chains(connection: Connection, known: Known) -> dict[str, bytes]:
             entry = journal.decode(raw)
         except ValueError:
             continue
-        if entry.ring in RINGS and entry.ring not in found:
+        if entry.ring not in RINGS:
+            break  # an event of a newer version: neither chain can be followed past it
+        if entry.ring not in found:
             found[entry.ring] = records.decode(raw)["chain"]
         if len(found) == len(RINGS):
             break
