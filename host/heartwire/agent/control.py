@@ -3,6 +3,7 @@ about to go down, or ready again, or ask it to have another node fenced; and the
 
 Unix sockets; one JSON object per line each way. They are served inside the agent's loop, so everything is bounded and
 non-blocking: few clients, short lines, one request of a client at a time, and who does not read his answer is dropped.
+Whatever a client sends, nothing escapes `serve`: the agent's heartbeats do not depend on the programs that ask it.
 The control socket lets only root and the agent's own user in. `ask` is its other end, used by `heartwire agent busy`
 and its like.
 """
@@ -89,8 +90,13 @@ class Control:
         if descriptor == self._listener.fileno():
             with contextlib.suppress(OSError):
                 self._accept()
-        elif descriptor in self._clients:
-            self._read(self._clients[descriptor])
+        elif client := self._clients.get(descriptor):
+            try:
+                self._read(client)
+            except Exception as error:  # a client must not end the agent
+                if self._log.changed("client", type(error)):
+                    self._log.error("client_failed", socket=self._path.name, problem=repr(error))
+                self._drop(client)
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
@@ -104,11 +110,17 @@ class Control:
         connection.setblocking(False)
         _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if self._restricted and user not in (0, os.geteuid()):
-            self._log.warning("control_refused", user=user)
+            if self._log.changed("refused user", user):
+                self._log.warning("control_refused", user=user)
             connection.close()
             return
         if len(self._clients) >= CLIENTS_MAX:
-            self._drop(next(iter(self._clients.values())))
+            # Who waits for an answer keeps his place.
+            idle = next((client for client in self._clients.values() if not client.waits), None)
+            if idle is None:
+                connection.close()
+                return
+            self._drop(idle)
         self._clients[connection.fileno()] = _Client(connection)
 
     def _read(self, client: _Client) -> None:
@@ -122,29 +134,41 @@ class Control:
         if not data or len(client.line) > LINE_MAX:
             self._drop(client)
             return
-        self._next(client)
+        self._go_on(client)
 
-    def _next(self, client: _Client) -> None:
-        """Take the next request of `client`, unless one is under way."""
-        end = client.line.find(b"\n")
-        if client.waits or end < 0:
-            return
-        line = bytes(client.line[:end])
-        del client.line[: end + 1]
-        client.waits = True
+    def _go_on(self, client: _Client) -> None:
+        """Take the requests of `client`, one after the other, until one waits for its answer."""
+        while not client.waits and client in self._clients.values():
+            end = client.line.find(b"\n")
+            if end < 0:
+                return
+            line = bytes(client.line[:end])
+            del client.line[: end + 1]
+            client.waits = True
+            answer = self._handle(client, line)
+            if answer is not None:
+                self._send(client, answer)
+
+    def _handle(self, client: _Client, line: bytes) -> dict[str, Any] | None:
+        """Return the answer to one line; None if it comes later."""
         try:
             request = json.loads(line)
-        except ValueError:
-            self._answer(client, {"error": "not JSON"})
-            return
+        except (ValueError, RecursionError):
+            return {"error": "not JSON"}
         if not isinstance(request, dict):
-            self._answer(client, {"error": "not an object"})
-            return
-        answer = self._handler(request, lambda later: self._answer(client, later))
-        if answer is not None:
-            self._answer(client, answer)
+            return {"error": "not an object"}
+        try:
+            return self._handler(request, lambda later: self._answer_late(client, later))
+        except Exception as error:  # a client must not end the agent
+            if self._log.changed("client", type(error)):
+                self._log.error("client_failed", socket=self._path.name, problem=repr(error))
+            return {"error": "the agent could not handle this; its log tells more"}
 
-    def _answer(self, client: _Client, answer: dict[str, Any]) -> None:
+    def _answer_late(self, client: _Client, answer: dict[str, Any]) -> None:
+        self._send(client, answer)
+        self._go_on(client)
+
+    def _send(self, client: _Client, answer: dict[str, Any]) -> None:
         if client not in self._clients.values() or not client.waits:
             return
         client.waits = False
@@ -155,8 +179,6 @@ class Control:
             sent = 0
         if not self._keep or sent < len(data):
             self._drop(client)
-        else:
-            self._next(client)
 
     def _drop(self, client: _Client) -> None:
         self._clients = {number: other for number, other in self._clients.items() if other is not client}

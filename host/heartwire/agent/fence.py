@@ -57,7 +57,7 @@ class FenceAsker:
             return f"target must be one of {', '.join(codes.NODES)}"
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= SECONDS_MAX:
             return f"seconds must be a number up to {SECONDS_MAX}"
-        if tool not in range(len(codes.TOOLS)):
+        if isinstance(tool, bool) or not isinstance(tool, int) or not 0 <= tool < len(codes.TOOLS):
             return "tool must be a number of the table of tools"
         if self._signer is None:
             return "a fence can be asked for only with a key: this agent has no key_file"

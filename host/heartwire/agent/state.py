@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import queue
+import re
+import stat
 import threading
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,14 @@ STATUS_FILE = "status.json"
 NS_PER_MS = 1_000_000
 # What the field of a grant can say (a u24).
 LEASE_MAX_MS = (1 << 24) - 1
+# A board counts activations: nothing honest comes near what the wire can say, and a claim at its end ends failover.
+EPOCH_MAX = codes.COUNT_MAX - 1_000_000
+EPOCH_BYTES = 64
+STATUS_MAX = 65_536
+EPOCH_NEXT = (
+    "`heartwire agent epoch --set N`, N being the highest epoch that `heartwire status --json` shows, of the board and"
+    " of all nodes; it takes no lower one than this server remembers"
+)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -48,25 +58,65 @@ def replace_file(path: Path, data: bytes, durable: bool) -> None:
 
 
 def read_epoch(directory: Path) -> int:
-    """Return the highest epoch stored; 0 if none ever was. StateError if the file is damaged or unreadable."""
+    """Return the highest epoch stored; 0 if none ever was. StateError if the file is damaged, unreadable or absurd."""
     path = directory / EPOCH_FILE
     try:
-        text = path.read_text(encoding="ascii")
-        epoch = int(text)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StateError(f"{path} is no regular file", EPOCH_NEXT)
+            data = os.read(descriptor, EPOCH_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise StateError(f"{path}: {error.strerror}", "make it readable for the agent") from error
-    except ValueError as error:
-        raise StateError(
-            f"{path} does not hold a number",
-            "write the board's epoch into it (`heartwire status` shows it); never a lower one",
-        ) from error
-    if not 0 <= epoch <= codes.COUNT_MAX:
-        raise StateError(
-            f"{path}: {epoch} is out of range", "write the board's epoch into it (`heartwire status` shows it)"
-        )
+    if len(data) > EPOCH_BYTES or not re.fullmatch(rb"[0-9]+\n?", data):
+        raise StateError(f"{path} does not hold a number", EPOCH_NEXT)
+    epoch = int(data)
+    if epoch > EPOCH_MAX:
+        raise StateError(f"{path}: {epoch} cannot be an epoch that a board gave out", EPOCH_NEXT)
     return epoch
+
+
+def durable_before(directory: Path) -> int:
+    """Return the highest epoch that the status file in `directory` calls durable; 0 if it says nothing believable.
+
+    It is higher than that of the epoch file where that one was removed, or comes from an older copy.
+    """
+    try:
+        said = json.loads((directory / STATUS_FILE).read_bytes()[:STATUS_MAX])["epoch_durable"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return 0
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= EPOCH_MAX else 0
+
+
+def repair_epoch(directory: Path, epoch: int) -> None:
+    """Store what a person says the highest epoch is, while no agent runs. StateError if it is lower than is known."""
+    lock = lock_directory(directory)
+    try:
+        try:
+            known = max(read_epoch(directory), durable_before(directory))
+        except StateError:
+            known = durable_before(directory)
+        if epoch < known:
+            raise StateError(
+                f"{epoch} is lower than {known}, which this server has seen: an old board could then make it active",
+                f"give {known} or more",
+            )
+        if epoch > EPOCH_MAX:
+            raise StateError(f"{epoch} cannot be an epoch that a board gave out", EPOCH_NEXT)
+        path = directory / EPOCH_FILE
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                path.rename(path.with_name("epoch.wrong"))
+        try:
+            write_epoch(directory, epoch)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}", "make room, or make it writable") from error
+    finally:
+        os.close(lock)
 
 
 def write_epoch(directory: Path, epoch: int) -> None:
@@ -172,7 +222,13 @@ class Disk:
             kind, value = self._jobs.get()
             if kind == "end":
                 return
-            self.write(kind, value)
+            try:
+                self.write(kind, value)
+            except Exception as error:  # without this thread no epoch would ever be stored
+                if kind == "epoch":
+                    self.epoch_error = repr(error)
+                else:
+                    self.status_errors += 1
 
     def write(self, kind: str, value: Any) -> None:
         """Do one job now: "epoch" or "status"."""

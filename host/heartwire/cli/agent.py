@@ -156,6 +156,24 @@ def ready(context: click.Context, **_: Any) -> None:
     _ask(context, {"do": "ready"})
 
 
+@agent.command(name="epoch")
+@click.option("--set", "number", type=click.IntRange(min=0), help="Store this one; never lower than what is known.")
+@_to_agent
+def epoch(context: click.Context, number: int | None, **_: Any) -> None:
+    """Show the highest epoch that this server has seen, or store it anew where its file is damaged.
+
+    \b
+    heartwire agent epoch
+    heartwire agent epoch --set 12 --config /etc/heartwire/agent.toml
+    """
+    from heartwire.agent import state
+
+    directory = _directory(context)
+    if number is not None:
+        state.repair_epoch(directory, number)
+    click.echo(max(state.read_epoch(directory), state.durable_before(directory)))
+
+
 @agent.command(name="fence")
 @click.argument("target", metavar="NODE", type=NODE)
 @click.option("--timeout", "span", default="30s", show_default=True, help="How long the proof may take.")

@@ -134,7 +134,7 @@ class FakeBoard:
         at = 0
         while at < len(data):
             at = self._decoder.feed(data, at, len(data))
-            if self._decoder.ready:
+            if self._decoder.ready and self._decoder.message_type == messages.HEARTBEAT:
                 payload = bytes(self._decoder.payload[: self._decoder.length])
                 fields = self._heartbeat.unpack(payload)
                 answered = bool(fields["flags"] & messages.FLAG_ANSWERED)

@@ -157,3 +157,96 @@ def test_a_socket_that_cannot_be_made_ends_the_agent_with_words(tmp_path: Path) 
     with pytest.raises(SettingsError, match="events_socket"):
         open_sockets(world.settings, world.agent, Log(io.StringIO(), "a"))
     assert not (tmp_path / "control").exists()
+
+
+SHAPES = [
+    b"\n", b"{}\n", b"[]\n", b"null\n", b"nonsense\n", b"{\n", b'"x"\n', b"\xff\xfe\n", b"\0\n", b"-1e400\n",
+    b"[" * 3000 + b"\n", b'{"a":' * 500 + b"1" + b"}" * 500 + b"\n", b"9" * 4000 + b"\n",
+    *(
+        b'{"do": %b, "seconds": %b, "target": %b, "tool": %b, "after": %b, "count": %b}\n' % (do, *[value] * 5)
+        for do in (b'"fence"', b'"busy"', b'"planned_off"', b'"status"', b'"ready"', b"[]", b"{}", b"null", b"1.5")
+        for value in (b"[]", b"{}", b"null", b"true", b"1.0", b"-1", b'"a"', b"NaN", b"Infinity", b"1e308", b'"\\ud8"')
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_nothing_that_a_client_sends_escapes_its_handler(tmp_path: Path, keep: bool) -> None:
+    from tests.unit.agent.agent_fakes import World
+
+    world = World(tmp_path)
+    handler = world.agent.read_events if keep else world.agent.handle
+    control = Control(tmp_path / "s", handler, Log(io.StringIO(), "a"), keep=keep)
+    for shape in SHAPES:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect(str(tmp_path / "s"))
+        client.sendall(shape)
+        for _ in range(3):
+            for descriptor in control.descriptors():
+                control.serve(descriptor)
+        world.step()
+        client.close()
+    world.go(200_000, step_ms=1000)  # late answers, to clients that have gone
+    control.close()
+
+
+def test_a_handler_that_fails_is_answered_and_told_once(tmp_path: Path) -> None:
+    text = io.StringIO()
+
+    def fail(request: dict[str, Any], reply: Reply) -> None:
+        raise ZeroDivisionError
+
+    control = Control(tmp_path / "s", fail, Log(text, "a"), keep=True)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(str(tmp_path / "s"))
+    client.sendall(b"{}\n{}\n")
+    for _ in range(3):
+        for descriptor in control.descriptors():
+            control.serve(descriptor)
+    assert client.recv(1000).count(b"could not handle") == 2
+    assert text.getvalue().count("ZeroDivisionError") == 1
+    control.close()
+
+
+def test_who_asks_a_thousand_times_and_reads_nothing_is_dropped(kept: Socket) -> None:
+    client = kept.connect()
+    kept.send(client, b"1\n" * 2000)
+    answers = b""
+    while data := client.recv(65536):
+        answers += data
+    assert answers.count(b'{"error": "not an object"}\n') > 100
+    assert len(kept.control.descriptors()) == 1
+
+
+def test_who_waits_for_an_answer_keeps_his_place_in_a_flood(once: Socket) -> None:
+    waiting = once.connect()
+    once.send(waiting, b'{"do": "fence"}\n')
+    flood = [once.connect() for _ in range(3 * CLIENTS_MAX)]
+    assert len(once.control.descriptors()) == CLIENTS_MAX + 1
+    once.late.asked[0][1]({"ok": True})
+    assert waiting.recv(100) == b'{"ok": true}\n'
+    for client in flood:
+        client.close()
+
+
+def test_no_place_is_left_where_all_wait(kept: Socket) -> None:
+    clients = [kept.connect() for _ in range(CLIENTS_MAX)]
+    for client in clients:
+        kept.send(client, b"{}\n")
+    assert kept.connect().recv(10) == b""
+    assert len(kept.control.descriptors()) == CLIENTS_MAX + 1
+
+
+def test_who_half_closes_gets_his_answer(once: Socket, tmp_path: Path) -> None:
+    control = Control(tmp_path / "half", lambda request, reply: {"ok": True}, Log(io.StringIO(), "a"))
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(str(tmp_path / "half"))
+    client.sendall(b"{}\n")
+    client.shutdown(socket.SHUT_WR)
+    for _ in range(3):
+        for descriptor in control.descriptors():
+            control.serve(descriptor)
+    assert client.recv(100) == b'{"ok": true}\n'
+    assert client.recv(100) == b""
+    assert len(control.descriptors()) == 1
+    control.close()

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -222,6 +223,44 @@ def test_busy_and_planned_off_reach_the_board(bench: Bench, capsys: pytest.Captu
     assert call("busy", "--for", "soon") == 2
     assert call("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["role"] == "standby"
+
+
+def test_a_flood_of_clients_ends_no_heartbeats(bench: Bench) -> None:
+    bench.start()
+    bench.until(lambda: bench.flags() & VERIFIED)
+    path = bench.directory / "state" / "control"
+
+    def flood() -> int:
+        """Connect 2000 times: say nothing, half a line, much too much, nonsense, or a request; never read."""
+        words = (
+            b"",
+            b'{"do"',
+            b"x" * 100_000,
+            b"[" * 4000 + b"\n",
+            b'{"do": "status"}\n',
+            b'{"do": "fence", "tool": 1.5}\n',
+        )
+        kept = []
+        for number in range(2000):
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            with contextlib.suppress(OSError):
+                client.settimeout(1)
+                client.connect(str(path))
+                client.sendall(words[number % len(words)])
+            kept.append(client)
+            if len(kept) > 200:
+                kept.pop(0).close()
+        for client in kept:
+            client.close()
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(flood)
+        bench.until(running.done, 60)
+        assert running.result() == 1999
+    count = len(bench.board.beats)
+    bench.until(lambda: len(bench.board.beats) > count + 10)
+    assert len({beat["incarnation"] for beat in bench.board.beats}) == 1
 
 
 def test_an_agent_without_its_helpers_ends_instead_of_pretending(bench: Bench) -> None:
