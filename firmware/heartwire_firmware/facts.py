@@ -60,8 +60,7 @@ class FactFiller:
         board = self._board
         since_ms = board.facts.line_error_ms
         for node in range(NODE_COUNT):
-            drops = board.intakes[node].drops
-            errors = drops[codes.DROP_LINE_ERROR] + drops[codes.DROP_CRC] + drops[codes.DROP_COBS]
+            errors = board.intakes[node].errors
             if errors != self._line_errors[node]:
                 self._line_errors[node] = errors
                 since_ms[node] = 0

@@ -130,6 +130,12 @@ class Intake:
             return codes.COUNT_MAX
         return self._half_line_ms + 1 - self.challenge.age_ms
 
+    @property
+    def errors(self) -> int:
+        """How often the line has shown that it carries something else than frames; a change means that it does."""
+        drops = self.drops
+        return drops[codes.DROP_LINE_ERROR] + drops[codes.DROP_CRC] + drops[codes.DROP_COBS] + self._decoder.endless
+
     def count_errors(self) -> None:
         """Count what the line's receiver complains of: breaks, framing errors, overruns."""
         errors = self._line.take_errors()

@@ -104,6 +104,8 @@ class Decoder:
         self._coded = bytearray(limit + 1 + limit // _RUN)
         self._used = 0
         self._skip = False  # true after an overlong frame, until its end
+        # How often bytes came that no frame can hold, modulo 2^30: a console's text never ends a frame, and is no drop.
+        self.endless = 0
 
     def count_drop(self, kind: int) -> None:
         """Count one drop of `kind` (codes.DROP_*); saturates below 2^30."""
@@ -134,6 +136,7 @@ class Decoder:
 
     def _keep(self, data: "bytes | bytearray", start: int, end: int) -> None:
         if self._skip:
+            self.endless = (self.endless + 1) & 0x3FFFFFFF
             return
         used = self._used
         until = used + end - start

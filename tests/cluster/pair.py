@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -51,14 +50,15 @@ SHARE = Path(heartwire.__file__).parent / "share" / "cluster"
 HOOK = SHARE / "pacemaker-hook"
 EXAMPLE_ADDRESS = "id:E660000000000001"
 EXAMPLE_KEYS = "/etc/heartwire/host.keys"
-# Around the templates of share/cluster: a quick election, and a service that stays where it is.
+# The cluster as it is before Heartwire comes into it: a quick election, and a service that stays where it is.
 CIB = """<cib crm_feature_set="3.0.14" validate-with="pacemaker-3.0" admin_epoch="1" epoch="1" num_updates="0">
-{configuration}<status/></cib>
-"""
-QUICK = """<nvpair id="o1" name="dc-deadtime" value="5s"/></cluster_property_set>"""
-SERVICE = """<primitive id="service" class="ocf" provider="heartwire" type="mark">
+<configuration><crm_config><cluster_property_set id="o"><nvpair id="o1" name="dc-deadtime" value="5s"/>
+</cluster_property_set></crm_config><nodes/><resources>
+<primitive id="service" class="ocf" provider="heartwire" type="mark">
 <meta_attributes id="sa"><nvpair id="sa1" name="resource-stickiness" value="100"/></meta_attributes>
-<operations><op id="sm" name="monitor" interval="2s" timeout="10s"/></operations></primitive></resources>"""
+<operations><op id="sm" name="monitor" interval="2s" timeout="10s"/></operations></primitive>{device}
+</resources><constraints/></configuration><status/></cib>
+"""
 # The fence device of the comparison: one that says "off" and does nothing.
 DUMMY = """<primitive id="heartwire" class="stonith" type="fence_dummy"><instance_attributes id="di">
 <nvpair id="d1" name="status_file" value="/run/fence_dummy"/>
@@ -111,6 +111,7 @@ class Pair:
         self.directory = directory
         self.way = way
         self.board_decides = way == "board-decides"
+        self.loaded = False
         self.marks = directory / "marks"
         self.spaces = {node: f"hw{os.getpid()}{node}" for node in NAMES}
         self.machines: dict[str, Machine] = {}
@@ -142,26 +143,42 @@ class Pair:
             run("ip", "-n", space, "address", "add", f"{ADDRESSES[node]}/24", "dev", CABLE)
             run("ip", "-n", space, "link", "set", CABLE, "up")
 
-    def _configuration(self) -> str:
-        """Return the template of the way, with the test's board, key file and service in it."""
+    def commands(self) -> list[list[str]]:
+        """Return the commands of the page for this way, with the test's board and key file in the fragments."""
         keys = self.directory / "host.keys"
         keys.write_text(f"operate={KEY}\n")
         keys.chmod(0o600)
-        dummy = self.way == "dummy"
-        text = (SHARE / f"{'cluster-decides' if dummy else self.way}.xml").read_text()
-        if dummy:
-            text = re.sub("<primitive.*</primitive>", DUMMY, text, flags=re.DOTALL)
-        else:
-            assert EXAMPLE_ADDRESS in text and EXAMPLE_KEYS in text
-        text = text.replace(EXAMPLE_ADDRESS, self.bench.port).replace(EXAMPLE_KEYS, str(keys))
-        return text.replace("</cluster_property_set>", QUICK).replace("</resources>", SERVICE)
+        found = []
+        for line in (SHARE / "README.md").read_text().splitlines():
+            if line.startswith(("crm_attribute ", "cibadmin ")):
+                words = line.split()
+                if words[-1].endswith(".xml"):
+                    if not words[-1].startswith(self.way):
+                        continue
+                    text = (SHARE / words[-1]).read_text()
+                    text = text.replace(EXAMPLE_ADDRESS, self.bench.port).replace(EXAMPLE_KEYS, str(keys))
+                    words[-1] = str(self.directory / words[-1])
+                    Path(words[-1]).write_text(text)
+                found.append(words)
+        return found
+
+    def _load(self) -> None:
+        """Bring Heartwire into the running cluster, as the page says."""
+        before = self.inside("a", "cibadmin", "--query", "--scope", "resources")
+        for words in self.commands():
+            done = self.run_inside("a", *words)
+            assert done.returncode == 0, (words, done.stdout, done.stderr)
+        after = self.inside("a", "cibadmin", "--query", "--scope", "resources")
+        # Nothing of what was there is gone.
+        assert "<primitive" in before and before.split("</resources>")[0].strip() in after
+        self.loaded = True
 
     def _make_machines(self) -> None:
         nodes = "".join(
             NODE.format(number=number, name=NAMES[node], address=ADDRESSES[node])
             for number, node in enumerate(NAMES, start=1)
         )
-        cib = CIB.format(configuration=self._configuration())
+        cib = CIB.format(device=DUMMY if self.way == "dummy" else "")
         for node, name in NAMES.items():
             machine = Machine(name, self.directory / name, "node", self.spaces[node])
             conf = COROSYNC.format(token=TOKEN_MS, nodes=nodes, directory=machine.directory)
@@ -190,11 +207,14 @@ class Pair:
 
     # What happens in it
 
+    def run_inside(self, node: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a node's machine."""
+        return self.machines[node].inside(self.bench.servers[node].pid or 0, *command, timeout_s=10)
+
     def inside(self, node: str, *command: str) -> str:
         """Run a command in a node's machine; return its output, or "" if the machine does not run."""
-        pid = self.bench.servers[node].pid
         with contextlib.suppress(OSError, IndexError, subprocess.TimeoutExpired):
-            return self.machines[node].inside(pid or 0, *command, timeout_s=10).stdout
+            return self.run_inside(node, *command).stdout
         return ""
 
     def wait_up(self, timeout_s: float = UP_S) -> None:
@@ -202,7 +222,10 @@ class Pair:
         deadline = time.monotonic() + timeout_s
         while True:
             views = [self.inside(node, "crm_mon", "-1") for node in NAMES]
-            if all("Online: [ alpha beta ]" in view and "Started" in view for view in views) and self.holders():
+            online = all("Online: [ alpha beta ]" in view for view in views)
+            if online and not self.loaded:
+                self._load()
+            if online and all("Started" in view for view in views) and self.holders():
                 break
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the cluster did not come up:\n{views}\n{self.story()}")

@@ -13,7 +13,7 @@ import heartwire
 
 SHARE = Path(heartwire.__file__).parent / "share"
 HOOKS = SHARE / "hooks"
-LIMIT_S = 120
+LIMIT_S = "120"
 # The PATH of a systemd service: what lies in /usr/local/bin here is not there.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -26,7 +26,7 @@ class Outcome:
     words: str
 
 
-def call(name: str, *words: str, path: Path | str = "", **environment: str) -> Outcome:
+def call(name: str, *words: str, path: Path | str = "", limit_s: str = LIMIT_S, **environment: str) -> Outcome:
     """Run a hook as the agent does, with the programs in `path` before those of the system."""
     variables = {"PATH": f"{path}:{PATH}" if path else PATH, "LANG": "de_DE.UTF-8", **environment}
     done = subprocess.run(
@@ -36,7 +36,7 @@ def call(name: str, *words: str, path: Path | str = "", **environment: str) -> O
         capture_output=True,
         text=True,
         check=False,
-        timeout=LIMIT_S,
+        timeout=float(limit_s),
         cwd="/",
     )
     return Outcome(done.returncode, done.stderr + done.stdout)

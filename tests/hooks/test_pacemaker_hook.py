@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,14 @@ def test_start_and_stop_wait_for_the_cluster(tools: Tools) -> None:
     assert tools.hook("stop", "alpha") == 0
     assert (tools.directory / "told").read_text() == "0\n"
     assert tools.hook("drain", "alpha") == 0
+
+
+@pytest.mark.parametrize("verb", ["stop", "drain"])
+@pytest.mark.parametrize("found", ["resource service is running on: alpha", "connection to cluster failed"])
+def test_a_stop_never_returns_while_it_runs_here_or_that_is_unknown(tools: Tools, verb: str, found: str) -> None:
+    tools.put("locate", found)
+    with pytest.raises(subprocess.TimeoutExpired):
+        call(HOOK, verb, "service", path=tools.directory, limit_s="1")
 
 
 def test_a_wrong_call() -> None:

@@ -26,6 +26,8 @@ GARBLED = bytes((0xFE, 0x78, 0x80, 0xF8, 0x98, 0x00))
 # What a disturbed line carries now and then: a frame of no type with a wrong CRC.
 NOISE = bytes((0x00, 0x07, 0x55, 0xAA, 0x13, 0x77, 0x42, 0x99, 0x00))
 NOISE_EVERY_MS = 500
+# A kernel's console: text at the line's own rate, in which nothing looks like the end of a frame.
+CONSOLE = b"[    4.215033] kdump: saving vmcore, 45 % of the memory is written\r\n"
 
 
 def key_of(node: int, generation: int) -> bytes:
@@ -109,6 +111,7 @@ class Rack:
         self.cut: set[int] = set()  # lines that carry nothing
         self.deaf: set[int] = set()  # lines that carry nothing to the node
         self.noisy: set[int] = set()  # lines with errors only
+        self.talking: set[int] = set()  # lines with a kernel's console only
         self.recordings = [Recording() for _ in range(nodes)]
         self.ms = 0
         self.violations: list[tuple[int, str]] = []
@@ -200,11 +203,11 @@ class Rack:
 
     def _send(self, node: int, fake: FakeNode) -> list[bytes]:
         found = fake.due(self.ms)
-        if node in self.noisy:
+        if node in self.noisy or node in self.talking:
             found = []
             if self.ms >= self._next_noise_ms[node]:
                 self._next_noise_ms[node] = self.ms + NOISE_EVERY_MS
-                found = [NOISE]
+                found = [NOISE if node in self.noisy else CONSOLE]
         found = [] if node in self.cut else found
         recording = self.recordings[node]
         recording.keep(self.ms, found)

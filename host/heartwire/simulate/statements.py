@@ -178,7 +178,7 @@ def _line(rack: Rack, node: int, words: tuple[str, ...]) -> None:
         return
     if word == "mended":
         rack.replay(node, on=False)
-    for kind, where in (("cut", rack.cut), ("deaf", rack.deaf), ("noisy", rack.noisy)):
+    for kind, where in (("cut", rack.cut), ("deaf", rack.deaf), ("noisy", rack.noisy), ("talks", rack.talking)):
         where.discard(node)
         if word == kind:
             where.add(node)

@@ -23,7 +23,7 @@ NODE_VERBS: dict[str, str] = {
 # A part of a node, with what can happen to it; a word with TIME behind it takes one.
 _SENSE = ("stuck-on", "stuck-off", "inverted", "chatters [TIME]", "mended")
 PART_VERBS: dict[str, tuple[str, ...]] = {
-    "line": ("cut", "deaf", "noisy", "mended", "records TIME", "replays"),
+    "line": ("cut", "deaf", "noisy", "talks", "mended", "records TIME", "replays"),
     "relay": ("welded", "mended"),
     "relay2": ("welded", "mended"),
     "sense": _SENSE,
