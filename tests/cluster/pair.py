@@ -86,6 +86,16 @@ esac
 """
 
 
+def commands_of_the_page(way: str) -> list[list[str]]:
+    """Return the commands that share/cluster/README.md has for a way, as words."""
+    found = []
+    for line in (SHARE / "README.md").read_text().splitlines():
+        words = line.split()
+        if words[:1] == ["crm_attribute"] or (words[:1] == ["cibadmin"] and words[-1].startswith(way)):
+            found.append(words)
+    return found
+
+
 class Change(NamedTuple):
     """The service started or stopped on a node; `at_s` is the time since the machine under all of this booted."""
 
@@ -148,18 +158,13 @@ class Pair:
         keys = self.directory / "host.keys"
         keys.write_text(f"operate={KEY}\n")
         keys.chmod(0o600)
-        found = []
-        for line in (SHARE / "README.md").read_text().splitlines():
-            if line.startswith(("crm_attribute ", "cibadmin ")):
-                words = line.split()
-                if words[-1].endswith(".xml"):
-                    if not words[-1].startswith(self.way):
-                        continue
-                    text = (SHARE / words[-1]).read_text()
-                    text = text.replace(EXAMPLE_ADDRESS, self.bench.port).replace(EXAMPLE_KEYS, str(keys))
-                    words[-1] = str(self.directory / words[-1])
-                    Path(words[-1]).write_text(text)
-                found.append(words)
+        found = commands_of_the_page(self.way)
+        for words in found:
+            if words[-1].endswith(".xml"):
+                text = (SHARE / words[-1]).read_text()
+                text = text.replace(EXAMPLE_ADDRESS, self.bench.port).replace(EXAMPLE_KEYS, str(keys))
+                words[-1] = str(self.directory / words[-1])
+                Path(words[-1]).write_text(text)
         return found
 
     def _load(self) -> None:
