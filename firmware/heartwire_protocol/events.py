@@ -76,6 +76,15 @@ TRANSFER_FAULT = 68
 LONG_LEASE = 69
 LONG_LEASE_ENDED = 70
 DISAGREE = 71
+AGREE = 72
+FEED_LOST = 73
+FEED_BACK = 74
+SERVICE_FAILED = 75
+SERVICE_BACK = 76
+EPOCH_REFUSED = 77
+MAINTENANCE_ENDS = 78
+REPEATED = 79
+RELAY_SUSPECT = 80
 PROOF_BEGAN = 90
 PROOF_PASSED = 91
 PROOF_FAILED = 92
@@ -177,6 +186,33 @@ EVENTS = (
     ),
     (70, "long_lease_ended", NOTICE, DECISION, "the long lease is over: {reason}"),
     (71, "disagree", ALARM, DECISION, "{node}: commanded {a:power}, observed {b:power}"),
+    (72, "agree", NOTICE, DECISION, "{node}: commanded and observed power agree again"),
+    (
+        73,
+        "feed_lost",
+        ALARM,
+        DECISION,
+        "{node} beats, but not all of its sensed feeds have power: its being off could not be proven",
+    ),
+    (74, "feed_back", NOTICE, DECISION, "{node} has power on all its sensed feeds again"),
+    (75, "service_failed", ALARM, DECISION, "the services of {node} failed, {a} ms: {reason}"),
+    (76, "service_back", NOTICE, DECISION, "the services of {node} are well again"),
+    (
+        77,
+        "epoch_refused",
+        ALARM,
+        DECISION,
+        "{node} claims epoch {a}, the board is at {b}: it cannot be active before its epoch file is mended",
+    ),
+    (78, "maintenance_ends", NOTICE, ROUTINE, "maintenance of {node} ends in {a} s"),
+    (79, "repeated", NOTICE, ROUTINE, "{a:event} of {node} happened {b} more times: {reason}"),
+    (
+        80,
+        "relay_suspect",
+        ALARM,
+        DECISION,
+        "the contact of {node} did not cut its power: it cannot be fenced before it is mended and cleared",
+    ),
     (90, "proof_began", WARNING, DECISION, "relay test of {node}: its power is cut for {a} ms, at most"),
     (
         91,

@@ -80,6 +80,16 @@ ACTIVE_NOT_GOOD = 72
 MISSED = 73
 POSITION = 74
 NOT_IN_MAINTENANCE = 75
+POWER_LOST = 76
+DECLARED = 77
+EPOCH = 78
+DISPLACED = 79
+DEGRADED = 80
+NOT_RUNNING = 81
+MAY_NOT_FENCE = 82
+TOO_OFTEN = 83
+SERVICE = 84
+CRASH_LOOP = 85
 
 REASONS = (
     (0, "none", "no reason given"),
@@ -158,6 +168,16 @@ REASONS = (
     (73, "missed", "its time had passed while the board was off"),
     (74, "position", "its position contacts do not show where it was sent"),
     (75, "not_in_maintenance", "the node is not in maintenance for at least its boot grace"),
+    (76, "power_lost", "its power went off with its last heartbeat, and not by this board"),
+    (77, "declared", "an operator vouched that it is off and said who follows"),
+    (78, "epoch", "it claims an epoch far above the board's own"),
+    (79, "displaced", "the active node's failure goes first"),
+    (80, "degraded", "it says that its services are degraded"),
+    (81, "not_running", "it does not say that its services run"),
+    (82, "may_not_fence", "its settings do not let it ask for a fence"),
+    (83, "too_often", "it asked too often"),
+    (84, "service", "the services of the active node failed"),
+    (85, "crash_loop", "it lost its services again and again"),
 )
 
 

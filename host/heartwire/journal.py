@@ -184,6 +184,11 @@ def _operation(value: int) -> str:
     return f"#{value}"
 
 
+def _event(value: int) -> str:
+    row = events.event_row(value)
+    return row[1].replace("_", " ") if row else f"#{value}"
+
+
 def _gap(value: int) -> str:
     """Nobody was active before: then there is no gap to tell."""
     return f", {value} ms after the last holder was last heard" if value else ""
@@ -229,6 +234,7 @@ FORMATS: Mapping[str, Callable[[int], str]] = {
     "evidence": _evidence,
     "operation": _operation,
     "gap": _gap,
+    "event": _event,
 }
 
 
