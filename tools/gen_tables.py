@@ -68,6 +68,8 @@ def request_table() -> str:
     names = {line[0]: line for line in operations.OPERATIONS}
     text = "### Requests\n\n" + table("operation", "right", "meaning")
     for number, function in sorted(policy_requests.REQUESTS.items()):
+        if number == policy_requests.PEER_FENCE:
+            continue
         line = names[number]
         text += row(line[1], codes.RIGHTS[line[2]], words(function) or line[5])
     return text
@@ -84,6 +86,18 @@ def light_table() -> str:
     return text
 
 
+def alarm_table() -> str:
+    """Each abnormal state and what shows it."""
+    text = "### Alarms: each abnormal state\n\nAny of them opens the alarm contact of an armed board (GUARDING goes "
+    text += (
+        "dark) and LED_STATUS shows `degraded`, unless a more urgent pattern applies; `heartwire status` names it.\n\n"
+    )
+    text += table("name in `status`", "severity", "what is wrong", "what closes it")
+    for name, _, severity, wrong, closes in lights.ALARMS:
+        text += row(f"`{name}`", codes.SEVERITIES[severity], wrong, closes)
+    return text
+
+
 def choice_table() -> str:
     """The choices that change decisions."""
     text = "### Settings that change decisions\n\n" + table("setting", "choices", "meaning")
@@ -96,7 +110,7 @@ def choice_table() -> str:
 
 def generate() -> str:
     """Return everything between the markers."""
-    parts = [guard_tables(), phase_table(), request_table(), light_table(), choice_table()]
+    parts = [guard_tables(), phase_table(), request_table(), light_table(), alarm_table(), choice_table()]
     return "\n" + "\n".join(parts) + "\n"
 
 

@@ -120,6 +120,12 @@ class Clock:
         self._wall_day = day
         self._wall_ms = ms
 
+    def wall_error_ms(self, day: int, ms: int) -> int:
+        """Return how far the wall time is from `day` and `ms`, either way; at most a day's milliseconds."""
+        if not self.wall_known or abs(day - self._wall_day) > 1:
+            return DAY_MS
+        return min(DAY_MS, abs((day - self._wall_day) * DAY_MS + ms - self._wall_ms))
+
     @property
     def wall_day(self) -> int:
         """Days since 1970-01-01 UTC, 0 when unknown."""

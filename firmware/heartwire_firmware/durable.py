@@ -32,6 +32,7 @@ FIELDS = (
     ("long_node", 1, 1),
     ("slowest_s", 2, NODE_COUNT),
     ("watchdog_seen", 1, NODE_COUNT),
+    ("suspect", 1, NODE_COUNT),
 )
 # Firmware that wrote no version wrote so many.
 UNVERSIONED = 18

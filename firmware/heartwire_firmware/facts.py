@@ -40,6 +40,7 @@ class FactFiller:
             facts.sign_ms[node] = liveness.sign_ms
             facts.power[node] = senses.power[node]
             facts.off_ms[node] = senses.off_ms[node]
+            facts.part_ms[node] = senses.part_ms[node]
             facts.power_full[node] = senses.full[node]
             facts.fence[node] = sequencer.status[node]
             if facts.fence[node]:
@@ -53,6 +54,7 @@ class FactFiller:
         facts.durable_holder = durable.holder
         facts.durable_long = durable.long
         facts.proof = board.selftest.node
+        facts.transfer_fault = board.transfer.fault
         facts.schedule_s = self._schedule_s()
 
     def advance(self, elapsed_ms: int) -> None:

@@ -6,7 +6,7 @@ would fire, and nothing else in the firmware decides whether a server may be swi
 rules of firmware/DESIGN.md. Who is fit to be active stands in fitness.py.
 """
 
-from heartwire_firmware.fitness import cold_successor_of, is_alone, is_good, is_running, successor_of
+from heartwire_firmware.fitness import SILENT, cold_successor_of, is_alone, is_good, is_running, successor_of
 from heartwire_firmware.policy_state import WATCHING
 from heartwire_firmware.sequencer import FAILED, FIRED, IDLE
 from heartwire_protocol import codes, messages, reasons
@@ -61,15 +61,34 @@ def boot_grace(settings, state, facts, node: int) -> bool:
 
 
 def heard_half(settings, state, facts, node: int) -> bool:
-    """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node."""
-    return facts.sign_ms[node] < settings.board.late_ms
+    """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node; but not for
+    longer than excuse_s.
+    """
+    return facts.sign_ms[node] < settings.board.late_ms and _is_excused(settings, facts, node)
+
+
+def _is_excused(settings, facts, node: int) -> bool:
+    # What proves nothing more may put off a fence only for a while: it could be a recording, or a ghost.
+    return facts.age_ms[node] < settings.board.dead_ms + settings.board.excuse_s * 1000
+
+
+def heard_lately(settings, state, facts, node: int) -> bool:
+    """A node whose heartbeats come too seldom to count as good is alive all the same."""
+    return facts.beats[node] > 0 and facts.age_ms[node] < settings.board.dead_ms
+
+
+def after_maintenance(settings, state, facts, node: int) -> bool:
+    """5.5: when maintenance ends, silence counts anew from then."""
+    return state.quiet_ms[node] > 0
 
 
 def line_fault(settings, state, facts, node: int) -> bool:
-    """5.6: where config wants it, a line that shows breaks and bad frames must be silent before its node is dead."""
+    """5.6: where config wants it, a line that shows breaks and bad frames must be silent before its node is dead; but
+    not for longer than excuse_s.
+    """
     if settings.nodes[node].second_sign not in ("line", "any"):
         return False
-    return facts.line_error_ms[node] < settings.board.late_ms
+    return facts.line_error_ms[node] < settings.board.late_ms and _is_excused(settings, facts, node)
 
 
 def busy(settings, state, facts, node: int) -> bool:
@@ -111,8 +130,8 @@ def heard_clearly_later(settings, facts, node: int) -> bool:
 
 
 def peer_sees(settings, state, facts, node: int) -> bool:
-    """5.6: where config wants it, no peer may still see the node over the network."""
-    if settings.nodes[node].second_sign not in ("peer", "any"):
+    """5.6: where config wants it, no peer may still see the node over the network; but not for longer than excuse_s."""
+    if settings.nodes[node].second_sign not in ("peer", "any") or not _is_excused(settings, facts, node):
         return False
     known = messages.FLAG_PEER_KNOWN | messages.FLAG_PEER_SEEN
     for other in range(NODE_COUNT):
@@ -156,6 +175,16 @@ def other_relay(settings, state, facts, node: int) -> bool:
         if other != node and facts.fence[other] in OPEN:
             return True
     return False
+
+
+def has_power(settings, state, facts, node: int) -> bool:
+    """5.7: nobody's word that a node is off stands against its power sense."""
+    return facts.power[node] == codes.POWER_ON
+
+
+def is_heard(settings, state, facts, node: int) -> bool:
+    """5.1: nobody's word that a node is off stands against a sign of life within dead_ms."""
+    return facts.verdict[node] not in SILENT or facts.sign_ms[node] < settings.board.dead_ms
 
 
 def not_durable(settings, state, facts, node: int) -> bool:
@@ -204,7 +233,7 @@ def entitled(settings, state, facts, node: int) -> bool:
     """Outside observe mode, what is active, may still hold a lease or runs its services is not tested."""
     if state.mode == codes.MODE_OBSERVE:
         return False
-    return node == state.active or node == state.holder or is_running(facts, node)
+    return node == state.active or node == state.holder or is_running(state, facts, node)
 
 
 def not_in_maintenance(settings, state, facts, node: int) -> bool:
@@ -240,11 +269,13 @@ def no_relay(settings, state, facts, node: int) -> bool:
 _BANS = (
     (reasons.SAFE_MODE, safe_mode),
     (reasons.MAINTENANCE, in_maintenance),
+    (reasons.MAINTENANCE, after_maintenance),
     (reasons.LONG_LEASE, long_lease),
     (reasons.LOCKED_OUT, locked_out),
 )
 # Why the node may live although it is not heard.
 _LIVES = (
+    (reasons.HEARD, heard_lately),
     (reasons.NEVER_HEARD, never_heard),
     (reasons.BOOT_GRACE, boot_grace),
     (reasons.HALF_LINE, heard_half),
@@ -271,7 +302,7 @@ _CANNOT = (
 # What observe mode asks before it says "would have": all but its own ban, and what only a real fence needs.
 WOULD = _BANS + _LIVES + _CANNOT + ((reasons.NO_SUCCESSOR, no_successor),)
 # Before an automatic fence. Order is order of telling: the most telling reason first, approval last of all.
-AUTOMATIC = _MODES + WOULD + ((reasons.OTHER_OPERATION, other_relay),) + _LAST
+AUTOMATIC = _MODES + WOULD + _LAST
 # Before a reset or power cycle that is to bring a node back which holds nothing, or is alone.
 RECOVERY = _MODES + _BANS + _LIVES + ((reasons.ACTIVE_NOT_GOOD, none_remains), (reasons.OTHER_OPERATION, other_relay))
 # The last of RECOVERY, once its intent was journaled.
@@ -287,12 +318,30 @@ AT_FIRE = (
     (reasons.OTHER_OPERATION, other_relay),
     (reasons.LAST_POWERED, last_powered),
 ) + _CANNOT
+# Before a fence that a peer asked for, where the board decides by itself: as automatic as any.
+PEER = REQUESTED + tuple([row for row in AUTOMATIC if row[1] not in (fencer_mode, not_durable, no_successor)])
+PEER_AT_FIRE = AT_FIRE + tuple([row for row in PEER if row not in REQUESTED])
+# Before a node is replaced on a person's word that it is off, when asked and when its contact opens.
+REPLACED = (
+    (reasons.LONG_LEASE, long_lease),
+    (reasons.TWO_RUNNING, is_heard),
+    (reasons.POWERED, has_power),
+)
+# Before the power that a node lost by itself, behind the open contact, counts as proof once a person has approved.
+VOUCHED = (
+    (reasons.SAFE_MODE, safe_mode),
+    (reasons.MAINTENANCE, in_maintenance),
+    (reasons.LONG_LEASE, long_lease),
+    (reasons.POWERED, has_power),
+    (reasons.NO_SUCCESSOR, no_successor),
+)
 # Before the fence that ends a drain which timed out: the request stands, the rules about who remains do too.
-AFTER_DRAIN = _CANNOT + (
+EMERGENCY = _CANNOT + (
     (reasons.NO_SUCCESSOR, no_successor),
     (reasons.OTHER_OPERATION, other_relay),
     (reasons.NOT_DURABLE, not_durable),
 )
+AFTER_DRAIN = ((reasons.MAINTENANCE, in_maintenance),) + EMERGENCY
 # Before a test of a relay or of a front panel, and in each pass while it is under way.
 PRESS = (
     (reasons.SAFE_MODE, safe_mode),
@@ -311,6 +360,9 @@ TABLES = (
     ("requested fence, when asked", REQUESTED),
     ("requested fence, when it fires", AT_FIRE),
     ("fence after a drain that timed out", AFTER_DRAIN),
+    ("fence that a peer asked for, outside fencer mode", PEER),
+    ("word that a node is off", REPLACED),
+    ("approval after a loss of power", VOUCHED),
     ("test of a power relay", PROOF),
     ("test of a front panel", PRESS),
 )

@@ -6,7 +6,7 @@ slot.
 """
 
 from heartwire_firmware import board as pin_list
-from heartwire_firmware import lights, policy_requests, selftest, sequencer
+from heartwire_firmware import fitness, lights, policy_requests, selftest, sequencer
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
@@ -70,6 +70,9 @@ class Operations:
             "key": board.key.asserted,
             "wall": [board.clock.wall_day, board.clock.wall_ms] if board.clock.wall_known else None,
             "alarm": 1 if lights.is_alarm(state, board.facts) else 0,
+            "alarms": lights.alarms(state, board.facts),
+            "schedule": node_name(state.schedule_node),
+            "schedule_s": self._schedule_s(),
             "storage_bad": int(board.facts.storage_bad),
         }
 
@@ -96,13 +99,15 @@ class Operations:
             "power": codes.POWERS[facts.power[node]],
             "relay": int(board.relays.commanded[node]),
             "fence": sequencer.NAMES[facts.fence[node]],
-            "half_line": int(facts.half_line[node]),
+            "half_line": int(fitness.is_half(facts, node)),
             "altered": int(facts.altered[node]),
             "beats": intake.beats,
             "grace_s": state.grace_ms[node] // 1000,
             "actions": state.actions[node],
             "locked": state.locked[node],
             "maintenance_s": state.maintenance_ms[node] // 1000,
+            "feeds": board.senses.feeds(node),
+            "suspect": state.suspect[node],
             "slowest_boot_s": state.slowest_s[node],
         }
 
@@ -201,13 +206,18 @@ class Operations:
     def do_cancel(self, _request, _node: int):
         return self._ask(policy_requests.CANCEL, NO_NODE, 0)
 
+    def _schedule_s(self):
+        left_s = self._board.facts.schedule_s
+        if self._board.state.schedule_node == NO_NODE or left_s >= codes.COUNT_MAX - 1:
+            return None
+        return left_s
+
     def do_plans(self, _request, _node: int):
         state = self._board.state
         facts = self._board.facts
-        left_s = facts.schedule_s
         return {
             "schedule": node_name(state.schedule_node),
-            "schedule_s": left_s if state.schedule_node != NO_NODE and left_s < codes.COUNT_MAX - 1 else None,
+            "schedule_s": self._schedule_s(),
             "long_lease_s": state.long_ms // 1000,
             "led": lights.PATTERNS[lights.pattern_of(state, facts)][0],
             "transfer": node_name(self._board.transfer.at) if self._board.config.current.board.transfer else None,

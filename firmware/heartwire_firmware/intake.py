@@ -78,11 +78,13 @@ class Intake:
         self.half_line = False
         self.beats = 0
         self.request_target = 0
+        self.request_sequence = 0
         self.events_after = 0
         self.events_count = 0
         self._last_sign_incarnation = -1
         self._last_sign_sequence = -1
         self._letters = 0  # of the text line so far; -1 while it is none
+        self._words = bytearray(24)  # its beginning: longer than anything that the board says
 
     def configure(self, board, node) -> None:
         """Take settings (Section of the board, Section of this node); forgets nothing that was heard."""
@@ -194,20 +196,44 @@ class Intake:
             byte = self._raw[index]
             if byte == 10 or byte == 13:
                 if 0 < self._letters <= TEXT_MAX:
-                    found = True
+                    found = found or not self._is_echo(self._letters)
                 elif self._letters:
                     self._decoder.count_drop(codes.DROP_LINE_ERROR)
                 self._letters = 0
             elif 32 <= byte < 127 and 0 <= self._letters <= TEXT_MAX:
+                if self._letters < len(self._words):
+                    self._words[self._letters] = byte
                 self._letters += 1
             else:
                 self._letters = -1
         self._from = self._until
         if not found or not self._enabled:
             return NOTHING
+        if self.beats and self.since_good_ms < self._early_ms:
+            # What comes right behind an answer may be its echo, mangled.
+            self._decoder.count_drop(codes.DROP_EARLY)
+            return NOTHING
         self.state = codes.STATE_HEALTHY
         self.spoke = True
         return self._accept()
+
+    def _is_echo(self, letters: int) -> bool:
+        """Tell whether a line of text is what the board itself says, such as "active 7": an echo is no sign of life."""
+        words = self._words
+        at = letters if letters < len(words) else 0
+        while at and 48 <= words[at - 1] < 58:
+            at -= 1
+        if not at or at == letters or words[at - 1] != 32:
+            return False
+        for role in codes.ROLES:
+            if len(role) == at - 1:
+                for index in range(at - 1):
+                    if words[index] != ord(role[index]):
+                        break
+                else:
+                    self._decoder.count_drop(codes.DROP_NOT_ALLOWED)
+                    return True
+        return False
 
     def _take(self, message_type: int, length: int) -> int:
         decoder = self._decoder
@@ -243,12 +269,18 @@ class Intake:
         payload = self._decoder.payload
         if not self._fence_request.read_into(self._fields, payload) or self._fields[0] & 3 == codes.NO_NODE:
             return self._drop(codes.DROP_OUT_OF_RANGE)
-        if signer is None or not self.has_incarnation or self.half_line or self._fields[1] != self.sequence:
+        if signer is None or not self.has_incarnation or self.half_line:
             return self._drop(codes.DROP_NOT_ALLOWED)
-        right = signer.mac(b"F", self.challenge.current, self.incarnation.to_bytes(4, "little"), bytes(payload[:5]))
+        behind = self.sequence - self._fields[1]
+        if behind < 0 or behind > 1:
+            return self._drop(codes.DROP_NOT_ALLOWED)
+        # A heartbeat may have crossed it: then it is bound to the one before, and to that one's challenge.
+        challenge = self.challenge.previous if behind else self.challenge.current
+        right = signer.mac(b"F", challenge, self.incarnation.to_bytes(4, "little"), bytes(payload[:5]))
         if not auth.same(right, payload[5:13]):
             return self._drop(codes.DROP_WRONG_ANSWER)
         self.request_target = self._fields[0]
+        self.request_sequence = self._fields[1]
         return FENCE_WANTED
 
     def _judge(self) -> int:

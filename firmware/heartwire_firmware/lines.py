@@ -17,6 +17,9 @@ from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 FRAMES_MAX = 4
 # After a stall, at most this many turns to drain the lines before anything is judged.
 DRAIN_TURNS = 64
+# Fences that may be asked for over one line in a window: a cluster that retries asks every few seconds.
+ASKS_MAX = 12
+ASKS_WINDOW_MS = 60000
 
 
 class Lines:
@@ -28,6 +31,8 @@ class Lines:
         self._good = [False] * NODE_COUNT
         self.behind = False  # a line has more than was taken
         self.events_left = 0
+        self._asks = [0] * NODE_COUNT  # fences that each node asked for since the window began
+        self._asks_ms = 0
         self._event_node = NO_NODE
         self._event_after = 0
         self._reader = Reader(board.journal)
@@ -35,6 +40,19 @@ class Lines:
         self._frame = bytearray(framing.wire_length(records.LENGTH))
         self._frame_view = memoryview(self._frame)
         self._reply = messages.layout_of(messages.FENCE_REPLY)
+
+    def advance(self, elapsed_ms: int) -> None:
+        """Let time pass; called in quiet slots."""
+        if self._asks_ms:
+            self._asks_ms = max(0, self._asks_ms - elapsed_ms)
+
+    def catch_up(self) -> None:
+        """Take what waits on the lines, a few frames of each at most."""
+        for node in range(NODE_COUNT):
+            for _frame in range(FRAMES_MAX):
+                if not self._board.intakes[node].gather():
+                    break
+                self._take(node)
 
     def count_errors(self) -> None:
         """Count what one line's receiver complains of, another one each time."""
@@ -113,26 +131,21 @@ class Lines:
         target = asked & 3
         state = board.state
         result = 1
-        if not board.config.current.nodes[node].may_fence or target == node:
-            reason = reasons.NOT_ARMED
-        elif not board.facts.enabled[target]:
-            reason = reasons.UNKNOWN_NODE
-        elif asked & messages.FENCE_QUESTION:
-            reason = reasons.NONE
+        if asked & messages.FENCE_QUESTION:
             result = 2
-        elif board.facts.verdict[node] != codes.VERDICT_GOOD:
-            reason = reasons.NOT_FIT
-        elif state.quarantined[node]:
-            reason = reasons.FENCE_FIRED
+            reason = policy_requests.may_ask(board.policy, node, target)
+        elif board.sequencer.status[target] == IDLE and self._asks_too_often(node):
+            reason = reasons.TOO_OFTEN
+            board.refuse(policy_requests.FENCE, target, reason, (asked & 12 | node) << 1)
         else:
-            reason = board.request(policy_requests.FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
+            reason = board.request(policy_requests.PEER_FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
         fence = board.sequencer.status[target]
         if fence == IDLE and state.phase == PREPARING and state.target == target:
             fence = FIRED
         intake = board.intakes[node]
         payload = bytearray(self._reply.length)
         shown = fence | board.senses.power[target] << 3 | bool(board.relays.commanded[target]) << 5 | state.mode << 6
-        values = (asked, 0 if reason else result, reason, shown, intake.sequence)
+        values = (asked, 0 if reason else result, reason, shown, intake.request_sequence)
         for index in range(len(values)):
             self._reply.put(payload, self._reply.names[index], values[index])
         if intake.signer is not None:
@@ -140,6 +153,15 @@ class Lines:
             self._reply.put(payload, "mac", intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), body))
         length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
         intake.send(self._frame_view[:length])
+
+    def _asks_too_often(self, node: int) -> bool:
+        """Count a request that may move something; a peer that goes wrong must not keep the board busy."""
+        if not self._asks_ms:
+            self._asks_ms = ASKS_WINDOW_MS
+            for other in range(NODE_COUNT):
+                self._asks[other] = 0
+        self._asks[node] += 1
+        return self._asks[node] > ASKS_MAX
 
     def reply(self) -> bool:
         """Answer one node; after the policy has decided, also one that is to be told something new."""

@@ -6,6 +6,7 @@ says its reason. What may forbid a fence stands in guards.py; what a person asks
 A new behaviour is a row in PHASE_STEPS and a function of the part that it belongs to.
 """
 
+from heartwire_firmware import fitness
 from heartwire_firmware.policy_core import HEARD
 from heartwire_firmware.policy_recover import Recover
 from heartwire_firmware.policy_state import FENCING, WATCHING
@@ -57,6 +58,7 @@ class Policy(Recover):
         self._watch_common()
         self.drop_stale_incarnation()
         self.count_stable(elapsed_ms)
+        self.make_way()
         PHASE_STEPS[self.state.phase](self)
         self.watch_plans()
         for node in range(NODE_COUNT):
@@ -80,7 +82,8 @@ class Policy(Recover):
         # One that was adopted at its first heartbeat may fall silent before it ever counted as good.
         unheard = verdict == codes.VERDICT_UNHEARD and facts.age_ms[node] >= self.settings.board.dead_ms
         if verdict == codes.VERDICT_DEAD or unheard:
-            self.fail_over(node, reasons.DEAD)
+            if not fitness.has_left(facts, node):  # else it went on purpose: watch_plans hands over
+                self.fail_over(node, reasons.DEAD)
         elif state.held and verdict == codes.VERDICT_GOOD and self._is_over(state.held_node):
             state.held = reasons.NONE
 

@@ -6,14 +6,12 @@ policy. It decides nothing by itself; guards.py says what forbids a fence.
 """
 
 from heartwire_firmware import fitness, guards
-from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING
+from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING, STARTING, VOUCH, WATCHING
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
 HEARD = (codes.VERDICT_GOOD, codes.VERDICT_LATE)
-# How far one unsigned heartbeat may lift the epoch.
-UNKEYED_EPOCH_MAX = 1000
 # A journal write takes 450 ms at worst; several may stand before it.
 PREPARE_MS = 5000
 
@@ -26,6 +24,7 @@ class Core:
         self.state = state
         self.facts = facts
         self.out = out
+        self.why = reasons.OPERATOR  # who asks, while a request is carried out
 
     def set_role(self, node: int, role: int, reason: int) -> None:
         state = self.state
@@ -55,8 +54,27 @@ class Core:
         state.successor = successor
         state.cause = cause
         state.phase_ms = 0
+        if phase == FENCING:
+            state.cold_ms = 2 * self.settings.board.off_timeout_ms
         if phase != APPROVAL:
             state.approval_ms = 0
+
+    def rest(self) -> None:
+        """End the operation under way."""
+        self.state.forced = 0
+        self.enter(WATCHING, NO_NODE, NO_NODE, reasons.NONE)
+
+    def take_seat(self, node: int) -> None:
+        """Make `node` the active one, as the incarnation that it is."""
+        state = self.state
+        state.active = node
+        state.active_incarnation = self.facts.incarnation[node]
+        state.last_active = node
+        state.named = NO_NODE
+        state.sure = 1
+        state.ill_ms = 0
+        state.ill_told = 0
+        state.held = reasons.NONE
 
     def quarantine(self, node: int) -> None:
         # Once fired, the node's lease is void; heartbeats that come back do not cancel.
@@ -86,12 +104,29 @@ class Core:
                 self.would(node, cause)
                 return
         if reason == reasons.NONE:
-            self.begin_fence(node, cause, True)
+            state.successor = NO_NODE
+            if self._loss_is_proof(node):
+                self.begin_fence(node, reasons.POWER_LOST, True, True)
+            else:
+                self.begin_fence(node, cause, True)
         elif reason == reasons.NEEDS_APPROVAL and not state.denied[node]:
-            self.ask(node, cause)
+            off = fitness.is_off(self.settings, state, self.facts, node)
+            self.ask(node, reasons.POWER_LOST if off else cause)
         elif reason != reasons.NOT_DURABLE or self.facts.age_ms[node] > self.settings.board.dead_ms + PREPARE_MS:
             # The intent is on its way into flash; that it cannot be written at all is a fault of its own.
             self.hold(node, reason)
+
+    def _loss_is_proof(self, node: int) -> bool:
+        """Tell whether the loss of its own power proves `node` off, once its contact is open, without a person: where
+        the settings say so and something other than that one sense agrees.
+        """
+        settings = self.settings.nodes[node]
+        wish = settings.power_loss if settings.power_loss != "board" else self.settings.board.power_loss
+        if wish != "proof" or settings.fence != "power":
+            return False
+        if not fitness.lost_power(self.settings, self.state, self.facts, node):
+            return False
+        return settings.senses > 1 or fitness.peer_misses(self.facts, node)
 
     def would(self, node: int, cause: int) -> None:
         state = self.state
@@ -123,14 +158,17 @@ class Core:
         self.evidence()
         self.out.persist = True
 
-    def begin_fence(self, node: int, cause: int, automatic: bool) -> None:
-        """Fire: void the lease, count the action, and have the sequencer move the contact."""
+    def begin_fence(self, node: int, cause: int, automatic: bool, vouched: bool = False) -> None:
+        """Fire: void the lease, count the action, and have the sequencer move the contact. `vouched`: its power is off
+        already, and that is to be proof enough if it stays off.
+        """
         state = self.state
         state.last_age_ms = self.facts.age_ms[node]
-        self.enter(FENCING, node, NO_NODE, cause)
+        state.asked_beats = self.facts.beats[node]
+        self.enter(FENCING, node, state.successor, cause)
         self.out.say(events.FENCE_FIRED, node, cause, self._method(node), state.last_age_ms)
         self.evidence()
-        self.out.act(FENCE, node)
+        self.out.act(VOUCH if vouched else FENCE, node)
         self.quarantine(node)
         if state.active == node:
             state.active = NO_NODE
@@ -167,37 +205,46 @@ class Core:
         if state.holder == node:
             state.holder = NO_NODE
             self.out.persist = True
+        state.off_beats[node] = self.facts.beats[node]
         self.out.say(events.REVOKED, node, reason, state.epoch)
         if not state.quarantined[node]:
             self.set_role(node, codes.ROLE_STANDBY, reason)
 
     def highest_epoch(self) -> int:
-        """Return the highest epoch that the store or any node heard knows; unsigned jumps are bounded."""
+        """Return the highest epoch that the store or any node heard knows; what leaps too far counts for nothing."""
         state = self.state
         facts = self.facts
         highest = state.epoch
         for node in range(NODE_COUNT):
             known = facts.node_epoch[node]
             if facts.enabled[node] and facts.beats[node] and known > highest:
-                if facts.keyed[node] or known <= state.epoch + UNKEYED_EPOCH_MAX:
+                if not fitness.claims_too_much(state, facts, node):
                     highest = known
         return highest
 
     def promote(self, node: int, cause: int) -> None:
-        """Make `node` the holder of a new epoch; it is granted once that is durable."""
+        """Make `node` the holder of a new epoch; it is granted once that is durable. Whatever led here, nobody is
+        granted beside a node that says it runs, or while another one's long lease may be believed: then the seat of a
+        node that was proven off stays empty.
+        """
         state = self.state
         epoch = self.highest_epoch()
-        if epoch >= COUNT_MAX - 1:
-            self.hold(node, reasons.NOT_DURABLE)
-            return
-        if state.long_ms and node != state.long_node:
-            # Rule 5.12, whatever led here. The node that holds it is gone, but its lease may still be believed.
-            self.enter(0, NO_NODE, NO_NODE, reasons.NONE)
-            self.hold(node, reasons.LONG_LEASE)
+        rogue = fitness.other_runs(state, self.facts, node)
+        reason = reasons.NONE
+        if rogue != NO_NODE:
+            reason = reasons.TWO_RUNNING
+        elif state.long_ms and node != state.long_node:
+            reason = reasons.LONG_LEASE
+        elif epoch >= COUNT_MAX - 1:
+            reason = reasons.EPOCH
+        if reason != reasons.NONE:
+            if state.phase == FENCING or state.phase == STARTING:
+                self.retire(state.target, reasons.FENCE_PROVEN)
+            self.rest()
+            self.hold(node if rogue == NO_NODE else rogue, reason)
             return
         state.epoch = epoch + 1
         state.holder = node
-        state.declared = NO_NODE
         state.store_empty = 0
         self.out.persist = True
         self.enter(PROMOTING, state.target, node, cause)
@@ -208,7 +255,7 @@ def evidence_bits(facts, node: int) -> int:
     verdict.
     """
     bits = facts.node_state[node] | facts.flags[node] << 3 | facts.power[node] << 10 | facts.verdict[node] << 14
-    if facts.half_line[node]:
+    if fitness.is_half(facts, node):
         bits |= 1 << 12
     if facts.altered[node]:
         bits |= 1 << 13

@@ -9,88 +9,163 @@ from heartwire_firmware.policy_core import ARMED, PREPARE_MS
 from heartwire_firmware.policy_seek import Seek
 from heartwire_firmware.policy_state import (
     APPROVAL,
+    CLEAR_LATER,
+    DOUBT,
     DRAINING,
     FAILED,
     FENCING,
+    PREPARING,
     PROMOTING,
     PROVE,
     PULSE,
     RELEASE,
+    RELEASED,
     STARTING,
-    WATCHING,
+    VOUCH,
 )
-from heartwire_firmware.sequencer import ASSUMED, FIRED, IDLE, PROVEN
+from heartwire_firmware.sequencer import FIRED, IDLE, PROVEN, SURELY_OFF
 from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol.codes import NO_NODE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # Number of the operation "fence", for the record of a refusal.
 REQUEST_FENCE = 12
-SURELY_OFF = (PROVEN, ASSUMED)
+# Phases that leave the field when the active node dies meanwhile.
+GIVES_WAY = (APPROVAL, PREPARING, FENCING)
+# Causes of a fence whose target was off before: a heartbeat since then says that it was not.
+BY_WORD = (reasons.DECLARED, reasons.POWER_LOST)
+MOVES = (reasons.SWITCHOVER, reasons.FAILBACK, reasons.SCHEDULE, reasons.DRAIN_TIMEOUT, reasons.SERVICE)
 NEED_OFF = (FENCING, PROMOTING, STARTING)
 
 
 class Fence(Seek):
     """The part of the policy that carries out a fence and what follows from it."""
 
-    def rest(self) -> None:
-        """End the operation under way."""
-        self.state.forced = 0
-        self.enter(WATCHING, NO_NODE, NO_NODE, reasons.NONE)
+    def make_way(self) -> None:
+        """What is done to a node that holds nothing does not keep the active node's failure waiting."""
+        state = self.state
+        node = state.active
+        if node == NO_NODE or state.target == node or state.phase not in GIVES_WAY or state.mode not in ARMED:
+            return
+        if self.facts.verdict[node] != codes.VERDICT_DEAD and not fitness.has_left(self.facts, node):
+            return
+        if state.phase == PREPARING:
+            self.out.say(events.REFUSED, state.target, reasons.DISPLACED, REQUEST_FENCE)
+        elif state.phase == APPROVAL:
+            self.out.say(events.FENCE_CANCELLED, state.target, reasons.DISPLACED)
+            state.prepared[state.target] = 0
+        self.rest()  # a fence that has fired goes on; what it proves is journaled when it does
 
     def _await_approval(self) -> None:
         """Wait for a person's word on the request, as long as what it was asked for still stands."""
         state = self.state
         node = state.target
-        if not self._still_asked(node):
-            self.out.say(events.FENCE_CANCELLED, node, reasons.GOOD_AGAIN)
-            state.prepared[node] = 0
-            self.rest()
+        if not self.still_asked(node):
+            self.drop_approval(reasons.GOOD_AGAIN)
         elif not state.approval_ms:
-            proceed = self.settings.board.approval_default == "proceed"
-            proven = (
-                self.settings.nodes[node].off_proof == "sense"
-                and state.sense_seen[node]
-                and self.facts.power[node] == codes.POWER_ON
-            )
-            self.out.say(events.APPROVAL_EXPIRED, node, reasons.EXPIRED, state.request_number)
-            if proceed and (proven or state.cause == reasons.PLANNED_OFF):
-                self.approved()
-            else:
-                state.denied[node] = 1
-                self.rest()
+            self._expire(node)
 
-    def _still_asked(self, node: int) -> bool:
+    def _expire(self, node: int) -> None:
+        """Nobody answered in time."""
+        state = self.state
+        proceed = self.settings.board.approval_default == "proceed"
+        proven = (
+            self.settings.nodes[node].off_proof == "sense"
+            and state.sense_seen[node]
+            and self.facts.power[node] == codes.POWER_ON
+        )
+        self.out.say(events.APPROVAL_EXPIRED, node, reasons.EXPIRED, state.request_number)
+        if proceed and (proven or state.cause == reasons.PLANNED_OFF):
+            self.approved()
+        else:
+            self.refuse_approval()
+
+    def drop_approval(self, reason: int) -> None:
+        """What was asked for is void."""
+        state = self.state
+        node = state.target
+        self.out.say(events.FENCE_CANCELLED, node, reason)
+        state.prepared[node] = 0
+        if self.facts.fence[node] == sequencer.FAILED:
+            self.enter(FAILED, node, NO_NODE, state.cause)
+        else:
+            self.rest()
+
+    def refuse_approval(self) -> None:
+        """Do not do what was asked for; not asked again before the node was good once more."""
+        state = self.state
+        node = state.target
+        state.denied[node] = 1
+        if self.facts.fence[node] == sequencer.FAILED:
+            self.enter(FAILED, node, NO_NODE, state.cause)  # its contact stays open
+        else:
+            self.rest()
+
+    def still_asked(self, node: int) -> bool:
         """Tell whether what was asked still stands: any heartbeat of the target since then makes it void."""
         state = self.state
         facts = self.facts
         if state.cause == reasons.PLANNED_OFF:
-            return fitness.has_stopped(facts, node) and facts.node_state[node] == codes.STATE_PLANNED_OFF
+            return fitness.has_left(facts, node)
         if facts.beats[node] != state.asked_beats or facts.sign_ms[node] < state.phase_ms:
+            return False
+        if state.cause == reasons.POWER_LOST and facts.power[node] == codes.POWER_ON:
             return False
         return facts.verdict[node] in fitness.SILENT
 
     def approved(self) -> None:
-        """Carry out the request under approval, if the guards still allow it now."""
+        """Carry out the request under approval, if the guards still allow it now, and with the successor it named."""
         state = self.state
         node = state.target
-        if state.cause == reasons.PLANNED_OFF:
+        cause = state.cause
+        fired = self.facts.fence[node] == sequencer.FAILED
+        if cause != reasons.PLANNED_OFF or fired:
+            for reason, guard in guards.VOUCHED if fired else guards.AUTOMATIC:
+                if reason != reasons.NEEDS_APPROVAL and guard(self.settings, state, self.facts, node):
+                    self.refuse_approval()
+                    state.denied[node] = 0
+                    self.hold(node, reason)
+                    return
+        if not self._is_named(node):
+            self.ask(node, cause)  # another node would follow than the one that the person was told
+        elif cause == reasons.PLANNED_OFF:
             self.rest()
             self.hand_over(node, reasons.PLANNED_OFF)
-            return
-        for reason, guard in guards.AUTOMATIC:
-            if reason != reasons.NEEDS_APPROVAL and guard(self.settings, state, self.facts, node):
-                self.rest()
-                self.hold(node, reason)
-                return
-        self.begin_fence(node, state.cause, True)
+        elif fired:
+            state.asked_beats = self.facts.beats[node]
+            self.out.act(VOUCH, node)
+            self.enter(FENCING, node, state.successor, cause)
+        else:
+            self.begin_fence(node, cause, True, cause == reasons.POWER_LOST)
+
+    def _is_named(self, node: int) -> bool:
+        """Tell whether the successor that the approval named can follow now; a cold standby must still be startable."""
+        state = self.state
+        named = state.successor
+        if named == NO_NODE:
+            return self.successor(node) == NO_NODE
+        if fitness.is_fit(self.settings, state, self.facts, named):
+            return True
+        return self.successor(node) == named
 
     def hand_over(self, node: int, cause: int) -> None:
         """Let a successor take over from `node`, which says that it has stopped: nothing is left to fence."""
-        successor = fitness.successor_of(self.settings, self.state, self.facts, node)
+        successor = self.left_to(node)
         if successor != NO_NODE and fitness.has_stopped(self.facts, node):
             self.state.last_age_ms = self.facts.age_ms[node]
             self.retire(node, cause)
             self.promote(successor, cause)
+
+    def left_to(self, node: int) -> int:
+        """Return who takes over from `node`, which goes on purpose: a healthy node; once it is gone, any fit one."""
+        successor = fitness.successor_of(self.settings, self.state, self.facts, node)
+        if successor != NO_NODE and self.facts.node_state[successor] != codes.STATE_HEALTHY:
+            if self.facts.verdict[node] not in fitness.SILENT:
+                return NO_NODE
+        return successor
 
     def _prepare_step(self) -> None:
         """Wait until the intent of a requested fence is durable, then ask the guards once more and fire."""
@@ -101,12 +176,20 @@ class Fence(Seek):
                 return
             reason = reasons.NOT_DURABLE
         else:
-            reason = guards.first_reason(guards.AT_FIRE, self.settings, state, self.facts, node)
+            reason = guards.first_reason(self._at_fire(), self.settings, state, self.facts, node)
         if reason != reasons.NONE:
             self.out.say(events.REFUSED, node, reason, REQUEST_FENCE)
             self.rest()
             return
-        self.begin_fence(node, state.cause, False)
+        self.begin_fence(node, state.cause, False, state.cause == reasons.DECLARED)
+
+    def _at_fire(self) -> "Any":
+        cause = self.state.cause
+        if cause == reasons.DECLARED:
+            return guards.REPLACED
+        if cause == reasons.PEER and self.state.mode != codes.MODE_FENCER:
+            return guards.PEER_AT_FIRE
+        return guards.AT_FIRE
 
     def _fence_step(self) -> None:
         """Wait for the proof that the target is off; without one, nobody is granted."""
@@ -117,15 +200,20 @@ class Fence(Seek):
         if status == FIRED:
             if self._came_back_stopped(node):
                 self.out.act(PROVE, node)
+            elif state.cause in BY_WORD and self._is_heard_since(node):
+                self.out.act(DOUBT, node)
             return
         if status == IDLE and state.phase_ms < 5:
             return
-        if status == PROVEN or status == ASSUMED:
-            event = events.OFF_PROVEN if status == PROVEN else events.OFF_ASSUMED
-            self.out.say(event, node, reasons.NONE, facts.proof_ms[node])
+        if status in SURELY_OFF:
             self._after_proof(node)
-        else:
+        elif status == IDLE or state.phase_ms >= 5 or state.cause not in BY_WORD:
             self._proved_nothing(node)
+
+    def _is_heard_since(self, node: int) -> bool:
+        """Tell whether `node`, which was to be off already, was heard since its contact opened."""
+        facts = self.facts
+        return facts.beats[node] != self.state.asked_beats or facts.sign_ms[node] < self.state.phase_ms
 
     def _came_back_stopped(self, node: int) -> bool:
         """Rule 5.7: a reset pulse counts only when a new incarnation reports verified_stopped."""
@@ -136,39 +224,56 @@ class Fence(Seek):
         return new and facts.verdict[node] == codes.VERDICT_GOOD and fitness.has_stopped(facts, node)
 
     def _proved_nothing(self, node: int) -> None:
+        """Nobody is granted. Where its power was gone with its last heartbeat, a person is asked."""
         state = self.state
         reason = self.facts.fence_reason[node]
-        self.out.say(events.OFF_FAILED, node, reason, self.facts.proof_ms[node])
-        state.prepared[node] = 0
-        state.failed[node] = 1
-        if node == state.holder or state.active == NO_NODE:
-            self.enter(FAILED, node, NO_NODE, state.cause)
-        else:
+        if node != state.holder and state.active != NO_NODE:
             # It held nothing: the active node goes on being watched, while hold_max_s runs.
             self.rest()
             self.hold(node, reason)
+        elif reason == reasons.ALREADY_OFF and fitness.is_off(self.settings, state, self.facts, node):
+            self.ask(node, reasons.POWER_LOST)
+        else:
+            self.enter(FAILED, node, NO_NODE, state.cause)
 
     def _after_proof(self, node: int) -> None:
         state = self.state
-        state.prepared[node] = 0
-        if (state.active != NO_NODE and state.active != node) or state.mode not in ARMED:
-            # A standby was fenced, or another cluster decides: nobody is granted.
+        if (state.active != NO_NODE and state.active != node) or state.mode not in ARMED or state.store_empty:
+            # A standby was fenced, another cluster decides, or nobody knows who else may hold the role.
             self.rest()
             return
-        successor = fitness.successor_of(self.settings, state, self.facts, node)
+        successor = state.successor  # whom a person or a request named
+        state.named = successor if state.mode == codes.MODE_APPROVE else NO_NODE
+        if successor == NO_NODE or not fitness.is_fit(self.settings, state, self.facts, successor):
+            successor = fitness.successor_of(self.settings, state, self.facts, node)
+            if state.named != NO_NODE and successor != NO_NODE:
+                # Only the named one was approved: the seat stays empty until that one is fit, or a person says who.
+                self.retire(node, reasons.FENCE_PROVEN)
+                self.rest()
+                self.hold(successor, reasons.NEEDS_APPROVAL)
+                return
         if successor != NO_NODE:
-            self.promote(successor, state.cause)
+            self.promote(successor, reasons.OPERATOR if state.cause == reasons.DECLARED else state.cause)
             return
-        cold = fitness.cold_successor_of(self.settings, state, self.facts, node)
-        if cold != NO_NODE:
-            self.out.say(events.START_ASKED, cold, reasons.COLD_START)
-            self.out.act(PULSE, cold)
-            state.boot_ms[cold] = 1
-            self.enter(STARTING, node, cold, state.cause)
+        if self._start_cold(node):
             return
+        if state.cold_ms and fitness.may_start_cold(self.settings, state, self.facts, node):
+            return  # its sense may only have bounced, and the other one was cut for it
         self.retire(node, reasons.FENCE_PROVEN)
         self.rest()
         self.hold(node, reasons.NO_SUCCESSOR)
+
+    def _start_cold(self, node: int) -> bool:
+        """Start a cold standby in the place of `node`, if one has been off for long enough to be surely off."""
+        state = self.state
+        cold = fitness.cold_successor_of(self.settings, state, self.facts, node)
+        if cold == NO_NODE or self.facts.off_ms[cold] < self.settings.board.off_stable_ms:
+            return False
+        self.out.say(events.START_ASKED, cold, reasons.COLD_START)
+        self.out.act(PULSE, cold)
+        state.boot_ms[cold] = 1
+        self.enter(STARTING, node, cold, state.cause)
+        return True
 
     def _start_step(self) -> None:
         """Wait for the cold standby to boot; whoever is fit first takes over."""
@@ -198,11 +303,15 @@ class Fence(Seek):
             self.out.persist = True
             self._proved_nothing(target)
             return
+        rogue = fitness.other_runs(state, facts, node)
+        if rogue != NO_NODE:
+            self.rest()
+            self.hold(rogue, reasons.TWO_RUNNING)
+            return
         if facts.durable_epoch != state.epoch or facts.durable_holder != node:
             self.out.persist = True  # until the write succeeds, nobody is granted
             return
-        state.active = node
-        state.active_incarnation = facts.incarnation[node]
+        self.take_seat(node)
         state.grant_ms = 0
         state.awaiting_running = 1
         state.prepared[node] = 0
@@ -215,20 +324,20 @@ class Fence(Seek):
             state.quarantined[node] = 0
             self.out.persist = True
         self.set_role(node, codes.ROLE_ACTIVE, state.cause)
-        if state.cause in (reasons.SWITCHOVER, reasons.FAILBACK, reasons.SCHEDULE, reasons.DRAIN_TIMEOUT):
+        if state.cause in MOVES:
             self.out.say(events.SWITCHOVER_DONE, node, state.cause, gap_ms)
         self.rest()
 
     def _failed_step(self) -> None:
         """The fence proved nothing: no grant, and the contact stays until hold_max_s is over or an operator releases
-        it.
+        it. A sense that goes off late, or somebody's word, still proves it.
         """
         state = self.state
         node = state.target
-        if self.facts.fence[node] == IDLE:
-            if state.given_back[node] == 1:
-                self.out.say(events.RELAY_RELEASED, node, reasons.HOLD_OVER, state.phase_ms)
-                state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
+        if self.facts.fence[node] == PROVEN:
+            self.enter(FENCING, node, NO_NODE, state.cause)
+            self._after_proof(node)
+        elif self.facts.fence[node] == IDLE:
             self.rest()
             self.hold(node, self.facts.fence_reason[node])
 
@@ -237,11 +346,14 @@ class Fence(Seek):
         state = self.state
         facts = self.facts
         if facts.fence[node] == IDLE:
-            if state.given_back[node] == 1 and state.phase != FAILED:
+            if state.given_back[node] == 1:
                 # The sequencer let go by itself: its maximum on-time is over.
                 self.out.say(events.RELAY_RELEASED, node, reasons.HOLD_OVER, self.settings.board.hold_max_s * 1000)
                 state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
-            state.given_back[node] = 0
+            if state.given_back[node]:
+                state.given_back[node] = 0
+                if state.quarantined[node] == CLEAR_LATER:
+                    self.end_quarantine(node, reasons.OPERATOR)
             return
         if not state.given_back[node]:
             state.given_back[node] = 1
@@ -256,8 +368,8 @@ class Fence(Seek):
     def give_back(self, node: int, reason: int) -> None:
         """Let the sequencer release the relay of `node`, and give it its boot grace."""
         state = self.state
-        if state.given_back[node] != 2:
-            state.given_back[node] = 2
+        if state.given_back[node] != RELEASED:
+            state.given_back[node] = RELEASED
             self.out.act(RELEASE, node)
             self.out.say(events.RELAY_RELEASED, node, reason, self.facts.fence_ms[node])
             state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms

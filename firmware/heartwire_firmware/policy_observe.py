@@ -7,14 +7,18 @@ policy_seek do.
 from heartwire_firmware import fitness, guards
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_core import HEARD, Core
-from heartwire_firmware.policy_state import WATCHING
-from heartwire_firmware.sequencer import FAILED, IDLE
+from heartwire_firmware.policy_state import RELEASED, WATCHING
+from heartwire_firmware.sequencer import FAILED, FIRED, HOLD_UP_MS, IDLE, PROVEN, SURELY_OFF
 from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 # An intent that good heartbeats made obsolete is cancelled only after this long, so that a flapping node does not wear
 # out flash.
 CANCEL_AFTER_MS = 10000
+# Each further one takes twice as long, up to this: a node that is late again and again must not fill the journal.
+CANCEL_MAX_S = 3600
+# So long before maintenance ends it is told.
+ENDS_SOON_MS = 60000
 # How often what is left of maintenance is saved.
 SAVE_MAINTENANCE_MS = 300000
 
@@ -31,8 +35,8 @@ class Observe(Core):
         state.seek_ms = 0 if state.active != NO_NODE else add_capped(state.seek_ms, elapsed_ms, COUNT_MAX)
         if state.approval_ms:
             state.approval_ms = max(0, state.approval_ms - elapsed_ms)
-        if state.maintenance_ms[NODE_COUNT]:
-            self._count_maintenance(NODE_COUNT, elapsed_ms)
+        if state.cold_ms:
+            state.cold_ms = max(0, state.cold_ms - elapsed_ms)
         if state.long_ms:
             state.long_ms = max(0, state.long_ms - elapsed_ms)
             if not state.long_ms:
@@ -45,6 +49,8 @@ class Observe(Core):
             state.good_ms[node] = add_capped(state.good_ms[node], elapsed_ms, COUNT_MAX)
             if state.grace_ms[node]:
                 state.grace_ms[node] = max(0, state.grace_ms[node] - elapsed_ms)
+            if state.quiet_ms[node]:
+                state.quiet_ms[node] = max(0, state.quiet_ms[node] - elapsed_ms)
             if state.maintenance_ms[node]:
                 self._count_maintenance(node, elapsed_ms)
             if state.window_ms[node]:
@@ -57,15 +63,28 @@ class Observe(Core):
             if state.common_ms[node] and guards.heard_clearly_later(self.settings, self.facts, node):
                 state.common_ms[node] = max(0, state.common_ms[node] - elapsed_ms)
 
+        if state.maintenance_ms[NODE_COUNT]:
+            self._count_maintenance(NODE_COUNT, elapsed_ms)
+
     def _count_maintenance(self, index: int, elapsed_ms: int) -> None:
         state = self.state
         before = state.maintenance_ms[index]
         state.maintenance_ms[index] = max(0, before - elapsed_ms)
         if before // SAVE_MAINTENANCE_MS != state.maintenance_ms[index] // SAVE_MAINTENANCE_MS:
             self.out.persist = True  # power cuts may not make it longer and longer
+        if before > ENDS_SOON_MS >= state.maintenance_ms[index]:
+            self.out.say(events.MAINTENANCE_ENDS, index, 0, state.maintenance_ms[index] // 1000)
         if not state.maintenance_ms[index]:
             self.out.say(events.MAINTENANCE_ENDED, index, reasons.EXPIRED)
             self.out.persist = True
+            self.maintenance_over(index)
+
+    def maintenance_over(self, index: int) -> None:
+        """After maintenance of a node, or of the board, silence counts anew: nobody looked at it until now."""
+        state = self.state
+        for node in range(NODE_COUNT):
+            if index == node or (index == NODE_COUNT and not state.maintenance_ms[node]):
+                state.quiet_ms[node] = self.settings.board.dead_ms
 
     def _observe(self, node: int) -> None:
         state = self.state
@@ -76,11 +95,14 @@ class Observe(Core):
             state.last_verdict[node] = verdict
         if facts.power[node] != state.last_power[node]:
             self.out.say(events.SENSE_CHANGED, node, 0, facts.power[node])
-            if facts.power[node] == codes.POWER_ON and state.last_power[node] == codes.POWER_OFF:
+            if facts.power[node] == codes.POWER_ON and state.was_off[node]:
+                state.was_off[node] = 0
                 state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
                 if facts.proof != node:  # its load may be on a bypass: then nothing boots
                     state.boot_ms[node] = 1
             state.last_power[node] = facts.power[node]
+        if facts.power[node] == codes.POWER_OFF and facts.off_ms[node] >= self.settings.board.off_stable_ms:
+            state.was_off[node] = 1
         if facts.proof == node:
             state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
         if verdict == codes.VERDICT_GOOD:
@@ -92,12 +114,15 @@ class Observe(Core):
             if armed != state.watchdog_seen[node]:
                 state.watchdog_seen[node] = armed
                 self.out.persist = True
-            if facts.power_full[node] and not state.sense_seen[node] and facts.fence[node] == IDLE:
-                state.sense_seen[node] = 1
-                self.out.persist = True
-            if state.prepared[node] and state.good_ms[node] >= CANCEL_AFTER_MS and state.target != node:
-                state.prepared[node] = 0
-                self.out.say(events.FENCE_CANCELLED, node, reasons.GOOD_AGAIN)
+            if facts.fence[node] == IDLE and facts.proof != node and facts.power[node] != codes.POWER_UNKNOWN:
+                self._watch_feeds(node)
+            self._cancel(node)
+        elif facts.power[node] == codes.POWER_OFF and self._is_off_since(node):
+            state.off_beats[node] = facts.beats[node]  # what it said last is over
+        if facts.fence[node] != state.fence_told[node]:
+            self._fence_changed(node, facts.fence[node])
+        if facts.node_epoch[node] > state.epoch or state.claimed[node]:
+            self._watch_claim(node)
         self._watch_disagreement(node)
         if state.quarantined[node]:
             self._watch_quarantine(node)
@@ -106,6 +131,81 @@ class Observe(Core):
                 self.set_role(node, codes.ROLE_STANDBY, reasons.HEARD)
             else:
                 self.set_role(node, codes.ROLE_OFFLINE, reasons.DEAD)
+
+    def _is_off_since(self, node: int) -> bool:
+        """Tell whether its power went off with its last heartbeat or later, and not long before."""
+        facts = self.facts
+        since_ms = facts.off_ms[node]
+        return since_ms >= self.settings.board.off_stable_ms and since_ms - facts.age_ms[node] < HOLD_UP_MS
+
+    def _watch_feeds(self, node: int) -> None:
+        """A sense proves something only if each feed was seen on while its node beat."""
+        state = self.state
+        facts = self.facts
+        if facts.power_full[node]:
+            if not state.sense_seen[node]:
+                state.sense_seen[node] = 1
+                self.out.persist = True
+            if state.feed_lost[node]:
+                state.feed_lost[node] = 0
+                self.out.say(events.FEED_BACK, node)
+            return
+        since_ms = facts.part_ms[node]
+        if since_ms < self.settings.board.off_stable_ms or since_ms - facts.age_ms[node] < HOLD_UP_MS:
+            return
+        if state.sense_seen[node]:
+            state.sense_seen[node] = 0
+            self.out.persist = True
+        if facts.power[node] == codes.POWER_ON and not state.feed_lost[node]:
+            state.feed_lost[node] = 1
+            self.out.say(events.FEED_LOST, node)
+
+    def _cancel(self, node: int) -> None:
+        """An intent that good heartbeats made obsolete is cancelled, the later the more often that happens."""
+        state = self.state
+        good_ms = state.good_ms[node]
+        if not state.prepared[node] or state.target == node:
+            if state.cancel_s[node] and good_ms >= CANCEL_MAX_S * 1000:
+                state.cancel_s[node] = 0
+        elif good_ms >= max(CANCEL_AFTER_MS, state.cancel_s[node] * 1000):
+            state.prepared[node] = 0
+            state.cancel_s[node] = min(max(CANCEL_AFTER_MS // 1000, state.cancel_s[node]) * 2, CANCEL_MAX_S)
+            self.out.say(events.FENCE_CANCELLED, node, reasons.GOOD_AGAIN)
+
+    def _fence_changed(self, node: int, status: int) -> None:
+        """Journal what became of a fence, whatever else is under way."""
+        state = self.state
+        facts = self.facts
+        fired = state.fence_told[node]
+        state.fence_told[node] = status
+        if status in SURELY_OFF:
+            event = events.OFF_PROVEN if status == PROVEN else events.OFF_ASSUMED
+            self.out.say(event, node, reasons.NONE, facts.proof_ms[node])
+            state.off_beats[node] = facts.beats[node]
+            state.failed[node] = 0
+            if status == PROVEN and fired != FAILED and facts.fence_reason[node] == reasons.STILL_ON:
+                if state.suspect[node]:  # this time its contact did cut its power
+                    state.suspect[node] = 0
+                    self.out.persist = True
+        elif status == FAILED or (status == IDLE and fired == FIRED and state.given_back[node] != RELEASED):
+            # hold_max_s may be over in the moment in which it fails.
+            self.out.say(events.OFF_FAILED, node, facts.fence_reason[node], facts.proof_ms[node])
+            state.failed[node] = 1
+            if facts.fence_reason[node] == reasons.STILL_ON and not state.suspect[node]:
+                state.suspect[node] = 1
+                self.out.persist = True
+        if status == IDLE and state.suspect[node]:
+            self.out.say(events.RELAY_SUSPECT, node)
+        if status != FIRED:
+            state.prepared[node] = 0
+
+    def _watch_claim(self, node: int) -> None:
+        """An epoch that no node of this rack can have been given is told, and counts for nothing."""
+        state = self.state
+        claims = 1 if fitness.claims_too_much(state, self.facts, node) else 0
+        if claims and not state.claimed[node]:
+            self.out.say(events.EPOCH_REFUSED, node, reasons.EPOCH, self.facts.node_epoch[node], state.epoch)
+        state.claimed[node] = claims
 
     def _verdict_changed(self, node: int, verdict: int) -> None:
         state = self.state
@@ -160,10 +260,14 @@ class Observe(Core):
             return
         beats_off = facts.power[node] == codes.POWER_OFF and facts.age_ms[node] < self.settings.board.late_ms
         beats_off = beats_off and facts.fence[node] == IDLE and facts.beats[node] > 0 and facts.proof != node
+        # It must have beaten while it was off: a server that loses its power beat just before.
+        beats_off = beats_off and facts.off_ms[node] - facts.age_ms[node] >= HOLD_UP_MS
         cut_on = facts.fence[node] == FAILED and facts.power[node] == codes.POWER_ON
         disagree = 1 if (beats_off and facts.off_ms[node] >= self.settings.board.off_stable_ms) or cut_on else 0
         if disagree and not state.disagree[node]:
             self.out.say(events.DISAGREE, node, 0, codes.POWER_OFF if cut_on else codes.POWER_ON, facts.power[node])
+        elif state.disagree[node] and not disagree:
+            self.out.say(events.AGREE, node)
         state.disagree[node] = disagree
 
     def _watch_common(self) -> None:
@@ -182,7 +286,7 @@ class Observe(Core):
         silent = 1 if heard > 1 and not good else 0
         running = 0
         for node in range(NODE_COUNT):
-            if fitness.is_running(facts, node):
+            if fitness.is_running(state, facts, node):
                 running += 1
             if silent and facts.verdict[node] == codes.VERDICT_DEAD and facts.fence[node] == IDLE:
                 if not guards.heard_clearly_later(self.settings, facts, node):

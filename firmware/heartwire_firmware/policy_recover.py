@@ -45,6 +45,8 @@ class Recover(Switch):
         if rung == codes.RUNG_ASK:
             self._step_taken(node, rung)
             return
+        if state.mode == codes.MODE_AUTO and self._may_be_booting(node):
+            return
         reason = guards.first_reason(guards.RECOVERY, self.settings, state, facts, node)
         if reason == reasons.NONE:
             self.prepare(node, reasons.RECOVERY)
@@ -55,6 +57,17 @@ class Recover(Switch):
             self.recover_now(node)
         elif reason != reasons.NOT_DURABLE and node == state.active:
             self.hold(node, reason)
+
+    def _may_be_booting(self, node: int) -> bool:
+        """Tell whether `node` has power and may be starting by itself: a reset in its self-test would begin it anew.
+        So long is its slowest start that was seen, with a fourth more, or else its boot grace.
+        """
+        state = self.state
+        facts = self.facts
+        if facts.power[node] == codes.POWER_OFF and facts.off_ms[node] >= self.settings.board.off_stable_ms:
+            return False
+        wait_ms = state.slowest_s[node] * 1250
+        return facts.age_ms[node] < (wait_ms or self.settings.nodes[node].boot_grace_ms)
 
     def _next_rung(self, node: int, highest: int) -> int:
         """Return the next step that is wired, the highest one again and again."""
@@ -90,7 +103,10 @@ class Recover(Switch):
             state.prepared[node] = 0
             state.grace_ms[node] = self.settings.nodes[node].boot_grace_ms
         else:
-            self.begin_fence(node, reasons.RECOVERY, True)
+            # One that is off already needs no proof: it holds nothing, and its power only has to come back.
+            state.successor = NO_NODE
+            vouched = node != state.holder and fitness.is_off(self.settings, state, self.facts, node)
+            self.begin_fence(node, reasons.RECOVERY, True, vouched)
 
     def _step_taken(self, node: int, rung: int) -> None:
         state = self.state
@@ -98,7 +114,3 @@ class Recover(Switch):
         doubled = min(state.actions[node], DOUBLE_MAX)
         state.rung_ms[node] = min(self.settings.board.rung_ms << doubled, COUNT_MAX)
         self.out.say(events.RECOVERY_STEP, node, reasons.RECOVERY, rung, state.actions[node] + 1)
-
-    def is_asked(self, node: int) -> bool:
-        """Tell whether the grants of `node` carry the order to recover itself."""
-        return self.state.rung[node] >= codes.RUNG_ASK and node != NO_NODE

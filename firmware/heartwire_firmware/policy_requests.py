@@ -7,8 +7,18 @@ may weaken a rule of guards.py beyond what firmware/DESIGN.md says an operator m
 
 from heartwire_firmware import fitness, guards
 from heartwire_firmware.policy_core import ARMED
-from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, PREPARING, WATCHING
-from heartwire_firmware.sequencer import IDLE
+from heartwire_firmware.policy_state import (
+    APPROVAL,
+    CLEAR_LATER,
+    DRAINING,
+    FAILED,
+    FENCING,
+    PREPARING,
+    VOUCH,
+    WATCHING,
+)
+from heartwire_firmware.sequencer import FAILED as FENCE_FAILED
+from heartwire_firmware.sequencer import FIRED, IDLE, SURELY_OFF
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
@@ -28,11 +38,17 @@ UPDATE = 25
 PROOF = 33
 PRESS = 34
 TRANSFER = 35
+# What a node asks for over its own line; journaled as a fence.
+PEER_FENCE = 0
+# A person's word is taken while nothing moves, or where it is what is waited for.
+MAY_DECLARE = (WATCHING, APPROVAL, FAILED)
 # While a relay is tested, only a fence, which ends the test, and what moves nothing may be asked.
 NOT_IN_A_TEST = (
     MODE, SWITCHOVER, RELEASE, CLEAR, READOPT, MAINTENANCE, DECLARE, UPDATE, PROOF, PRESS, TRANSFER,
 )  # fmt: skip
 SCHEDULE_MAX_S = 604800
+# Always accepted: whatever is under way, a person can take the board's hand off the switches.
+DISARM = (MODE, codes.MODE_OBSERVE)
 
 
 def request(policy, operation: int, node: int, argument: int = 0, why: int = reasons.OPERATOR) -> int:
@@ -41,15 +57,16 @@ def request(policy, operation: int, node: int, argument: int = 0, why: int = rea
     """
     if node != NO_NODE and not policy.facts.enabled[node]:
         reason = reasons.UNKNOWN_NODE
-    elif policy.facts.proof != NO_NODE and operation in NOT_IN_A_TEST:
+    elif policy.facts.proof != NO_NODE and operation in NOT_IN_A_TEST and (operation, argument) != DISARM:
         reason = reasons.OTHER_OPERATION
     else:
         at = len(policy.out.records)
+        policy.why = why
         reason = REQUESTS[operation](policy, node, argument)
         if reason == reasons.NONE:
-            policy.out.records.insert(at, (events.REQUESTED, node, why, operation, argument))
+            policy.out.records.insert(at, (events.REQUESTED, node, why, operation or FENCE, argument))
     if reason != reasons.NONE:
-        policy.out.say(events.REFUSED, node, reason, operation, argument)
+        policy.out.say(events.REFUSED, node, reason, operation or FENCE, argument)
     return reason
 
 
@@ -58,6 +75,8 @@ def _mode(policy, node: int, mode: int) -> int:
     state = policy.state
     if mode == state.mode:
         return reasons.NONE
+    if mode == codes.MODE_OBSERVE:
+        _stop_operation(policy)
     if state.phase != WATCHING:
         return reasons.OTHER_OPERATION
     if mode in ARMED and state.two_running:
@@ -66,6 +85,7 @@ def _mode(policy, node: int, mode: int) -> int:
     if (mode in ARMED) != (state.mode in ARMED):
         # The running node is adopted again by the rules of the new mode, without being interrupted.
         state.active = NO_NODE
+        state.last_active = NO_NODE
         state.awaiting_running = 0
     for other in range(NODE_COUNT):
         state.denied[other] = 0
@@ -78,13 +98,28 @@ def _mode(policy, node: int, mode: int) -> int:
     return reasons.NONE
 
 
+def _stop_operation(policy) -> None:
+    """End what is under way. A contact that is open stays so for its time: power that comes back starts a server."""
+    state = policy.state
+    node = state.target
+    if state.phase == DRAINING:
+        policy.out.say(events.SWITCHOVER_FAILED, state.successor, reasons.OBSERVE_MODE)
+    elif state.phase == APPROVAL:
+        policy.out.say(events.FENCE_CANCELLED, node, reasons.OBSERVE_MODE)
+        state.prepared[node] = 0
+    elif state.phase == PREPARING:
+        policy.out.say(events.REFUSED, node, reasons.OBSERVE_MODE, FENCE)
+    policy.rest()
+
+
 def _adopt_running(policy) -> None:
     """Arming takes over what runs: the running node is made the holder, so that the last holder's claim cannot revoke
     it.
     """
     state = policy.state
     for node in range(NODE_COUNT):
-        if fitness.is_running(policy.facts, node) and node != state.holder and not state.quarantined[node]:
+        runs = fitness.is_running(state, policy.facts, node)
+        if runs and node != state.holder and not state.quarantined[node]:
             policy.promote(node, reasons.OPERATOR)
             return
 
@@ -171,20 +206,48 @@ def _update(policy, _node: int, seconds: int) -> int:
     return _maintenance(policy, NO_NODE, seconds)
 
 
+def may_ask(policy, asker: int, target: int) -> int:
+    """Return why `asker` may not even ask how `target` is, over its own line; or NONE."""
+    if not policy.facts.enabled[target]:
+        return reasons.UNKNOWN_NODE
+    if not policy.settings.nodes[asker].may_fence or target == asker:
+        return reasons.MAY_NOT_FENCE
+    return reasons.NONE
+
+
+def _peer_fence(policy, node: int, argument: int) -> int:
+    asker = argument >> 1 & 3
+    reason = may_ask(policy, asker, node)
+    if reason != reasons.NONE:
+        return reason
+    if policy.facts.verdict[asker] != codes.VERDICT_GOOD:
+        return reasons.NOT_FIT
+    if policy.state.quarantined[asker]:
+        return reasons.FENCE_FIRED
+    return _fence(policy, node, argument & ~1)
+
+
 def _fence(policy, node: int, argument: int) -> int:
     """Fence a node; refused where no fit node would remain, unless the operator says so."""
     # Bit 0: the operator says so; above it who asks, for the journal only.
     state = policy.state
     if state.mode == codes.MODE_OBSERVE:
         return reasons.OBSERVE_MODE
-    reason = guards.first_reason(guards.REQUESTED, policy.settings, state, policy.facts, node)
+    fence = policy.facts.fence[node]
+    if fence == FIRED or fence in SURELY_OFF or (state.phase == PREPARING and state.target == node):
+        return reasons.NONE  # it is under way, or done: asked again, nothing moves
+    peer = policy.why == reasons.PEER
+    table = guards.PEER if peer and state.mode != codes.MODE_FENCER else guards.REQUESTED
+    reason = guards.first_reason(table, policy.settings, state, policy.facts, node)
     if reason != reasons.NONE:
         return reason
     state.forced = argument & 1
     if guards.last_powered(policy.settings, state, policy.facts, node):
+        state.forced = 0
         return reasons.LAST_POWERED
-    policy.prepare(node, reasons.OPERATOR)
-    policy.enter(PREPARING, node, NO_NODE, reasons.OPERATOR)
+    cause = reasons.PEER if peer else reasons.OPERATOR
+    policy.prepare(node, cause)
+    policy.enter(PREPARING, node, NO_NODE, cause)
     return reasons.NONE
 
 
@@ -202,10 +265,16 @@ def _release(policy, node: int, _argument: int) -> int:
 def _clear(policy, node: int, _argument: int) -> int:
     """End a node's quarantine and lock-out."""
     state = policy.state
-    if not state.quarantined[node] and not state.locked[node]:
+    if not state.quarantined[node] and not state.locked[node] and not state.suspect[node]:
         return reasons.NOT_QUARANTINED
     if policy.facts.fence[node] != IDLE:
-        return reasons.OTHER_OPERATION
+        return _clear_open(policy, node)
+    if state.suspect[node]:
+        state.suspect[node] = 0  # somebody has looked at its contact
+        policy.out.persist = True
+        if not state.quarantined[node] and not state.locked[node]:
+            policy.out.say(events.CLEARED, node, reasons.OPERATOR)
+            return reasons.NONE
     if node == state.holder and state.active == NO_NODE and state.quarantined[node]:
         # Its lease became void when its fence fired: it may be active again only with a new epoch.
         return _readopt(policy, node, 0)
@@ -213,23 +282,109 @@ def _clear(policy, node: int, _argument: int) -> int:
     return reasons.NONE
 
 
-def _readopt(policy, node: int, _argument: int) -> int:
-    """Say who may be active: the running node again, or a successor where the board cannot know."""
+def _clear_open(policy, node: int) -> int:
+    """Clear a node whose contact is open: its lock-out ends at once, its quarantine when its power comes back. After a
+    fence that proved nothing it is also the word that the node is off.
+    """
     state = policy.state
-    if state.phase != WATCHING or policy.facts.fence[node] != IDLE:
+    if state.phase == FAILED and state.target == node:
+        reason = guards.first_reason(guards.REPLACED, policy.settings, state, policy.facts, node)
+        if reason != reasons.NONE:
+            return reason
+        _vouch(policy, node, NO_NODE)
+    elif policy.facts.fence[node] not in SURELY_OFF:
         return reasons.OTHER_OPERATION
-    if state.active != NO_NODE:
-        return reasons.ALREADY_ACTIVE
+    state.locked[node] = 0
+    state.actions[node] = 0
+    if state.quarantined[node]:
+        state.quarantined[node] = CLEAR_LATER
+    policy.out.persist = True
+    return reasons.NONE
+
+
+def _vouch(policy, node: int, successor: int) -> None:
+    policy.state.asked_beats = policy.facts.beats[node]
+    policy.out.act(VOUCH, node)
+    policy.enter(FENCING, node, successor, reasons.DECLARED)
+
+
+def _readopt(policy, node: int, _argument: int) -> int:
+    """Say who may be active: the running node again, or a successor where the board cannot know. A node that may still
+    hold the role is cut off first, and must stay off.
+    """
+    state = policy.state
+    facts = policy.facts
     if state.mode not in ARMED:
-        return reasons.OBSERVE_MODE
-    if not fitness.is_good(policy.facts, node):
+        return reasons.OBSERVE_MODE if state.mode == codes.MODE_OBSERVE else reasons.FENCER_MODE
+    if facts.fence[node] != IDLE or state.phase not in MAY_DECLARE:
+        return reasons.OTHER_OPERATION
+    if node == state.active or (state.active != NO_NODE and facts.verdict[state.active] not in fitness.SILENT):
+        return reasons.ALREADY_ACTIVE
+    if not fitness.is_good(facts, node) or fitness.claims_too_much(state, facts, node):
         return reasons.NOT_FIT
     if state.long_ms and node != state.long_node:
         return reasons.LONG_LEASE
-    state.locked[node] = 0
-    state.declared = node
-    state.held = reasons.NONE
+    before = state.active if state.active != NO_NODE else state.holder
+    rogue = fitness.other_runs(state, facts, node)
+    if rogue != NO_NODE and rogue != before:
+        return _held(policy, rogue, reasons.TWO_RUNNING)
+    if before == node or before == NO_NODE or state.store_empty:
+        return _take_seat(policy, node)
+    reason = guards.first_reason(guards.REPLACED, policy.settings, state, facts, before)
+    if reason != reasons.NONE:
+        return _held(policy, before, reason)
+    if not fitness.is_fit(policy.settings, state, facts, node):
+        if not state.quarantined[node] and not state.locked[node]:
+            return reasons.NOT_FIT
+        policy.end_quarantine(node, reasons.OPERATOR)
+        if not fitness.is_fit(policy.settings, state, facts, node):
+            return reasons.NOT_FIT
+    if state.phase == APPROVAL:
+        policy.drop_approval(reasons.DECLARED)
+    _replace(policy, before, node)
     return reasons.NONE
+
+
+def _held(policy, node: int, reason: int) -> int:
+    policy.hold(node, reason)
+    return reason
+
+
+def _take_seat(policy, node: int) -> int:
+    """Nobody else may hold the role: `node` gets it with a new epoch."""
+    state = policy.state
+    if state.store_empty:
+        # Whose role it was is unknown: not while another one that is not heard has power.
+        for other in range(NODE_COUNT):
+            if other != node and policy.facts.enabled[other] and not fitness.is_good(policy.facts, other):
+                if policy.facts.power[other] == codes.POWER_ON and policy.facts.fence[other] == IDLE:
+                    return _held(policy, other, reasons.POWERED)
+    if state.phase == APPROVAL:
+        policy.drop_approval(reasons.DECLARED)
+    if state.phase != WATCHING:
+        return reasons.OTHER_OPERATION
+    state.locked[node] = 0
+    state.quarantined[node] = 0
+    state.held = reasons.NONE
+    policy.promote(node, reasons.OPERATOR)
+    return reasons.NONE
+
+
+def _replace(policy, before: int, node: int) -> None:
+    """`node` follows `before`, whose contact is opened, or is open already, and which must stay off behind it."""
+    state = policy.state
+    fence = policy.facts.fence[before]
+    method = policy.settings.nodes[before].fence
+    if fence == FENCE_FAILED:
+        _vouch(policy, before, node)
+    elif fence in SURELY_OFF or method == "none" or method == "reset":
+        # Nothing holds it off: the person's word and its sense are all there is.
+        policy.retire(before, reasons.DECLARED)
+        policy.promote(node, reasons.OPERATOR)
+    else:
+        state.prepared[before] = 0
+        policy.prepare(before, reasons.DECLARED)
+        policy.enter(PREPARING, before, node, reasons.DECLARED)
 
 
 def _maintenance(policy, node: int, seconds: int) -> int:
@@ -241,7 +396,10 @@ def _maintenance(policy, node: int, seconds: int) -> int:
         policy.out.say(events.MAINTENANCE_BEGAN, node, reasons.OPERATOR, seconds)
     elif state.maintenance_ms[index]:
         policy.out.say(events.MAINTENANCE_ENDED, node, reasons.OPERATOR)
+    ends = state.maintenance_ms[index] and not seconds
     state.maintenance_ms[index] = seconds * 1000
+    if ends:
+        policy.maintenance_over(index)
     policy.out.persist = True
     return reasons.NONE
 
@@ -251,7 +409,10 @@ def _approve(policy, _node: int, number: int) -> int:
     state = policy.state
     if state.phase != APPROVAL or number != state.request_number:
         return reasons.WRONG_PHASE
-    policy.out.say(events.APPROVED, state.target, reasons.OPERATOR, number)
+    if not policy.still_asked(state.target):
+        policy.drop_approval(reasons.GOOD_AGAIN)
+        return reasons.WRONG_PHASE
+    policy.out.say(events.APPROVED, state.target, policy.why, number)
     policy.approved()
     return reasons.NONE
 
@@ -262,8 +423,7 @@ def _deny(policy, _node: int, number: int) -> int:
     if state.phase != APPROVAL or number != state.request_number:
         return reasons.WRONG_PHASE
     policy.out.say(events.DENIED, state.target, reasons.OPERATOR, number)
-    state.denied[state.target] = 1
-    policy.rest()
+    policy.refuse_approval()
     return reasons.NONE
 
 
@@ -301,4 +461,5 @@ REQUESTS = {
     PROOF: _proof,
     PRESS: _press,
     TRANSFER: _transfer,
+    PEER_FENCE: _peer_fence,
 }

@@ -6,7 +6,7 @@ an operator says who (rule 5.2).
 """
 
 from heartwire_firmware import fitness, guards
-from heartwire_firmware.policy_core import ARMED, HEARD
+from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_observe import Observe
 from heartwire_firmware.sequencer import IDLE
 from heartwire_protocol import codes, events, messages, reasons
@@ -24,7 +24,7 @@ class Seek(Observe):
         if state.mode not in ARMED:
             self._seek_advisory()
             return
-        if not state.store_empty and self._store_is_old():
+        if not state.store_empty and not state.sure and self._store_is_old():
             state.store_empty = 1
             self.out.say(events.STORE_EMPTY)
         if state.store_empty:
@@ -40,7 +40,7 @@ class Seek(Observe):
         facts = self.facts
         for node in range(NODE_COUNT):
             if facts.enabled[node] and facts.beats[node] and not facts.text[node]:
-                if facts.node_epoch[node] > state.epoch:
+                if facts.node_epoch[node] > state.epoch and not state.claimed[node]:
                     return True
         return False
 
@@ -48,7 +48,7 @@ class Seek(Observe):
         # Observe and fencer mode: the node that runs is called active, without a new epoch, and its lease binds nobody.
         state = self.state
         for node in range(NODE_COUNT):
-            if fitness.is_running(self.facts, node) and not state.two_running and not state.quarantined[node]:
+            if fitness.is_running(state, self.facts, node) and not state.two_running and not state.quarantined[node]:
                 state.active = node
                 state.active_incarnation = self.facts.incarnation[node]
                 state.held = reasons.NONE
@@ -58,31 +58,21 @@ class Seek(Observe):
     def _seek_successor(self) -> None:
         """It is proven that nobody holds anything: who is fit may have it."""
         state = self.state
-        if self._declared_is_good():
-            self._take_declared()
-            return
         node = fitness.successor_of(self.settings, state, self.facts, NO_NODE)
-        if node != NO_NODE and not state.safe_mode and not state.maintenance_ms[NODE_COUNT]:
-            if not self._other_runs(node) and not state.two_running:
-                self.promote(node, reasons.FENCE_PROVEN)
-
-    def _declared_is_good(self) -> bool:
-        declared = self.state.declared
-        return declared != NO_NODE and fitness.is_good(self.facts, declared) and self.facts.fence[declared] == IDLE
-
-    def _take_declared(self) -> None:
-        """An operator said who: not while another one runs."""
-        state = self.state
-        node = state.declared
-        if self._other_runs(node):
-            self.hold(node, reasons.TWO_RUNNING)
+        if node == NO_NODE or state.safe_mode or state.maintenance_ms[NODE_COUNT]:
             return
-        state.quarantined[node] = 0
-        self.promote(node, reasons.OPERATOR)
+        if state.named != NO_NODE and state.named != node:
+            if not fitness.is_fit(self.settings, state, self.facts, state.named):
+                self.hold(node, reasons.NEEDS_APPROVAL)
+                return
+            node = state.named
+        if node == state.last_active and self._returns(node):
+            return
+        self.promote(node, reasons.FENCE_PROVEN)
 
     def _seek_first(self) -> None:
-        """Rule 5.2: with an empty or older store, wait for all configured nodes or an operator's word; then highest +
-        1.
+        """Rule 5.2: with an empty or older store, wait for all configured nodes (or for an operator's word, which is a
+        request); then highest + 1.
         """
         state = self.state
         facts = self.facts
@@ -91,21 +81,15 @@ class Seek(Observe):
             if not facts.enabled[node]:
                 continue
             if not fitness.is_good(facts, node):
-                if state.declared == NO_NODE and not fitness.is_cold(self.settings, facts, node):
+                if not fitness.is_cold(self.settings, facts, node):
                     return
                 continue
-            if fitness.is_running(facts, node):
+            if fitness.is_running(state, facts, node):
                 candidate = node
         if state.two_running:
             self.hold(NO_NODE, reasons.TWO_RUNNING)
             return
-        if state.declared != NO_NODE:
-            # An operator may not make a second one active while another runs.
-            if candidate != NO_NODE and candidate != state.declared:
-                self.hold(candidate, reasons.TWO_RUNNING)
-                return
-            candidate = state.declared if fitness.is_good(facts, state.declared) else NO_NODE
-        elif candidate == NO_NODE and not state.safe_mode and not state.maintenance_ms[NODE_COUNT]:
+        if candidate == NO_NODE and not state.safe_mode and not state.maintenance_ms[NODE_COUNT]:
             candidate = fitness.successor_of(self.settings, state, facts, NO_NODE)
         if candidate != NO_NODE:
             self.promote(candidate, reasons.FIRST_START)
@@ -113,12 +97,6 @@ class Seek(Observe):
     def _seek_holder(self, node: int) -> None:
         state = self.state
         facts = self.facts
-        if state.declared != NO_NODE and state.declared != node:
-            self._replace_by_word(node)
-            return
-        if state.declared == node and self._declared_is_good():
-            self._take_declared()
-            return
         heard = facts.beats[node] and facts.verdict[node] in ALIVE
         if state.quarantined[node]:
             self._seek_fenced(node)
@@ -130,37 +108,48 @@ class Seek(Observe):
             if facts.verdict[node] in fitness.SILENT and not heard:
                 self.fail_over(node, reasons.HOLDER_MISSING)
 
-    def _replace_by_word(self, node: int) -> None:
-        """An operator vouches that the holder is off; the board still refuses while it is heard or has power."""
-        state = self.state
-        facts = self.facts
-        if facts.verdict[node] in HEARD or facts.sign_ms[node] < self.settings.board.dead_ms:
-            self.hold(node, reasons.TWO_RUNNING)
-        elif facts.power[node] == codes.POWER_ON:
-            self.hold(node, reasons.POWERED)
-        elif fitness.is_fit(self.settings, state, facts, state.declared):
-            successor = state.declared
-            self.retire(node, reasons.OPERATOR)
-            self.promote(successor, reasons.OPERATOR)
-
     def _seek_heard(self, node: int) -> None:
         """The holder is heard: it is adopted if it runs, else it may have it again with a new epoch."""
         state = self.state
         facts = self.facts
         running = bool(facts.flags[node] & messages.FLAG_RUNNING)
         if running and not state.two_running and facts.durable_holder == node and facts.durable_epoch == state.epoch:
-            state.active = node
-            state.active_incarnation = facts.incarnation[node]
-            state.held = reasons.NONE
+            self.take_seat(node)
             state.awaiting_running = 0
-            state.declared = NO_NODE
             self.set_role(node, codes.ROLE_ACTIVE, reasons.HOLDER_RETURNED)
             self.out.say(events.ADOPTED, node, reasons.HOLDER_RETURNED, state.epoch)
-        elif fitness.is_fit(self.settings, state, facts, node) and not state.safe_mode:
-            if not self._other_runs(node):
+        elif state.safe_mode:
+            return
+        elif fitness.is_fit(self.settings, state, facts, node):
+            rogue = fitness.other_runs(state, facts, node)
+            if rogue != NO_NODE:
+                self.hold(rogue, reasons.TWO_RUNNING)
+            elif node != state.last_active or not self._returns(node):
                 self.promote(node, reasons.HOLDER_RETURNED)
-        elif state.seek_ms >= self.settings.nodes[node].boot_grace_ms and not state.safe_mode:
+        elif self._stays_away(node):
             self._pass_over(node)
+
+    def _returns(self, node: int) -> bool:
+        """Count that `node` lost its services by itself and would have them again; return True if that was once too
+        often: it is no candidate any more.
+        """
+        state = self.state
+        state.last_active = NO_NODE  # counted once
+        if fitness.is_alone(self.settings, self.facts, node):
+            return False
+        self.count_action(node, reasons.CRASH_LOOP)
+        if not state.locked[node]:
+            return False
+        self.hold(node, reasons.CRASH_LOOP)
+        return True
+
+    def _stays_away(self, node: int) -> bool:
+        """Tell whether the holder, which is heard and holds no lease, will not get fit by itself soon."""
+        state = self.state
+        facts = self.facts
+        if state.locked[node] or facts.half_line[node] or state.claimed[node] or fitness.has_left(facts, node):
+            return True
+        return state.seek_ms >= self.settings.nodes[node].boot_grace_ms
 
     def _seek_fenced(self, node: int) -> None:
         """The holder's fence fired, but its proof was lost or never came, and it is back. Its lease is void.
@@ -177,7 +166,8 @@ class Seek(Observe):
         settings = self.settings.nodes[node]
         alone = fitness.may_serve_alone(self.settings, facts, node)
         if settings.quarantine == "clean_start" or alone:
-            if facts.incarnation[node] != state.fired_incarnation[node] and not self._other_runs(node):
+            rogue = fitness.other_runs(state, facts, node)
+            if facts.incarnation[node] != state.fired_incarnation[node] and rogue == NO_NODE:
                 state.quarantined[node] = 0
                 if fitness.is_fit(self.settings, state, facts, node):
                     self.promote(node, reasons.CLEAN_START)
@@ -197,13 +187,11 @@ class Seek(Observe):
             return
         successor = fitness.successor_of(self.settings, self.state, facts, node)
         if fitness.has_stopped(facts, node) and fitness.is_good(facts, node) and successor != NO_NODE:
-            if guards.in_maintenance(self.settings, self.state, facts, node) or self._other_runs(successor):
+            if guards.in_maintenance(self.settings, self.state, facts, node):
+                return
+            rogue = fitness.other_runs(self.state, facts, successor)
+            if rogue != NO_NODE and rogue != node:
+                self.hold(rogue, reasons.TWO_RUNNING)
                 return
             self.retire(node, reasons.NOT_FIT)
             self.promote(successor, reasons.NODE_STOPPED)
-
-    def _other_runs(self, node: int) -> bool:
-        for other in range(NODE_COUNT):
-            if other != node and fitness.is_running(self.facts, other):
-                return True
-        return False

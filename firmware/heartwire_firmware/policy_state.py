@@ -24,6 +24,12 @@ FENCE = 1
 RELEASE = 2
 PROVE = 3  # a reset node came back and says that its services are stopped
 PULSE = 4  # a pulse on the front-panel header
+# State.given_back: somebody let go of the relay, and that was journaled.
+RELEASED = 2
+# State.quarantined: a person ended it while the relay was cut; it ends when the power comes back.
+CLEAR_LATER = 2
+VOUCH = 5  # a fence of a node whose power is off already: somebody's word or evidence stands for its going off
+DOUBT = 6  # what was vouched for was heard: nothing is proven
 
 
 class Facts:
@@ -47,6 +53,7 @@ class Facts:
         self.power = [POWER_UNKNOWN] * NODE_COUNT
         self.power_full = [False] * NODE_COUNT
         self.off_ms = [0] * NODE_COUNT  # its power sense is off for so long
+        self.part_ms = [0] * NODE_COUNT  # some feed that is sensed is off for so long
         self.fence = [IDLE] * NODE_COUNT
         self.fence_ms = [0] * NODE_COUNT
         self.proof_ms = [0] * NODE_COUNT
@@ -58,6 +65,7 @@ class Facts:
         self.line_error_ms = [COUNT_MAX] * NODE_COUNT  # since the line last showed a break, a bad frame or a bad CRC
         self.storage_bad = False  # flash does not take what is written
         self.proof = NO_NODE  # whose power relay is being tested
+        self.transfer_fault = False  # the transfer relay is not where it was sent, or between its positions
         self.schedule_s = COUNT_MAX  # until a scheduled switchover is due; COUNT_MAX while the wall time is unknown
 
 
@@ -80,7 +88,6 @@ class State:
         self.store_empty = 0
         self.two_running = 0
         self.all_silent = 0
-        self.declared = NO_NODE
         self.request_number = 0
         self.approval_ms = 0
         self.start_ms = 0  # since the board started, capped
@@ -92,6 +99,15 @@ class State:
         self.boots = 0
         self.forced = 0  # the operator allowed that no fit node remains
         self.asked_beats = 0  # good heartbeats of the target when its approval was asked
+        self.exposed = 0  # nobody could take over, as a node is quarantined
+        self.named = NO_NODE  # in approve mode, who alone may take an empty seat without another word
+        self.sure = 0  # a node was granted or adopted since the board started: its store is not old
+        self.last_active = NO_NODE  # who was active last since the board started
+        self.ill_ms = (
+            0  # the services of the active node do not run, or are degraded beside a healthy node, for so long
+        )
+        self.ill_told = 0
+        self.due_seen = 0  # the schedule fell due while the board was on
         self.schedule_node = NO_NODE
         self.schedule_day = 0  # when it is due, in wall time; kept for the supervisor, who alone knows the wall time
         self.schedule_of_day_s = 0
@@ -114,12 +130,23 @@ class State:
         self.last_power = [POWER_UNKNOWN] * NODE_COUNT
         self.last_verdict = [0] * NODE_COUNT
         self.failed = [0] * NODE_COUNT  # its fence proved nothing, and it was not heard since
+        self.suspect = [0] * NODE_COUNT  # its contact did not cut its power, and no later test showed that it does
+        self.off_beats = [0] * NODE_COUNT  # its good heartbeats when it was last seen to be off
+        self.fence_told = [0] * NODE_COUNT  # the state of its fence that was journaled last
+        self.feed_lost = [0] * NODE_COUNT
+        self.claimed = [0] * NODE_COUNT  # it claims an epoch that is none of this rack
+        self.quiet_ms = [0] * NODE_COUNT  # dead_ms counts anew after maintenance: so much is left
+        self.cancel_s = [0] * NODE_COUNT  # good for so long before the next intent is cancelled
+        self.cold_ms = 0  # for so long a fence that is proven waits for a cold standby whose sense bounces
         self.rung = [0] * NODE_COUNT  # the step of its recovery taken last
         self.rung_ms = [0] * NODE_COUNT  # until the next one
         self.stable_ms = [0] * NODE_COUNT  # fit for so long without a break
         self.boot_ms = [0] * NODE_COUNT  # since it got power, until its first good heartbeat; 0: not measured
         self.slowest_s = [0] * NODE_COUNT  # slowest such start so far
         self.disagree = [0] * NODE_COUNT
+        self.was_off = [
+            0
+        ] * NODE_COUNT  # its sense was off for longer than a supply holds up: power that comes is a start
         self.given_back = [0] * NODE_COUNT  # 1: a fence is on, 2: its release was journaled
 
     def freeze(self) -> "tuple[object, ...]":

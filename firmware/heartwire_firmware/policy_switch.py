@@ -14,6 +14,9 @@ from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 # A schedule that fell due while the board was off is kept only this much later.
 MISSED_S = 60
 GOING = (codes.STATE_DRAINING, codes.STATE_PLANNED_OFF)
+# Drains that nobody asked for end in no fence.
+NEVER_FENCES = (reasons.FAILBACK, reasons.SERVICE)
+BUSY = (codes.STATE_BUSY, codes.STATE_CRASH_DUMP)
 
 
 class Switch(Fence):
@@ -26,7 +29,7 @@ class Switch(Fence):
         self.out.say(events.SWITCHOVER_BEGAN, active, cause, active, successor)
         self.enter(DRAINING, active, successor, cause)
         state.asked_beats = self.facts.beats[active]
-        if cause != reasons.FAILBACK:
+        if cause not in NEVER_FENCES:
             self.prepare(active, reasons.SWITCHOVER)
         if cause != reasons.OPERATOR:
             self.out.say(events.DRAIN_ASKED, active, cause)
@@ -70,13 +73,16 @@ class Switch(Fence):
 
     def _drain_timeout(self, node: int) -> None:
         state = self.state
-        if state.cause == reasons.FAILBACK:
-            self.end_drain(reasons.DRAIN_TIMEOUT)  # nobody is fenced for a preference
+        if state.cause in NEVER_FENCES:
+            self.end_drain(reasons.DRAIN_TIMEOUT)  # nobody is fenced for a preference, or for services that failed
             return
-        reason = guards.first_reason(guards.AFTER_DRAIN, self.settings, state, self.facts, node)
+        forced = state.cause == reasons.OPERATOR
+        table = guards.EMERGENCY if forced else guards.AFTER_DRAIN
+        reason = guards.first_reason(table, self.settings, state, self.facts, node)
         if reason == reasons.NONE:
-            self.out.say(events.DRAIN_TIMEOUT, node, 0, state.phase_ms)
-            self.begin_fence(node, reasons.DRAIN_TIMEOUT, False)
+            if not forced:  # else nobody asked it to stop
+                self.out.say(events.DRAIN_TIMEOUT, node, 0, state.phase_ms)
+            self.begin_fence(node, reasons.OPERATOR if forced else reasons.DRAIN_TIMEOUT, False)
         elif reason != reasons.NOT_DURABLE or state.phase_ms >= self.settings.board.drain_ms + PREPARE_MS:
             self.end_drain(reason)
 
@@ -85,19 +91,20 @@ class Switch(Fence):
         state = self.state
         facts = self.facts
         node = state.active
-        if state.phase != WATCHING or node == NO_NODE or state.mode not in ARMED:
+        free = state.phase == WATCHING and node != NO_NODE and state.mode in ARMED
+        if state.schedule_node != NO_NODE and self._scheduled(free):
             return
-        if facts.verdict[node] == codes.VERDICT_GOOD and facts.node_state[node] == codes.STATE_PLANNED_OFF:
+        if not free:
+            return
+        if facts.node_state[node] == codes.STATE_PLANNED_OFF:
             self._planned_off(node)
-        elif state.schedule_node == NO_NODE or not self._scheduled():
+        elif not self._watch_service(node):
             self._failback(node)
 
     def _planned_off(self, node: int) -> None:
         """It says that it is going down and that its services are stopped: nothing is left to fence."""
         state = self.state
-        if not fitness.has_stopped(self.facts, node):
-            return
-        if fitness.successor_of(self.settings, state, self.facts, node) == NO_NODE:
+        if not fitness.has_stopped(self.facts, node) or self.left_to(node) == NO_NODE:
             return
         if state.safe_mode or guards.in_maintenance(self.settings, state, self.facts, node):
             return
@@ -109,8 +116,10 @@ class Switch(Fence):
             return
         self.hand_over(node, reasons.PLANNED_OFF)
 
-    def _scheduled(self) -> bool:
-        """Begin a scheduled switchover that is due; return True if it began."""
+    def _scheduled(self, free: bool) -> bool:
+        """Begin a scheduled switchover that is due; return True if it began. `free`: nothing else is under way; it is
+        waited for as long as a schedule may be late.
+        """
         state = self.state
         facts = self.facts
         successor = state.schedule_node
@@ -121,7 +130,13 @@ class Switch(Fence):
         if facts.schedule_s > 0:
             return False
         if facts.schedule_s < -MISSED_S:
-            self.end_schedule(reasons.MISSED)
+            self.end_schedule(reasons.OTHER_OPERATION if state.due_seen else reasons.MISSED)
+            return False
+        state.due_seen = 1
+        if not free:
+            return False
+        if guards.in_maintenance(self.settings, state, facts, state.active):
+            self.end_schedule(reasons.MAINTENANCE)
         elif successor == state.active:
             self.end_schedule(reasons.ALREADY_ACTIVE)
         elif not fitness.is_fit(self.settings, state, facts, successor):
@@ -130,6 +145,7 @@ class Switch(Fence):
             self.end_schedule(reasons.SAFE_MODE if state.safe_mode else reasons.LONG_LEASE)
         else:
             state.schedule_node = NO_NODE
+            state.due_seen = 0
             self.out.persist = True
             self.begin_drain(successor, reasons.SCHEDULE)
             return True
@@ -139,16 +155,27 @@ class Switch(Fence):
         """Forget a scheduled switchover, and say why it will not happen."""
         self.out.say(events.SCHEDULE_ENDED, self.state.schedule_node, reason)
         self.state.schedule_node = NO_NODE
+        self.state.due_seen = 0
         self.out.persist = True
 
     def count_stable(self, elapsed_ms: int) -> None:
-        """Count how long each node has been fit without a break."""
+        """Count how long each node has been fit without a break, and how long the active node's services have not."""
         state = self.state
+        state.ill_ms = add_capped(state.ill_ms, elapsed_ms, COUNT_MAX) if self._is_ill() else 0
+        barred = 0
         for node in range(NODE_COUNT):
             if fitness.is_fit(self.settings, state, self.facts, node):
                 state.stable_ms[node] = add_capped(state.stable_ms[node], elapsed_ms, COUNT_MAX)
+                if node != state.active:
+                    barred = NODE_COUNT
             else:
                 state.stable_ms[node] = 0
+                if state.quarantined[node] and node != state.active:
+                    barred += 1
+        state.exposed = 1 if 0 < barred < NODE_COUNT and not self._cold_waits() else 0
+
+    def _cold_waits(self) -> bool:
+        return fitness.cold_successor_of(self.settings, self.state, self.facts, self.state.active) != NO_NODE
 
     def _failback(self, node: int) -> None:
         state = self.state
@@ -158,6 +185,62 @@ class Switch(Fence):
         preferred = codes.NODES.index(board.preferred)
         if preferred == node or state.stable_ms[preferred] < board.stable_s * 1000 or state.awaiting_running:
             return
+        if self.facts.node_state[preferred] != codes.STATE_HEALTHY:
+            return
         if guards.in_maintenance(self.settings, state, self.facts, node) or not fitness.is_good(self.facts, node):
             return
         self.begin_drain(preferred, reasons.FAILBACK)
+
+    def _is_ill(self) -> bool:
+        """Tell whether the active node is heard and its services do not run, or are degraded beside a healthy node."""
+        state = self.state
+        facts = self.facts
+        node = state.active
+        if node == NO_NODE or state.mode not in ARMED or state.phase != WATCHING or not fitness.is_good(facts, node):
+            return False
+        said = facts.node_state[node]
+        if said == codes.STATE_PLANNED_OFF or said in BUSY:
+            return False
+        if not fitness.is_running(state, facts, node):
+            return True
+        return said == codes.STATE_DEGRADED and self._healthy_beside(node) != NO_NODE
+
+    def _healthy_beside(self, node: int) -> int:
+        found = fitness.successor_of(self.settings, self.state, self.facts, node)
+        if found != NO_NODE and self.facts.node_state[found] != codes.STATE_HEALTHY:
+            return NO_NODE
+        return found
+
+    def _watch_service(self, node: int) -> bool:
+        """Tell when the services of the active node have failed, and move them where the settings say so; return True
+        if that began.
+        """
+        state = self.state
+        facts = self.facts
+        board = self.settings.board
+        if not state.ill_ms:
+            if state.ill_told and fitness.is_running(state, facts, node) and facts.verdict[node] == codes.VERDICT_GOOD:
+                state.ill_told = 0
+                self.out.say(events.SERVICE_BACK, node)
+            return False
+        runs = fitness.is_running(state, facts, node)
+        limit_ms = board.service_s * 1000
+        if not runs and facts.node_state[node] == codes.STATE_STARTING:
+            limit_ms = max(limit_ms, self.settings.nodes[node].boot_grace_ms)
+        if state.ill_ms < limit_ms:
+            return False
+        if not state.ill_told:
+            state.ill_told = 1
+            reason = reasons.DEGRADED if runs else reasons.NOT_RUNNING
+            self.out.say(events.SERVICE_FAILED, node, reason, state.ill_ms)
+            if not runs:
+                self.count_action(node, reason)
+        successor = self._healthy_beside(node)
+        if successor == NO_NODE or state.mode != codes.MODE_AUTO or state.safe_mode or state.long_ms:
+            return False
+        if board.service_switch == "never" or (runs and board.service_switch != "degraded"):
+            return False
+        if guards.in_maintenance(self.settings, state, facts, node) or state.actions[node] > board.max_actions:
+            return False
+        self.begin_drain(successor, reasons.SERVICE)
+        return True

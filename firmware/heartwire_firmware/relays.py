@@ -107,6 +107,7 @@ class Senses:
         self.power = [POWER_UNKNOWN] * NODE_COUNT
         self.full = [False] * NODE_COUNT
         self.off_ms = [0] * NODE_COUNT
+        self.part_ms = [0] * NODE_COUNT  # some wired feed is off for so long
 
     def configure(self, nodes) -> None:
         """Take the nodes' settings: how many feeds are sensed."""
@@ -123,7 +124,10 @@ class Senses:
             for index in range(count):
                 inputs[index].step(elapsed_ms)
                 on += inputs[index].asserted
-            self.full[node] = count > 0 and on == count
+            full = count > 0 and on == count
+            if full or self.full[node]:
+                self.part_ms[node] = 0
+            self.full[node] = full
             power = POWER_UNKNOWN if count == 0 else POWER_ON if on else POWER_OFF
             if power != POWER_OFF or self.power[node] != POWER_OFF:
                 self.off_ms[node] = 0
@@ -134,6 +138,15 @@ class Senses:
         for node in range(NODE_COUNT):
             if self.power[node] == POWER_OFF:
                 self.off_ms[node] = add_capped(self.off_ms[node], elapsed_ms, COUNT_MAX)
+            if not self.full[node]:
+                self.part_ms[node] = add_capped(self.part_ms[node], elapsed_ms, COUNT_MAX)
+
+    def feeds(self, node: int) -> int:
+        """Return the wired feeds of `node` that have power, as bits."""
+        bits = 0
+        for index in range(self._count[node]):
+            bits |= self._inputs[node][index].asserted << index
+        return bits
 
 
 # A latching coil needs a pulse; its contacts have settled after SETTLE_MS. What does not move in TRIES pulses is stuck.
@@ -156,6 +169,7 @@ class Transfer:
         self._left_ms = 0
         self._tries = 0
         self._asked = NODE_COUNT
+        self._rest_ms = 0
         self.fault = False
 
     @property
@@ -179,7 +193,7 @@ class Transfer:
                 self._pins.put("TRANSFER_SET_B", 0)
             return 0
         if wanted > 1:
-            return 0
+            return self._watch_rest(elapsed_ms)
         if wanted != self._asked:
             self._asked = wanted
             self._tries = 0
@@ -201,6 +215,19 @@ class Transfer:
             self.fault = True
             return FAULT
         self._tries += 1
+        self._rest_ms = 0
         self._left_ms = PULSE_MS + SETTLE_MS
         self._pins.put("TRANSFER_SET_A" if wanted == 0 else "TRANSFER_SET_B", 1)
         return 0
+
+    def _watch_rest(self, elapsed_ms: int) -> int:
+        """Nobody moves it: both contacts or none for longer than a move takes is a fault; one of them ends it."""
+        if self.at < NODE_COUNT:
+            self._rest_ms = 0
+            self.fault = False
+            return 0
+        self._rest_ms = min(self._rest_ms + elapsed_ms, SETTLE_MS)
+        if self.fault or self._rest_ms < SETTLE_MS:
+            return 0
+        self.fault = True
+        return FAULT

@@ -7,6 +7,7 @@ by supervisor (step, end) and hostlink_operations (begin).
 """
 
 from heartwire_firmware.clock import add_capped
+from heartwire_firmware.sequencer import HOLD_UP_MS
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, POWER_OFF, POWER_ON, POWER_UNKNOWN, VERDICT_GOOD
 
@@ -24,8 +25,6 @@ BACK_MS = 10000
 # The test goes on for so long after its result: the policy looks every 10 ms, and must not take the sense that comes
 # back for a start of the server.
 SETTLE_MS = 200
-# A supply holds up a server for so long after the cut.
-HOLD_UP_MS = 500
 
 
 class SelfTest:

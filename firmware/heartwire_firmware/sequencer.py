@@ -19,6 +19,9 @@ PROVEN = 2
 ASSUMED = 3
 FAILED = 4
 NAMES = codes.FENCES
+SURELY_OFF = (PROVEN, ASSUMED)
+# A supply holds up a server for less than this after its mains are gone (ATX: 16 ms at full load).
+HOLD_UP_MS = 500
 
 # Scratch register 0 (survives every reset but a power loss): magic, then a bit per node fenced, then a bit per node
 # whose sense was on and trusted when its fence fired. boot.py reads the same bits.
@@ -81,12 +84,28 @@ class Sequencer:
         """
         if self.status[node] != IDLE:
             return
-        self._start(node, sense_seen and self._senses.power[node] == POWER_ON)
+        # A sense that has just gone off is no power that was off before: it proves something if it stays off.
+        was_on = self._senses.power[node] == POWER_ON or self._senses.off_ms[node] < self._board.off_stable_ms
+        self._start(node, sense_seen and was_on)
         if not self._trusted[node]:
             if self._senses.power[node] == POWER_OFF:
                 self.reason[node] = reasons.ALREADY_OFF
             elif not sense_seen:
                 self.reason[node] = reasons.SENSE_UNSEEN
+
+    def vouch(self, node: int) -> None:
+        """Fence `node`, whose power is off already, on somebody's word or on evidence: it must only stay off behind the
+        open contact. A fence that proved nothing begins anew.
+        """
+        if self.status[node] == IDLE or self.status[node] == FAILED:
+            self._start(node, True)
+            self.reason[node] = reasons.DECLARED
+
+    def doubt(self, node: int) -> None:
+        """Take a word back: `node` was heard, so nothing is proven."""
+        if self.status[node] != IDLE:
+            self._distrust(node)
+            self._fail(node, self.since_ms[node], reasons.TWO_RUNNING)
 
     def may_shoot(self, node: int) -> bool:
         """Tell whether `shoot` may go ahead of `fire`: a power relay that no fence holds."""
@@ -179,8 +198,14 @@ class Sequencer:
             if status == FIRED:
                 self._prove(node, since)
             elif status == PROVEN and self._senses.power[node] == POWER_ON and self._measures(node):
-                # Power came back behind the open contact: a second feed, a bypass. What was proven is void.
+                # Power came back behind the open contact: a second feed, a bypass. What was proven is void, and so is
+                # what its sense says later.
+                self._distrust(node)
                 self._fail(node, since, reasons.STILL_ON)
+            elif status == FAILED and self._is_off_late(node):
+                # A contact that opened late, or a person who pulled the plug.
+                self.status[node] = PROVEN
+                self.proof_ms[node] = since
             if since >= self._board.hold_max_s * 1000 and (self._measures(node) or self.status[node] == FAILED):
                 self.release(node)
 
@@ -213,6 +238,16 @@ class Sequencer:
             self.proof_ms[node] = since
         elif since >= self._board.off_timeout_ms:
             self._fail(node, since, reasons.STILL_ON)
+
+    def _is_off_late(self, node: int) -> bool:
+        if not self._trusted[node] or not self._measures(node) or self._nodes[node].off_proof != "sense":
+            return False
+        return self._off_ms[node] >= self._board.off_stable_ms
+
+    def _distrust(self, node: int) -> None:
+        self._trusted[node] = False
+        self._mark &= ~(1 << _TRUSTED_SHIFT << node)
+        self._chip.put_scratch(MARK_REGISTER, self._mark)
 
     def _fail(self, node: int, since: int, reason: int) -> None:
         self.status[node] = FAILED

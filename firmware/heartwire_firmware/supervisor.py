@@ -23,6 +23,7 @@ from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
+from heartwire_firmware.repeats import Repeats
 from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.storage import Storage
@@ -41,10 +42,13 @@ HEAVY_MAX = 1
 # A start counts as good after this long.
 GOOD_BOOT_MS = 60000
 BAD_BOOTS_MAX = 3
+# A clock that the host corrects by less is not worth a record.
+WALL_ERROR_MS = 2000
 # Scratch register 1: bad boots in a row. boot.py counts up, the loop sets it to 0.
 BOOT_REGISTER = 1
 # A fence that is over needs a new intent before the next.
 FENCE_OVER = (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED)
+AFTER_THE_LINES = (policy_requests.APPROVE, policy_requests.DECLARE, policy_requests.READOPT, policy_requests.FENCE)
 RUN = 0
 RESTART = 1
 REPL = 2
@@ -87,6 +91,7 @@ class Supervisor:
         self.hostlink.operations = Operations(self)
         self._slots = TimeSlots(self)
         self._storage = Storage(self)
+        self._repeats = Repeats(self.journal)
         self.filler = FactFiller(self)
         self.lines = Lines(self)
         self._activity = hardware.activity
@@ -169,9 +174,16 @@ class Supervisor:
     def set_wall(self, day: int, ms: int) -> None:
         """Take the wall time from the host."""
         known = self.clock.wall_known
+        left_s = self.facts.schedule_s
+        off_ms = self.clock.wall_error_ms(day, ms)
         self.clock.set_wall(day, ms)
-        if not known:
-            self.journal.append(events.TIME_SET, NO_NODE)
+        if known and off_ms < WALL_ERROR_MS:
+            return
+        self.journal.append(events.TIME_SET, NO_NODE, 0, 1 if known else 0, off_ms if known else 0)
+        if known and self.state.schedule_node != NO_NODE:
+            # "In a minute" stays a minute: the schedule was given as a time from then, and only kept in wall time.
+            self.filler.note_schedule(max(0, left_s))
+            self._persist = True
 
     def _step_transfer(self, elapsed: int) -> None:
         state = self.state
@@ -190,7 +202,13 @@ class Supervisor:
             self.journal.append(events.TRANSFER_FAULT, NO_NODE, reasons.POSITION, wanted)
 
     def request(self, operation: int, node: int, argument: int, why: int = reasons.OPERATOR) -> int:
-        """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE."""
+        """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE. What
+        waits on the lines comes first: it may make void what is approved, or the word that a node is off.
+        """
+        if operation in AFTER_THE_LINES:
+            self.lines.catch_up()
+            for liveness in self.livenesses:
+                liveness.judge()
         self._out.clear()
         self.filler.fill()
         reason = policy_requests.request(self.policy, operation, node, argument, why)
@@ -199,6 +217,12 @@ class Supervisor:
         self._carry_out()
         self.changed = True
         return reason
+
+    def refuse(self, operation: int, node: int, reason: int, argument: int) -> None:
+        """Journal a request that the policy was not asked about."""
+        self._out.clear()
+        self._out.say(events.REFUSED, node, reason, operation, argument)
+        self._carry_out()
 
     def may_stall(self) -> bool:
         """Tell whether a request may have flash written now."""
@@ -250,8 +274,9 @@ class Supervisor:
         self.filler.advance(elapsed)
         self._step_inputs(bits, elapsed)
         self.senses.advance(elapsed)
-        if self.button.advance(elapsed) and self.state.phase == policy_state.APPROVAL:
-            self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
+        asked = self.state.request_number if self.state.phase == policy_state.APPROVAL else 0
+        if self.button.advance(elapsed, asked):
+            self.request(policy_requests.APPROVE, NO_NODE, asked, reasons.BUTTON)
         self.relays.step(elapsed)
         if self.sequencer.busy:
             self.sequencer.step(elapsed)
@@ -347,6 +372,8 @@ class Supervisor:
         if self.config.step(elapsed):
             self.settings_changed(3)
         self._persist = self._storage.step(elapsed) or self._persist
+        self._repeats.step(elapsed)
+        self.lines.advance(elapsed)
         self.lines.count_errors()
         slots = self._slots
         slots.step(elapsed)
@@ -428,6 +455,11 @@ class Supervisor:
             if kind == policy_state.FENCE:
                 self.selftest.end(reasons.FENCE_FIRED)
                 self.sequencer.fire(node, bool(self.state.sense_seen[node]))
+            elif kind == policy_state.VOUCH:
+                self.selftest.end(reasons.FENCE_FIRED)
+                self.sequencer.vouch(node)
+            elif kind == policy_state.DOUBT:
+                self.sequencer.doubt(node)
             elif kind == policy_state.PROVE:
                 self.sequencer.prove(node)
             elif kind == policy_state.PULSE:
@@ -441,6 +473,8 @@ class Supervisor:
         if out.actions:
             self._move_contacts()
         for event, node, reason, a, b in out.records:
+            if not self._repeats.first(event, node, reason, a):
+                continue
             sequence = self.journal.append(event, node, reason, a, b)
             if event == events.FENCE_PREPARED:
                 self.filler.intent_sequence[node] = sequence

@@ -103,6 +103,7 @@ class Status(Answer):
     key: bool = doc("the key switch on the board is on", False)
     wall: list[int] | None = doc("the board's time, UTC, ISO 8601; null until a host sets it", None)  # noqa: RUF009
     alarm: bool = doc("the alarm contact is in alarm", False)
+    alarms: list[str] = field(default_factory=list, metadata={"doc": "what is wrong, by name: firmware/DESIGN.md"})
     schedule: str | None = doc("node of a scheduled switchover", None)
     schedule_s: int | None = doc("seconds until then; null while the board does not know the wall time", None)
     long_lease_s: int = doc("seconds of a long lease for an update of the board; nobody else is granted meanwhile", 0)
@@ -148,6 +149,9 @@ class NodeStatus(Answer):
     grace_s: int = doc("seconds of boot grace left", 0)
     actions: int = doc("automatic actions on it within the window", 0)
     locked: bool = doc("locked out after too many actions", False)
+    suspect: bool = doc("its contact did not cut its power when it was told to", False)
+    feeds: int = doc("sensed feeds that have power, as bits: 1 the first, 2 the second", 0)
+    slowest_boot_s: int = doc("slowest start seen, from power to its first good heartbeat; 0 for none", 0)
     maintenance_s: int = doc("seconds of its maintenance left", 0)
 
     def as_json(self) -> dict[str, Any]:

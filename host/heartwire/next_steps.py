@@ -219,6 +219,10 @@ def _nobody(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
             return [Step(words, f"fence {holder.node}")]
         return [Step("no node is fit to be active: look at the servers and their agents (`heartwire agent doctor`)")]
     good = running or [node for node in nodes if node.verdict == "good" and node.fence == "idle"]
+    unknown = [node for node in nodes if holder is None and not is_heard(node) and node.power == "on"]
+    if good and unknown and not running:
+        words = f"{unknown[0].label} is not heard, has power and may serve: it is cut, then another one may be declared"
+        return [Step(words, f"fence {unknown[0].node}")]
     good = [node for node in good if node.role != "quarantined" and not node.locked] or good
     if not good:
         return [Step("no node is heard: look at the servers and their agents (`heartwire agent doctor`)")]
@@ -227,6 +231,8 @@ def _nobody(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
 
 
 def _of_node(status: Status, node: NodeStatus) -> list[Step]:
+    if node.suspect and node.role != "quarantined" and node.fence == "idle":
+        return [Step(f"once somebody has looked at the contact that did not cut {node.label}", f"clear {node.node}")]
     if not (node.locked or node.role == "quarantined") or node.fence in OPEN_FENCES:
         return []
     if node.fence != "idle":

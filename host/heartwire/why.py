@@ -23,19 +23,21 @@ DECISIONS = (
 )  # fmt: skip
 # What every automatic fence had to pass, in this order: the reasons that would have forbidden it.
 AUTOMATIC_ORDER = (
-    "observe_mode", "fencer_mode", "safe_mode", "maintenance", "long_lease", "locked_out", "never_heard", "boot_grace",
-    "half_line", "line_fault", "busy", "starting", "common_cause", "peer_sees", "powered", "no_fence",
-    "watchdog_unarmed", "no_successor", "other_operation", "not_durable", "needs_approval",
+    "observe_mode", "fencer_mode", "safe_mode", "maintenance", "long_lease", "locked_out", "heard", "never_heard",
+    "boot_grace", "half_line", "line_fault", "busy", "starting", "common_cause", "peer_sees", "powered", "no_fence",
+    "watchdog_unarmed", "no_successor", "not_durable", "needs_approval",
 )  # fmt: skip
 RULES: Mapping[str, str] = {
     "5.1": "at most one node is entitled: the other is proven off, says that it stopped, or its lease is waited out",
     "5.2": "the epoch rises with every activation, and is durable together with its holder before a grant leaves",
-    "5.3": "after any fence a powered node fit to be active remains, and no two relays are off together",
+    "5.3": "after any fence a powered node fit to be active remains; a second relay opens beside another one only for "
+    "the active node's failover",
     "5.4": "lines that fall silent together are one fault of cable, supply or board",
     "5.5": "nothing automatic before a node was heard, in boot grace, in observe mode, in maintenance, in safe mode, "
     "after lock-out, or without approval in approve mode",
-    "5.6": "a second sign of life counts where the settings want it",
-    "5.7": "off is proven by a sense that was on before and stays off; unknown is never off, a timeout is a failure",
+    "5.6": "a second sign of life counts where the settings want it, but for excuse_s at most",
+    "5.7": "off is proven by senses that were all on while it beat, and stay off behind the open contact; unknown is "
+    "never off, and a word or a loss of power that came before counts only as the settings and a person say",
     "5.8": "the board may die without harm",
     "5.9": "what is going to be done is durable before the contact moves",
     "5.10": "a fenced node comes back quarantined",
@@ -51,11 +53,13 @@ _RULE_OF_EVENT = {
 _RULE_OF_REASON = {
     "common_cause": "5.4", "no_successor": "5.3", "last_powered": "5.3", "other_operation": "5.3", "peer_sees": "5.6",
     "powered": "5.6", "line_fault": "5.6", "half_line": "5.6", "already_off": "5.7", "still_on": "5.7",
-    "sense_unseen": "5.7", "no_proof": "5.7", "not_durable": "5.9", "safe_mode": "5.12", "long_lease": "5.12",
+    "sense_unseen": "5.7", "no_proof": "5.7", "power_lost": "5.7", "declared": "5.7",
+    "epoch": "5.2", "heard": "5.6", "not_durable": "5.9", "safe_mode": "5.12", "long_lease": "5.12",
     "store_empty": "5.2", "two_running": "5.1", "watchdog_unarmed": "5.1", "active_not_good": "5.3",
     **dict.fromkeys(
         ("observe_mode", "fencer_mode", "maintenance", "not_in_maintenance", "locked_out", "never_heard", "boot_grace",
-         "busy", "starting", "needs_approval"), "5.5"
+         "busy", "starting", "needs_approval", "crash_loop", "may_not_fence", "too_often", "displaced", "service",
+         "not_running", "degraded"), "5.5"
     ),
 }  # fmt: skip
 _LEADS = (

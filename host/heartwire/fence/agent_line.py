@@ -137,7 +137,7 @@ class AgentLine:
 
 
 def _refusal(node: str, own: str, reason: str) -> Refused:
-    if reason == "not_armed":
+    if reason in ("may_not_fence", "not_armed"):  # a board of an older version says the latter
         return Refused(
             f"the board's settings do not let node {own} ask for a fence of {node}",
             f"set node.{own}.may_fence = true in the board's settings",

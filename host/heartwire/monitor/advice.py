@@ -1,14 +1,11 @@
 """What each event and observation means to a person: how much it matters, what it opens or clears, what to do now.
 
-Tables, and what is left of a text in a given state. ADVICE has a row for each event of the contract (a test holds
-that); a rank orders events of one severity, so that the headline of a message is the activation and not the late
-heartbeat before it. Called by routing and compose.
+Tables only. ADVICE has a row for each event of the contract (a test holds that); a rank orders events of one severity,
+so that the headline of a message is the activation and not the late heartbeat before it. Called by routing and compose.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -27,7 +24,9 @@ class Row:
 
 
 LOOK = "Look at `heartwire status` and `heartwire log`."
-REPAIR = "Find out why the fenced server failed before it serves again; then `heartwire clear` it."
+REPAIR = (
+    "Find out why the fenced server failed before it serves again; then `heartwire release` and `heartwire clear` it."
+)
 REPLACE = "Replace the board: without a record it fences nobody."
 WORN = "Plan to replace the board; its flash may be worn out."
 CABLE = "Check the serial cable, its plugs and the server's port."
@@ -52,7 +51,7 @@ ADVICE: dict[str, Row] = {
     ),
     "store_empty": Row(
         60,
-        "Nothing, if the board finds out by itself who runs; else `heartwire status` names who may be active.",
+        "Say who may be active with `heartwire declare`, once you know which server runs.",
         opens="store_empty",
         why="the board's store is new, replaced or damaged",
     ),
@@ -104,7 +103,7 @@ ADVICE: dict[str, Row] = {
     ),
     "off_failed": Row(
         90,
-        "The server may still run: cut its power by hand. Then `heartwire status` says how the other one takes over.",
+        "The server may still run: cut its power by hand. Then let the other one take over: `heartwire declare`.",
         opens="unproven",
     ),
     "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven", "disagree")),
@@ -164,7 +163,7 @@ ADVICE: dict[str, Row] = {
     "switchover_done": Row(30, "Check that the services answer.", closes=("switchover",), anywhere=True),
     "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
     "scheduled": Row(10, "Nothing, if you scheduled it."),
-    "schedule_ended": Row(50, "Look at what stands in its way with `heartwire plans`, then schedule it again."),
+    "schedule_ended": Row(50, "Schedule it again, or do it now: `heartwire switchover`."),
     "stalled": Row(10, "Nothing; if it happens often, the board's flash may be worn."),
     "recovery_step": Row(42, "Nothing yet; the board goes on step by step, and then locks out."),
     "start_asked": Row(58, "Watch that the standby comes up: nobody else can take over now."),
@@ -226,27 +225,6 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
     "altered": ("alarm", "The journal was altered: treat the board and its record as evidence.", "", ""),
     "rotated": ("info", "Nothing; the journal is of limited size, and the monitor was away too long.", "", ""),
 }
-
-
-COMMAND = re.compile(r"`heartwire ([a-z-]+)[^`]*`")
-# What only looks, or is no request to the board: taken in every state.
-LOOKS = frozenset(("status", "log", "why", "plans", "agent", "monitor", "config"))
-_THEN = re.compile(r"[;,] then `heartwire [^`]+` it")
-
-
-def acts_in(text: str) -> set[str]:
-    """Return the commands that `text` tells people to type and that do something."""
-    return set(COMMAND.findall(text)) - LOOKS
-
-
-def as_far_as_taken(text: str, taken: Collection[str]) -> str:
-    """Return an advice without what names a command that does something and is not among `taken`; perhaps ""."""
-    kept = []
-    for sentence in re.split(r"(?<=\.) ", text):
-        shown = sentence if acts_in(sentence) <= set(taken) else _THEN.sub("", sentence)
-        if acts_in(shown) <= set(taken):
-            kept.append(shown)
-    return " ".join(kept)
 
 
 def row_of(event: str) -> Row:

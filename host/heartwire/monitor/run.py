@@ -159,10 +159,7 @@ class Monitor:
         self.collectors = [
             Collector(board.name, make(board), archive, settings, self.log, told=self._tell) for board in settings.board
         ]
-        views = {collector.view.name: collector.view for collector in self.collectors}
-        composer = Composer(
-            self.store, steps=lambda board: views[board].steps(time.monotonic()) if board in views else None
-        )
+        composer = Composer(self.store)
         partner: Partner = Alone()
         self.listener: serving.Server | None = None
         if settings.peer.url:

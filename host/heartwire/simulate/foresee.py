@@ -117,7 +117,11 @@ def _words(
     found: settings.Settings, one: NodeStatus, outcome: str, successor: str, forbidden: list[str], only_if: list[str]
 ) -> str:
     row = found.nodes[codes.NODES.index(one.node)]
-    begin = f"{one.label}, {one.role}: after {found.board.dead_ms / 1000:g} s of silence"
+    silent_ms = found.board.dead_ms
+    if outcome == "recovery" and row.recovery in ("reset", "cycle") and one.power != "off":
+        # It may be booting by itself: firmware/DESIGN.md.
+        silent_ms = max(silent_ms, one.slowest_boot_s * 1250 or row.boot_grace_ms)
+    begin = f"{one.label}, {one.role}: after {silent_ms / 1000:g} s of silence"
     if outcome == "told":
         return f"{begin} it is told, and nothing is done to it (recovery = notify)"
     if outcome == "held":

@@ -126,9 +126,9 @@ def test_last_still_counts_beside_the_requester(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("text", "target", "reason"),
     [
-        ("", A, reasons.NOT_ARMED),
-        ("", A | QUESTION, reasons.NOT_ARMED),
-        ("node.b.may_fence=1\n", B, reasons.NOT_ARMED),
+        ("", A, reasons.MAY_NOT_FENCE),
+        ("", A | QUESTION, reasons.MAY_NOT_FENCE),
+        ("node.b.may_fence=1\n", B, reasons.MAY_NOT_FENCE),
         ("node.b.may_fence=1\n", SPARE, reasons.UNKNOWN_NODE),
         ("node.b.may_fence=1\n", SPARE | QUESTION, reasons.UNKNOWN_NODE),
         ("node.b.may_fence=1\nnode.a.fence=none\n", A, reasons.NO_FENCE),
@@ -181,9 +181,9 @@ def test_a_quarantined_node_asks_in_vain(bench: Bench) -> None:
 def test_an_old_request_is_worth_nothing(bench: Bench) -> None:
     asker = Asker(bench)
     frame = asker.frame(A)
-    bench.run(1200)  # one heartbeat later: another sequence, another challenge
+    bench.run(2200)  # two heartbeats later: one may have crossed it, two have not
     assert asker.send(frame) is None
-    assert asker.send(asker.frame(A, sequence=asker.fake.sequence - 1)) is None
+    assert asker.send(asker.frame(A, sequence=asker.fake.sequence - 2)) is None
     assert asker.send(asker.frame(A, challenge=b"\x01\x02\x03\x04")) is None
     assert asker.send(asker.frame(codes.NO_NODE)) is None
     assert not bench.has(events.REQUESTED, A) and all(bench.powered)

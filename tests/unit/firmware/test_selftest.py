@@ -81,7 +81,7 @@ def refused(bench: Bench, node: str = "b", seconds: int = 5) -> str:
         ("state.long_ms = 1000", reasons.LONG_LEASE),
         ("state.active = 1", reasons.ALREADY_ACTIVE),
         ("state.holder = 1", reasons.ALREADY_ACTIVE),
-        ("facts.flags[1] = messages.FLAG_RUNNING", reasons.ALREADY_ACTIVE),
+        ("facts.flags[1] = messages.FLAG_RUNNING; facts.beats[1] = 9", reasons.ALREADY_ACTIVE),
         ("state.maintenance_ms[1] = 0", reasons.NOT_IN_MAINTENANCE),
         ("state.maintenance_ms[1] = settings.nodes[1].boot_grace_ms - 1", reasons.NOT_IN_MAINTENANCE),
         ("facts.verdict[0] = codes.VERDICT_LATE", reasons.ACTIVE_NOT_GOOD),

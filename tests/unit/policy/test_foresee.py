@@ -55,8 +55,8 @@ CASES: dict[str, tuple[str, int, Prepare, str, tuple[str, str | None, tuple[str,
     "approve": ("", 2, approve, "a", ("asks", "b", ("needs_approval",))),
     "no fence": ("node.a.fence=none\n", 2, lambda _: None, "a", ("held", "b", ("no_fence",))),
     "standby told": ("", 2, lambda _: None, "b", ("told", None, ())),
-    "standby cycled": (CLEAN + "node.b.recovery=cycle\nboard.rung_ms=5000\n", 2, lambda _: None, "b",
-                       ("recovery", None, ())),
+    "standby cycled": (CLEAN + "node.b.recovery=cycle\nboard.rung_ms=5000\nnode.b.boot_grace_ms=30000\n", 2,
+                       lambda _: None, "b", ("recovery", None, ())),
     "lone": ("", 1, lambda _: None, "a", ("told", None, ("common_cause",))),
 }  # fmt: skip
 
@@ -76,7 +76,7 @@ def test_a_plan_comes_true(name: str) -> None:
     index = codes.NODES.index(node)
     seen = len(bench.happened)
     bench.nodes[index].freeze()
-    bench.run(25000)
+    bench.run(45000)
     rows = [row for row in bench.happened[seen:] if row[2] == index]
     happened = {row[1] for row in rows}
     assert (events.FENCE_FIRED in happened) == (outcome in ("failover", "recovery"))

@@ -142,7 +142,7 @@ def welded_and_unplugged() -> Bench:
 
 
 def released_after_a_failed_fence() -> Bench:
-    bench = welded_and_unplugged()
+    bench = failed()
     assert bench.ask(op="release", node="a") == {"ok": 1}
     bench.run(500)
     return bench
@@ -173,13 +173,13 @@ STATES: dict[str, tuple[Callable[[], Bench], set[str]]] = {
     "degraded": (degraded, {"agent doctor", "switchover b"}),
     "denied": (denied, {"fence a"}),
     "maintained": (maintained, {"maintenance a off", "maintenance board off"}),
-    "forgotten": (forgotten, {"declare a"}),
+    "forgotten": (forgotten, {"fence b"}),
     "locked out": (locked_out, {"clear a"}),
     "fencer": (fenced_in_fencer_mode, {"release b"}),
     "safe": (safe, {"restart"}),
     "draining": (draining, {"cancel"}),
     "both silent": (both_silent, set()),
-    "released": (released_after_a_failed_fence, {"declare b"}),
+    "released": (released_after_a_failed_fence, {"fence a"}),
     "both run": (both_run, set()),
     "scheduled": (scheduled, {"cancel"}),
     "well": (settled, set()),

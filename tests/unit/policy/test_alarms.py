@@ -1,0 +1,69 @@
+"""Each row of the table of alarms: it alone opens the contact and lights the LED, and its end closes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from heartwire.simulate.bench import Bench
+from heartwire_firmware import lights, policy_state
+from heartwire_protocol import codes, reasons
+
+# The least change of a well board that makes each row true, and the LED that shows it.
+STATES = {
+    "safe_mode": ("state.safe_mode = 1", "safe mode"),
+    "two_running": ("state.two_running = 1", "degraded"),
+    "nobody_active": ("state.active = codes.NO_NODE", "degraded"),
+    "store_empty": ("state.store_empty = 1", "degraded"),
+    "all_silent": ("state.all_silent = 1", "degraded"),
+    "fence_failed": ("state.phase = policy_state.FAILED", "acting"),
+    "approval": ("state.phase = policy_state.APPROVAL", "approval"),
+    "held": ("state.held = reasons.POWERED", "degraded"),
+    "storage_bad": ("facts.storage_bad = True", "degraded"),
+    "transfer": ("facts.transfer_fault = True", "degraded"),
+    "service_failed": ("state.ill_told = 1", "degraded"),
+    "exposed": ("state.exposed = 1", "degraded"),
+    "locked_out": ("state.locked[1] = 1", "locked out"),
+    "missing": ("facts.verdict[1] = codes.VERDICT_DEAD", "degraded"),
+    "half_line": ("facts.half_line[1] = True", "degraded"),
+    "disagree": ("state.disagree[1] = 1", "degraded"),
+    "feed_lost": ("state.feed_lost[1] = 1", "degraded"),
+    "relay_suspect": ("state.suspect[1] = 1", "degraded"),
+    "epoch_claim": ("state.claimed[1] = 1", "degraded"),
+}
+
+
+def test_every_row_is_tried() -> None:
+    assert list(STATES) == [row[0] for row in lights.ALARMS]
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_row_alone_is_seen_and_named(name: str) -> None:
+    change, pattern = STATES[name]
+    bench = Bench()
+    bench.settle()
+    bench.run(3000)
+    state, facts = bench.board.state, bench.board.facts
+    assert lights.alarms(state, facts) == []
+    assert lights.PATTERNS[lights.pattern_of(state, facts)][0] == "armed"
+    before = state.freeze()
+    exec(change, {"state": state, "facts": facts, "codes": codes, "reasons": reasons, "policy_state": policy_state})
+    assert name in lights.alarms(state, facts)
+    assert lights.is_alarm(state, facts)
+    assert lights.PATTERNS[lights.pattern_of(state, facts)][0] == pattern
+    shown = lights.Lights(bench.hardware.pins, state, facts)
+    shown.step(10)
+    assert not bench.hardware.pins.levels["GUARDING"]
+    state.thaw(before)
+    bench.board.filler.moved[:] = [True] * 3
+    bench.run(2000)
+    assert lights.alarms(state, facts) == []
+    assert bench.hardware.pins.levels["GUARDING"]
+
+
+def test_status_names_what_is_wrong() -> None:
+    bench = Bench()
+    bench.settle()
+    bench.nodes[1].crash()
+    bench.run(12000)
+    status = bench.ask(op="status")
+    assert (status["alarm"], status["alarms"]) == (1, ["missing"])
