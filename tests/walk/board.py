@@ -46,6 +46,11 @@ class FakeIntake:
     drops = DROPS
     last_drop = 0
     spoke = True
+    request_sequence = 0
+
+    def gather(self) -> bool:
+        """Tell whether bytes wait: none do."""
+        return False
 
     def __init__(self, node: int) -> None:
         self.node = node
@@ -151,6 +156,7 @@ class Board(Supervisor):
     hostlink: Any
     _slots: Any
     _last_look: Any
+    _repeats: Any
     state: Any
     facts: Any
 
@@ -185,6 +191,7 @@ class Board(Supervisor):
         self._is_near = False
         self._policy_ms = 1
         self._persist = False
+        self._repeats = SimpleNamespace(first=lambda *_record: True)
         self._watched = False
         self.out = self._out
 
@@ -245,6 +252,7 @@ class Board(Supervisor):
     def peer_asks(self, node: int, target: int) -> None:
         """Let `node` ask over its line to have `target` fenced."""
         self.watch()
+        self.lines._asks_ms = 0
         self.lines.fence_for_peer(node, target)
         self._look()
 

@@ -54,6 +54,7 @@ class FakeSenses:
         self.power = [codes.POWER_UNKNOWN] * 3
         self.full = [False] * 3
         self.off_ms = [0] * 3
+        self.part_ms = self.off_ms  # one feed each
 
     def configure(self, _nodes: Any) -> None:
         """Take settings."""

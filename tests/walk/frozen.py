@@ -29,6 +29,8 @@ CAPS = {
     "good_ms": 11000,
     "stable_ms": 4000,
     "boot_ms": CAP_MS + 1000,
+    "ill_ms": 6000,
+    "cancel_s": 10,
 }
 EPOCH_BASE = 8
 _FRESH = policy_state.State().__dict__
@@ -36,9 +38,10 @@ NUMBERS = tuple([name for name in STATE_NAMES if not isinstance(_FRESH[name], li
 NUMBER_CAPS = tuple([(name, cap) for name, cap in CAPS.items() if name in NUMBERS])
 LIST_CAPS = tuple([(name, cap) for name, cap in CAPS.items() if name not in NUMBERS])
 LISTS = tuple([
-    name for name in STATE_NAMES if name not in NUMBERS and name not in CAPS and name != "fired_incarnation"
+    name for name in STATE_NAMES
+    if name not in NUMBERS and name not in CAPS and name not in ("fired_incarnation", "off_beats")
 ])  # fmt: skip
-ALL_LISTS = (*LISTS, *[name for name, _ in LIST_CAPS], "fired_incarnation")
+ALL_LISTS = (*LISTS, *[name for name, _ in LIST_CAPS], "fired_incarnation", "off_beats")
 
 
 _STORED: dict[bytes, Any] = {}
@@ -98,6 +101,7 @@ def freeze(world: World) -> tuple[Any, ...]:
     lists += [tuple([v if v < cap else cap for v in known[name]]) for name, cap in LIST_CAPS]
     heard = [intake.incarnation for intake in intakes]
     lists.append(tuple([int(bool(heard[n]) and state.fired_incarnation[n] == heard[n]) for n in range(3)]))
+    lists.append(tuple([int(n < world.count and state.off_beats[n] == intakes[n].beats) for n in range(3)]))
     nodes = []
     intents = world.intent
     senses = world.senses
@@ -171,6 +175,7 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
         body.incarnation = 5 if same else 6
         state.slowest_s[node] = 0
         state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
+        state.off_beats[node] = intake.beats if state.off_beats[node] else 90
     if state.active != NO_NODE:
         state.active_incarnation = board.intakes[state.active].incarnation if state.active_incarnation else 4
     if state.target != NO_NODE:

@@ -91,7 +91,8 @@ def is_fit(world: World, node: int) -> bool:
         return holder != NO_NODE and not (state.quarantined[holder] and state.phase == policy_state.WATCHING)
     heard = body.up and body.line == BEATS and body.follows == world.follows[node]
     able = body.state in (codes.STATE_HEALTHY, codes.STATE_DEGRADED) and not body.broken and body.obeys
-    return bool(heard and able and body.stuck not in (codes.POWER_OFF,))
+    # One that claims an epoch of no rack would not listen to the board: its file must be mended.
+    return bool(heard and able and not body.claims and body.stuck not in (codes.POWER_OFF,))
 
 
 def why_person(world: World) -> str:

@@ -33,7 +33,6 @@ PINS = (
             ("reset", None),
             ("ask", (asks.READOPT, 1, 0)),
         ),
-        "declare asks for no relay that is open and no off that lasts",
     ),
     # A forced fence waits for its intent, for PREPARE_MS at most, and stays forced for as long.
     Pin(
