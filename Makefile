@@ -19,12 +19,12 @@ LONGEST ?= 10
 FILES ?=
 # What runs in real time comes after what runs in virtual time: virtual racks mostly wait, so two files at once; what has
 # one Pacemaker, or measures its own waiting, alone.
-RACKS := tests/virtual tests/virtual_shim
+RACKS := tests/virtual tests/virtual_shim tests/systemd
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks lint types fmt docs generated check bench hw \
+	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd lint types fmt docs generated check bench hw \
 	flash image emulator bench-board budget clean
 
 help: ## list the targets
@@ -79,6 +79,9 @@ test-powercut: $(READY) ## power cuts at every write
 
 test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real time
 	$(PYTEST) -q tests/virtual tests/virtual_shim
+
+test-systemd: $(READY) ## the shipped units under a real systemd, on a rack (needs root, systemd, overlayfs and cgroups of version 1)
+	$(PYTEST) -q -rs tests/systemd
 
 test-hooks: $(READY) ## the shipped hooks, with real PostgreSQL, network namespaces and libvirt's test driver where they are installed
 	$(PYTEST) -q tests/hooks
