@@ -19,6 +19,7 @@ from heartwire.simulate.bench import Bench, BenchChannel
 from heartwire.simulate.hardware import FakeTicks
 from heartwire.simulate.language import Action, Scenario, ScenarioError
 from heartwire.simulate.rack import POSITIONS
+from heartwire.simulate.rules import Rules
 from heartwire.simulate.run import Happened, record
 from heartwire.simulate.watch import Watch
 from heartwire_firmware import lights, policy_requests, policy_state
@@ -58,6 +59,7 @@ class PolicyStage:
         self._seen = len(self._bench.happened)
         self._bench.violations.clear()
         self.happened: list[Happened] = []
+        self._rules = Rules(self._bench, scenario)
         self._watch = Watch(self._bench)
         self._look_around()
         self.happened.append(Happened(0, "", "", "", words=self._watch.story()))
@@ -103,6 +105,7 @@ class PolicyStage:
             bench.step(min(STEP_MS, ms - (bench.ms - self._zero_ms)))
             self._collect()
             self._look_around()
+            self._rules.look(bench.outputs, bench.board if bench.board_on else None)
         self._collect()
 
     def _look_around(self) -> None:
@@ -117,7 +120,8 @@ class PolicyStage:
             self.happened.append(Happened(bench.ms - self._zero_ms, "", node, "", words=words))
 
     def catch_up(self) -> None:
-        """Everything has been told already."""
+        """Everything has been told already; what the rules of the whole run still say is added."""
+        self._rules.end()
 
     def _collect(self) -> None:
         bench = self._bench
@@ -170,7 +174,11 @@ class PolicyStage:
     def do(self, action: Action) -> str | None:
         """Let something happen."""
         if action.subject == "operator":
-            return self._operate(action)
+            refused = self._operate(action)
+            if refused is None:
+                self._rules.note(action)
+            return refused
+        self._rules.note(action)
         if action.subject == "board":
             self._board(action.verb)
         else:

@@ -113,6 +113,8 @@ class Rack:
         self.noisy: set[int] = set()  # lines with errors only
         self.talking: set[int] = set()  # lines with a kernel's console only
         self.recordings = [Recording() for _ in range(nodes)]
+        self.heard_ms = [0] * nodes  # when their last good heartbeats were sent to the board
+        self._sent_ms = [0] * nodes
         self.ms = 0
         self.violations: list[tuple[int, str]] = []
         self.allow_two = False
@@ -203,7 +205,12 @@ class Rack:
 
     def _send(self, node: int, fake: FakeNode) -> list[bytes]:
         found = fake.due(self.ms)
-        if node in self.noisy or node in self.talking:
+        noisy = node in self.noisy or node in self.talking
+        if found and not noisy and node not in self.cut and not fake.trouble and not fake.foreign:
+            if self.ms - self._sent_ms[node] >= self.settings.board.early_ms:
+                self.heard_ms[node] = self.ms
+            self._sent_ms[node] = self.ms
+        if noisy:
             found = []
             if self.ms >= self._next_noise_ms[node]:
                 self._next_noise_ms[node] = self.ms + NOISE_EVERY_MS

@@ -18,7 +18,7 @@ STAGGER_MS = 130
 
 def set_scene(rack: Rack, scenario: Scenario) -> None:
     """Bring the rack to what it is when the board of `scenario` gets power."""
-    rack.allow_two = scenario.allow_two
+    rack.allow_two = "two" in scenario.allowed
     # Somebody stands at the board and holds the key switch, so that arming needs no key file.
     rack.key_on = True
     for name in scenario.two_feeds:

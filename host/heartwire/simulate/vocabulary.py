@@ -52,6 +52,8 @@ LOOKS: dict[str, str] = {
     "transfer": "", "role": "node", "verdict": "node", "power": "node", "relay": "node", "serves": "node",
     "quarantined": "node", "locked": "node", "lease": "node", "led": "", "guarding": "", "led-pattern": "",
 }  # fmt: skip
+# What must hold in every file unless it says `allow RULE because WORDS`: see rules.py, and rack.py for two.
+RULES = ("two", "cut", "idle", "alarm")
 # Rights of an operator: `operator as RIGHT`.
 RIGHTS = ("nobody", *codes.RIGHTS[1:])
 # What some tiers cannot do, and why: (subject, verb) -> words. The policy tier can do everything.

@@ -18,6 +18,7 @@ from heartwire.simulate import operators, statements
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.language import Action, Scenario, ScenarioError
 from heartwire.simulate.rack import POSITIONS, Rack, settings_of
+from heartwire.simulate.rules import Rules
 from heartwire.simulate.run import Happened
 from heartwire_firmware import config, slots
 from heartwire_protocol import codes, messages
@@ -103,6 +104,7 @@ class WiredStage:
         text = operators.with_host_keys(scenario.settings_text, scenario.host_keys)
         self._rack = Rack(settings_of(text, count, scenario.keyed), count, scenario.keyed)
         self._desk = operators.Desk(self._rack)
+        self._rules = Rules(self._rack, scenario, wired.slack_ms)
         self._outputs: dict[str, int] = {}
         self._shown: dict[str, int] = {}
         self._host: Board | None = None
@@ -186,6 +188,7 @@ class WiredStage:
                     rack.violate(str(error))
         self._pass_time(max(0, wired.now_ms() - rack.ms))
         self._show()
+        self._rules.look(self._outputs if wired.is_on() else {})
 
     def _pass_time(self, elapsed: int) -> None:
         for line, data in self._rack.pass_time(elapsed, self._outputs):
@@ -299,11 +302,17 @@ class WiredStage:
 
     def do(self, action: Action) -> str | None:
         """Let something happen."""
+        # What is asked may be done before its answer is here.
+        self._rules.note(action)
         if action.subject == "operator":
             return self._operate(action)
+        self._happen(action)
+        return None
+
+    def _happen(self, action: Action) -> None:
         if action.subject != "board":
             self._wired.call(lambda: statements.act(self._rack, action))
-            return None
+            return
         if self._loses_store:
             self._poll()  # or what is not read yet is gone with the store
         if action.verb == "stores":
@@ -314,7 +323,6 @@ class WiredStage:
         if action.verb != "stalls":
             self._hang_up()
         self._wired.act(action.verb)
-        return None
 
     def _operate(self, action: Action) -> str | None:
         if "old" in action.words:
