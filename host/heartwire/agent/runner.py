@@ -21,6 +21,8 @@ MESSAGE_MAX = 65_536
 # Between SIGTERM and SIGKILL of a command that took too long or is no longer wanted.
 GRACE_S = 2.0
 POLL_S = 0.02
+# What is meant for the agent may reach its helpers too: they end with it, not before.
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class _Forked:
@@ -34,7 +36,7 @@ class _Forked:
         try:
             channel.close()
             os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in HANDLED:
                 signal.signal(number, signal.SIG_DFL)
             status = probe_kinds.run(kind, values)
         finally:
@@ -163,7 +165,7 @@ def fork_runner(quiet: bool) -> tuple[socket.socket, int]:
         os.closerange(theirs.fileno() + 1, 4096)
         os.setsid()
         # A handler, not SIG_IGN: what is ignored would be ignored in every command as well.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in HANDLED:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(-1)
         Runner(theirs, quiet).serve()

@@ -7,6 +7,7 @@ product's doing. Timings are bench timings, five to ten times faster than a rack
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ class ProductRack:
         servers = [
             Server(
                 node, self._command, boot_ms=boot_ms, respawn_ms=respawn_ms, environment=around.get(node),
+                announced_by=signal.SIGUSR1,  # as heartwire-planned-off.service does
                 **self._body(node),
             )
             for node in self.nodes

@@ -6,6 +6,7 @@ nothing starts until a power cycle or a reset pulse. It never reads what its pro
 by the user, wired up by rack.py; every method may be called from any thread.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,11 +38,13 @@ class Server:
         respawn_ms: float | None = None,
         front: str = "reset",
         feeds: int = 1,
+        announced_by: int | None = None,
     ) -> None:
         """Describe a server. `command` is an argument list, or makes one from the server (`server.port` is its line).
 
         `environment` is added to this program's. `respawn_ms` restarts an ended program, as an init system would;
         None leaves it ended. `front` tells which front-panel header the board's FRONT output presses: reset or power.
+        `announced_by` is a signal that the program itself gets in a shutdown in good order, ahead of SIGTERM for all.
         """
         if front not in ("reset", "power"):
             raise VirtualError(f"front is reset or power, not {front}")
@@ -52,6 +55,7 @@ class Server:
         self.respawn_ms = respawn_ms
         self.front = front
         self.feeds = feeds
+        self.announced_by = announced_by
         self.state = "off"
         self.boots = 0
         self.powered = False
@@ -98,7 +102,7 @@ class Server:
         self._board.reactor.call(self._reset)
 
     def shut_down(self) -> None:
-        """Shut down in good order: end the program with SIGTERM, then switch off by software."""
+        """Shut down in good order: announce it, end the program with SIGTERM, then switch off by software."""
         self._board.reactor.call(self._shut_down)
 
     def press_power(self) -> None:
@@ -193,6 +197,9 @@ class Server:
             self._switch_off()
         else:
             self._shutting_down = True
+            if self.announced_by is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._process.pid, self.announced_by)
             self._process.signal(signal.SIGTERM)
 
     def _switch_off(self) -> None:
