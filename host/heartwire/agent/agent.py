@@ -31,8 +31,10 @@ STATUS_NS = NS_PER_S
 EPOCH_RETRY_NS = 5 * NS_PER_S
 # A node that has just started, or heard a recorded grant, is told so as well; only an order that stands is obeyed.
 RECOVER_GRANTS = 3
-# A status bit is best effort: the last heartbeats say "planned off" this often.
+# The last heartbeats say "planned off" this often; the higher number where the services were stopped for it and no
+# answer came, as the board lets another one take over only by that word.
 FAREWELLS = 2
+FAREWELLS_MAX = 5
 
 # The longest payload that the board sends on a node line.
 PAYLOAD_MAX = max(messages.layout_of(messages.GRANT).length, messages.RECORD_LENGTH)
@@ -89,7 +91,6 @@ class Agent:
         self.judged = lease.judge(clock())
         if services.suspect and self.judged.left_ms:
             services.presume_running()
-        self.farewells_left = FAREWELLS
         self.epochs_refused = 0
         self._log = log
         self._boot = boot
@@ -103,21 +104,57 @@ class Agent:
         self._next_epoch_ns = 0
         self._stored_as: tuple[Any, ...] = ()
         self._leaving = False
-        self._stop_at_exit = False
-        self._leave_by_ns = 0
+        self._left_ns = 0
+        self._farewells = 0
+        self._stopped_by_unit = False
+        self._rest_sequence = 0  # of the first heartbeat that said planned off with the services at rest
 
     def leave(self) -> None:
-        """Begin to end: stop the services if so configured, say farewell, then be `finished`."""
+        """Begin to end: stop the services if so wanted, say farewell, then be `finished`."""
         if not self._leaving:
             self._leaving = True
-            self._stop_at_exit = self.settings.on_exit == "stop"
-            self._leave_by_ns = self._clock() + self._stop_timeout_ns
-            self._log.info("leaving", services="stop" if self._stop_at_exit else "leave")
+            self._left_ns = self._clock()
+            self._log.info("leaving", services="stop" if self._drains else "leave")
+
+    def plan_off(self, shutdown: bool) -> None:
+        """Take the word of the system that it goes down (`shutdown`), or that this agent is stopped for good.
+
+        Either is a drain, as without an agent the board would cut the power. But whoever said that he is busy, and only
+        stops the agent, keeps his services: the board waits for him.
+        """
+        busy = self.conditions.is_busy(self._clock())
+        self._log.info("told", do="planned_off", shutdown=shutdown, busy=busy or None)
+        if shutdown or not busy:
+            self.conditions.planned_off = True
+            self._stopped_by_unit = True
+
+    @property
+    def _drains(self) -> bool:
+        """Tell whether the services shall stop in good order because this server, or this agent, ends."""
+        return self.conditions.planned_off or (self._leaving and self.settings.on_exit == "stop")
+
+    @property
+    def at_rest(self) -> bool:
+        """Tell whether nothing is left to be stopped before this server goes down, or nothing can be."""
+        services = self.services
+        return not services.suspect or self.judged.wish is Wish.ADVISORY or not services.can_stop
+
+    def _gave_up(self, now_ns: int) -> bool:
+        """Tell whether the services took longer to stop than an agent that ends may wait."""
+        settings = self.settings
+        limit_s = settings.drain_timeout_s if self.conditions.planned_off else settings.stop_timeout_s
+        return now_ns - self._left_ns >= limit_s * NS_PER_S
+
+    @property
+    def off_told(self) -> bool:
+        """Tell whether the board has answered a heartbeat that said planned off, with the services at rest."""
+        return 0 < self._rest_sequence <= self.incarnation.newest_answered
 
     @property
     def finished(self) -> bool:
         """Tell whether the farewell is said."""
-        return self._leaving and self.farewells_left <= 0
+        enough = FAREWELLS_MAX if self._drains and self.at_rest and not self.off_told else FAREWELLS
+        return self._leaving and self._farewells >= enough
 
     def next_ns(self, now_ns: int) -> int:
         """Return when `step` must be called next even if nothing comes in."""
@@ -166,9 +203,10 @@ class Agent:
 
     @property
     def wish(self) -> Judgement:
-        """Return what holds, with the wish to stop laid over it while the agent ends and shall stop the services."""
-        if self._stop_at_exit and self.judged.wish in (Wish.RUN, Wish.KEEP):
-            return self.judged._replace(wish=Wish.STOP, reason="agent_ends")
+        """Return what holds, with the wish to stop in good order laid over it while this server or agent ends."""
+        if self._drains and self.judged.wish in (Wish.RUN, Wish.KEEP):
+            reason = "planned_off" if self.conditions.planned_off else "agent_ends"
+            return self.judged._replace(wish=Wish.DRAIN, reason=reason)
         return self.judged
 
     def _guard(self, now_ns: int) -> None:
@@ -253,7 +291,7 @@ class Agent:
     def state(self, now_ns: int) -> int:
         """Return the state that a heartbeat sent now reports."""
         conditions = self.conditions
-        if self._leaving or conditions.planned_off:
+        if conditions.planned_off or (self._leaving and not conditions.is_busy(now_ns)):
             return codes.STATE_PLANNED_OFF
         if now_ns < conditions.crash_dump_until_ns:
             return codes.STATE_CRASH_DUMP
@@ -297,8 +335,8 @@ class Agent:
 
     def _beat(self) -> None:
         now_ns = self._clock()
-        if self._leaving and (not self._stop_at_exit or self.services.verified_stopped or now_ns >= self._leave_by_ns):
-            self.farewells_left -= 1
+        if self._leaving and (not self._drains or self.at_rest or self._gave_up(now_ns)):
+            self._farewells += 1
         state = self.state(now_ns)
         busy_until_ns = {
             codes.STATE_BUSY: self.conditions.busy_until_ns,
@@ -321,6 +359,10 @@ class Agent:
         frame = self._builder.build(self.incarnation, sequence, report)
         self.line.write(frame, sent_ns)
         self.schedule.sent(sent_ns)
+        if state != codes.STATE_PLANNED_OFF or not self.at_rest:
+            self._rest_sequence = 0
+        elif not self._rest_sequence:
+            self._rest_sequence = sequence
 
     def _tell(self, now_ns: int) -> None:
         services = self.services
@@ -330,6 +372,12 @@ class Agent:
         self._stored_as = subject
         self._next_status_ns = now_ns + STATUS_NS
         self.disk.store_status(self.status(now_ns))
+
+    def tell_last(self) -> None:
+        """Store what the next agent must know. What the system said of this agent's end is over with it."""
+        if self._stopped_by_unit:
+            self.conditions.planned_off = False
+        self.disk.store_status(self.status(self._clock()))
 
     def status(self, now_ns: int) -> dict[str, Any]:
         """Return what the status file says. Times are ms ago, or ns of CLOCK_BOOTTIME where the name says ns."""
@@ -344,6 +392,9 @@ class Agent:
             "degraded": self.why_degraded(),
             "busy_until_ns": self.conditions.busy_until_ns,
             "crash_dump_until_ns": self.conditions.crash_dump_until_ns,
+            "planned_off": self.conditions.planned_off,
+            "at_rest": self.at_rest,
+            "off_told": self.off_told,
             "role": self.role,
             "orders": [row[1] for row in messages.ORDERS if self.lease.orders & row[0]],
             "wish": self.judged.wish.value,

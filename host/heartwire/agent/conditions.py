@@ -18,6 +18,10 @@ class Conditions:
     crash_dump_until_ns: int = 0
     planned_off: bool = False
 
+    def is_busy(self, now_ns: int) -> bool:
+        """Tell whether it is busy or dumping at `now_ns`."""
+        return now_ns < max(self.busy_until_ns, self.crash_dump_until_ns)
+
     def handle(self, request: dict[str, Any], now_ns: int) -> str:
         """Obey a request (see control.py); return what is wrong with it, or an empty text."""
         wanted = request.get("do")

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -134,6 +134,9 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             log.warning("no_key", effect="anybody on the line can speak for the board")
         agent.conditions.busy_until_ns = former.busy_until_ns
         agent.conditions.crash_dump_until_ns = former.crash_dump_until_ns
+        agent.conditions.planned_off = former.planned_off
+        if former.planned_off:
+            log.warning("still_planned_off", effect="nothing is started", next="heartwire agent ready")
         controls = open_sockets(settings, agent, log)
         keep_on_time(settings, log)
         log.info("started", port=settings.port, epoch=epoch, incarnation=agent.incarnation.number, pid=os.getpid())
@@ -145,6 +148,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
             notifier.tell("STOPPING=1")
             for control in controls:
                 control.close()
+        agent.tell_last()
         log.info("ended", sequence=agent.incarnation.sequence)
     finally:
         # Also where an exception ended it: a server on which nothing can run is not reset for that.
@@ -238,7 +242,16 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], controls: Sequence[Con
     wake_read, wake_write = socket.socketpair()
     wake_read.setblocking(False)
     wake_write.setblocking(False)
-    before = {number: signal.signal(number, lambda *_: agent.leave()) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        # As the unit of the agent and heartwire-planned-off.service say it, ahead of SIGTERM.
+        signal.SIGUSR1: lambda: agent.plan_off(shutdown=True),
+        signal.SIGUSR2: lambda: agent.plan_off(shutdown=False),
+        signal.SIGTERM: agent.leave,
+        signal.SIGINT: agent.leave,
+    }
+    before = {
+        number: signal.signal(number, lambda number, _: handlers[signal.Signals(number)]()) for number in handlers
+    }
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     poller = select.poll()

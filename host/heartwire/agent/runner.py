@@ -13,6 +13,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from heartwire.agent import probe_kinds
@@ -23,6 +25,28 @@ GRACE_S = 2.0
 POLL_S = 0.02
 # What is meant for the agent may reach its helpers too: they end with it, not before.
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+OOM_SCORE_ADJ = Path("/proc/self/oom_score_adj")
+
+
+@contextlib.contextmanager
+def ordinary_for_oom(path: Path = OOM_SCORE_ADJ) -> Iterator[None]:
+    """Let what is started meanwhile be no more precious to the out-of-memory killer than any other program.
+
+    The unit protects the agent and its helpers (OOMScoreAdjust); a database that inherited that would have everything
+    else killed for its own hunger.
+    """
+    protected = ""
+    with contextlib.suppress(OSError, ValueError):
+        found = path.read_text(encoding="ascii").strip()
+        if int(found) < 0:
+            path.write_text("0", encoding="ascii")
+            protected = found
+    try:
+        yield
+    finally:
+        if protected:
+            with contextlib.suppress(OSError):
+                path.write_text(protected, encoding="ascii")
 
 
 class _Forked:
@@ -114,14 +138,15 @@ class Runner:
         environment = {**os.environ, **message.get("env", {})}
         output = subprocess.DEVNULL if self._quiet else None
         try:
-            process = subprocess.Popen(
-                message["argv"],
-                stdin=subprocess.DEVNULL,
-                stdout=output if output else 2,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
+            with ordinary_for_oom():
+                process = subprocess.Popen(
+                    message["argv"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output if output else 2,
+                    stderr=output,
+                    env=environment,
+                    start_new_session=True,
+                )
         except (OSError, ValueError) as error:
             code = error.errno if isinstance(error, OSError) and error.errno else 0
             self._tell(number, "not_started", code, 0.0)

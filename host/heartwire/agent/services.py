@@ -21,6 +21,10 @@ NS_PER_S = 1_000_000_000
 CHECK_STOPPED = (1, 3)
 
 
+# A service that ended by itself is not started again before this: in a shutdown the word of it comes just behind.
+SETTLE_NS = NS_PER_S
+
+
 class Known(Enum):
     """What is known about the services."""
 
@@ -80,6 +84,12 @@ class Services:
         """Tell whether they are about to run, or nothing is known yet."""
         unknown = self._hooks.check is not None and self._changed_ns < 0 and not self._running
         return self._job_kind == "on_active" or unknown
+
+    @property
+    def can_stop(self) -> bool:
+        """Tell whether anything can be done, or found out, about services that may run."""
+        hooks = self._hooks
+        return bool(hooks.check or hooks.on_standby or hooks.on_drain)
 
     @property
     def idle(self) -> bool:
@@ -273,6 +283,8 @@ class Services:
             self._stop_succeeded = known is Known.STOPPED
         if known is Known.STOPPED:
             self._seen_stopped = True
+            if self.known is Known.RUNNING:
+                self._start_again_ns = max(self._start_again_ns, now_ns + SETTLE_NS)
         elif known is Known.RUNNING:
             self.suspect = True
             if self._seen_stopped:

@@ -26,6 +26,7 @@ BAUD_RATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800)
 LIMITS: dict[str, tuple[float, float]] = {
     "interval_ms": (50, 60_000),
     "stop_timeout_s": (0.1, 3600),
+    "drain_timeout_s": (0.1, 3600),
     "watchdog_timeout_s": (1, 3600),
     "check_interval_s": (0.05, 600),
     "retry_s": (0.05, 3600),
@@ -97,6 +98,7 @@ class AgentSettings:
     on_board_loss: Loss = Loss.HOLD
     on_exit: str = "leave"
     stop_timeout_s: float = 20.0
+    drain_timeout_s: float = 90.0
     state_directory: Path = field(default_factory=Path)
     watchdog: str = ""
     watchdog_timeout_s: float = 10.0
@@ -146,7 +148,7 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
     if not isinstance(port, str) or not port:
         raise SettingsError("port: must be a serial device or socket://host:port", "set port, or give --port")
     ready: dict[str, Any] = {"node": node, "port": port}
-    for name in ("interval_ms", "stop_timeout_s", "watchdog_timeout_s", "real_time_priority"):
+    for name in ("interval_ms", "stop_timeout_s", "drain_timeout_s", "watchdog_timeout_s", "real_time_priority"):
         if name in values:
             ready[name] = number(values[name], name, LIMITS[name], whole=not name.endswith("_s"))
     for name in ("lock_memory", "fenced_from_outside"):

@@ -141,6 +141,7 @@ class Resumption(NamedTuple):
     advisory: bool = False
     busy_until_ns: int = 0
     crash_dump_until_ns: int = 0
+    planned_off: bool = False
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
@@ -160,6 +161,7 @@ def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
             status["wish"] == "advisory",
             int(status["busy_until_ns"]),
             int(status["crash_dump_until_ns"]),
+            status.get("planned_off") is True,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return Resumption()

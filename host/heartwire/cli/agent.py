@@ -135,14 +135,27 @@ def crash_dump(context: click.Context, span: str, **_: Any) -> None:
 
 
 @agent.command(name="planned-off")
+@click.option("--timeout", "span", default="90s", show_default=True, help="How long to wait until all is stopped.")
+@click.option("--no-wait", is_flag=True, help="Only say so.")
 @_to_agent
-def planned_off(context: click.Context, **_: Any) -> None:
-    """Say that this server is about to go down on purpose.
+def planned_off(context: click.Context, span: str, no_wait: bool, **_: Any) -> None:
+    """Stop the services in good order, because this server goes down on purpose, and wait until that is done.
+
+    Nothing is started here any more until `heartwire agent ready`, and the board lets another server take over. A
+    shutdown and `systemctl stop heartwire-agent` do the same by themselves. Where the board only watches nothing is
+    stopped.
 
     \b
-    heartwire agent planned-off
+    heartwire agent planned-off && poweroff
+    heartwire agent planned-off --timeout 5m
     """
+    from heartwire.cli.agent_wait import wait_at_rest
+    from heartwire.times import parse_span
+
+    timeout_s = parse_span(span).total_seconds()
     _ask(context, {"do": "planned_off"})
+    if not no_wait:
+        wait_at_rest(lambda: _ask(context, {"do": "status"}), timeout_s)
 
 
 @agent.command(name="ready")

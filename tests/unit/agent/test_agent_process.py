@@ -225,6 +225,23 @@ def test_busy_and_planned_off_reach_the_board(bench: Bench, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["role"] == "standby"
 
 
+@pytest.mark.parametrize(("number", "left"), [(signal.SIGUSR1, False), (signal.SIGUSR2, False), (None, True)])
+def test_the_word_of_the_system_makes_an_end_a_drain(bench: Bench, number: signal.Signals | None, left: bool) -> None:
+    process = bench.start("--hook-standby", f"sh -c 'sleep 0.3; rm -f {bench.service}'")
+    activate(bench)
+    if number:
+        process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
+    bench.until(lambda: process.poll() is not None)
+    bench.pump()
+    assert (process.wait(), bench.service.exists()) == (0, left)
+    last = bench.board.beats[-1]
+    assert last["node_state"] >> 2 == codes.STATE_PLANNED_OFF
+    assert bool(last["flags"] & VERIFIED) is not left
+    status = json.loads((bench.directory / "state" / "status.json").read_text())
+    assert (status["planned_off"], status["suspect"]) == (False, left)
+
+
 def test_a_flood_of_clients_ends_no_heartbeats(bench: Bench) -> None:
     bench.start()
     bench.until(lambda: bench.flags() & VERIFIED)
