@@ -40,6 +40,7 @@ class Operations:
         state = board.state
         config = board.config
         target = state.target if state.phase else state.held_node
+        bits = lights.alarm_bits(state, board.facts)
         return {
             "name": config.current.board.name,
             "version": board.version,
@@ -69,8 +70,8 @@ class Operations:
             "loop_ms": board.clock.worst_ms,
             "key": board.key.asserted,
             "wall": [board.clock.wall_day, board.clock.wall_ms] if board.clock.wall_known else None,
-            "alarm": 1 if lights.is_alarm(state, board.facts) else 0,
-            "alarms": lights.alarms(state, board.facts),
+            "alarm": 1 if bits else 0,
+            "alarms": bits,
             "schedule": node_name(state.schedule_node),
             "schedule_s": self._schedule_s(),
             "storage_bad": int(board.facts.storage_bad),

@@ -8,9 +8,8 @@ applies of PATTERNS, ten tenths of a second long.
 from heartwire_firmware.fitness import has_left, is_half
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, FENCING, PREPARING, PROMOTING, STARTING
-from heartwire_protocol import codes
+from heartwire_protocol import alarms, codes
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
-from heartwire_protocol.events import ALARM, WARNING
 
 _PERIOD_MS = 1000
 TEST_MAX_S = 30
@@ -28,77 +27,69 @@ PATTERNS = (
 ACTING = (FENCING, FAILED, DRAINING, PROMOTING, PREPARING, STARTING)
 
 
-def _nobody(state, facts) -> bool:
-    node = state.active
-    if state.mode not in ARMED:
-        return False
-    return node == NO_NODE or facts.verdict[node] == codes.VERDICT_DEAD or has_left(facts, node)
-
-
-def _any(state, facts, holds) -> bool:
+def alarm_bits(state, facts) -> int:
+    """Return what is wrong that a person should look at, as bits of alarms.ALARMS; 0 if all is well."""
+    bits = 0
+    phase = state.phase
+    if state.safe_mode:
+        bits |= alarms.SAFE_MODE
+    if state.two_running:
+        bits |= alarms.TWO_RUNNING
+    if state.store_empty:
+        bits |= alarms.STORE_EMPTY
+    if state.all_silent:
+        bits |= alarms.ALL_SILENT
+    if phase == FAILED:
+        bits |= alarms.FENCE_FAILED
+    if phase == APPROVAL:
+        bits |= alarms.APPROVAL
+    if state.held:
+        bits |= alarms.HELD
+    if facts.storage_bad:
+        bits |= alarms.STORAGE_BAD
+    if facts.transfer_fault:
+        bits |= alarms.TRANSFER
+    if state.ill_told:
+        bits |= alarms.SERVICE_FAILED
+    if state.mode in ARMED:
+        if state.exposed:
+            bits |= alarms.EXPOSED
+        node = state.active
+        if node == NO_NODE or facts.verdict[node] == codes.VERDICT_DEAD or has_left(facts, node):
+            bits |= alarms.NOBODY_ACTIVE
     for node in range(NODE_COUNT):
-        if facts.enabled[node] and holds(state, facts, node):
-            return True
-    return False
+        if facts.enabled[node]:
+            bits |= _bits_of(state, facts, node)
+    return bits
 
 
-def _is_missed(state, facts, node: int) -> bool:
+def _bits_of(state, facts, node: int) -> int:
+    bits = 0
+    verdict = facts.verdict[node]
+    if state.locked[node]:
+        bits |= alarms.LOCKED_OUT
     # A node that said it would go, or a cold standby that was never heard and is off, is where it should be.
-    if facts.verdict[node] == codes.VERDICT_UNHEARD:
-        return facts.power[node] != codes.POWER_OFF
-    return facts.verdict[node] == codes.VERDICT_DEAD and not has_left(facts, node)
-
-
-# Each abnormal state: (name in `status`, test, severity, what it is, what closes it). Any of them opens the alarm
-# contact and lights LED_STATUS as PATTERNS says; firmware/DESIGN.md is generated from this table.
-ALARMS = (
-    ("safe_mode", lambda state, facts: state.safe_mode, ALARM, "bad boots", "a start that lasts a minute"),
-    ("two_running", lambda state, facts: state.two_running, ALARM, "two nodes run services", "one of them stops"),
-    ("nobody_active", _nobody, ALARM, "armed, and nobody serves", "a node is active and heard"),
-    ("store_empty", lambda state, facts: state.store_empty, WARNING, "epoch and holder are unknown",
-     "all nodes report, or `heartwire declare`"),
-    ("all_silent", lambda state, facts: state.all_silent, ALARM, "all lines are silent together", "one is heard"),
-    ("fence_failed", lambda state, facts: state.phase == FAILED, ALARM, "a fence proved nothing",
-     "the sense goes off, `heartwire declare`, `heartwire release`, or hold_max_s"),
-    ("approval", lambda state, facts: state.phase == APPROVAL, ALARM, "an approval is waited for",
-     "`heartwire approve`, `heartwire deny`, the button, a heartbeat, or approval_s"),
-    ("held", lambda state, facts: state.held, ALARM, "something is not done, for the reason shown",
-     "the node is good again, or somebody is granted"),
-    ("storage_bad", lambda state, facts: facts.storage_bad, ALARM, "flash takes nothing", "a write that works"),
-    ("transfer", lambda state, facts: facts.transfer_fault, ALARM, "the transfer relay is not where it should be",
-     "its contacts show one position again"),
-    ("service_failed", lambda state, facts: state.ill_told, ALARM,
-     "the active node's services do not run or are degraded",
-     "they run and are healthy, or another node is active"),
-    ("exposed", lambda state, facts: state.exposed and state.mode in ARMED, WARNING,
-     "a quarantine leaves nobody to take over", "`heartwire clear`, a clean start where set, or another fit node"),
-    ("locked_out", lambda state, facts: _any(state, facts, lambda s, f, n: s.locked[n]), ALARM,
-     "too many automatic actions on a node", "`heartwire clear`"),
-    ("missing", lambda state, facts: _any(state, facts, _is_missed), ALARM, "a node is not heard", "it is good again"),
-    ("half_line", lambda state, facts: _any(state, facts, lambda s, f, n: is_half(f, n)), WARNING,
-     "a node is heard but hears nothing", "it answers again, or is silent"),
-    ("disagree", lambda state, facts: _any(state, facts, lambda s, f, n: s.disagree[n]), ALARM,
-     "commanded and observed power disagree", "they agree, or it is silent"),
-    ("feed_lost", lambda state, facts: _any(state, facts, lambda s, f, n: s.feed_lost[n]), ALARM,
-     "a sensed feed of a beating node has no power", "all feeds on while it beats"),
-    ("relay_suspect", lambda state, facts: _any(state, facts, lambda s, f, n: s.suspect[n]), ALARM,
-     "a contact did not cut", "a relay test or fence that cuts, or `heartwire clear`"),
-    ("epoch_claim", lambda state, facts: _any(state, facts, lambda s, f, n: s.claimed[n]), ALARM,
-     "a node claims an epoch that is none of this rack", "its epoch file is mended"),
-)  # fmt: skip
+    if verdict == codes.VERDICT_UNHEARD:
+        if facts.power[node] != codes.POWER_OFF:
+            bits |= alarms.MISSING
+    elif verdict == codes.VERDICT_DEAD and not has_left(facts, node):
+        bits |= alarms.MISSING
+    if is_half(facts, node):
+        bits |= alarms.HALF_LINE
+    if state.disagree[node]:
+        bits |= alarms.DISAGREE
+    if state.feed_lost[node]:
+        bits |= alarms.FEED_LOST
+    if state.suspect[node]:
+        bits |= alarms.RELAY_SUSPECT
+    if state.claimed[node]:
+        bits |= alarms.EPOCH_CLAIM
+    return bits
 
 
 def is_alarm(state, facts) -> bool:
     """Tell whether something is wrong that a person should look at."""
-    for row in ALARMS:
-        if row[1](state, facts):
-            return True
-    return False
-
-
-def alarms(state, facts) -> "list[str]":
-    """Return the names of what is wrong, as in ALARMS."""
-    return [row[0] for row in ALARMS if row[1](state, facts)]
+    return alarm_bits(state, facts) != 0
 
 
 def pattern_of(state, facts) -> int:

