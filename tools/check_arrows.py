@@ -55,9 +55,11 @@ ARROWS: dict[str, set[str]] = {
     "selftest": {"clock", "sequencer"},
     "journal_reader": {"journal"},
     "hostlink": {"journal_reader"},
+    "trial": {"clock", "policy_core"},
+    "wiring": {"fitness", "policy_state", "sequencer"},
     "hostlink_operations": {
         "board", "fitness", "hostlink", "lights", "policy_core", "policy_requests", "policy_state", "selftest",
-        "sequencer",
+        "sequencer", "trial", "wiring",
     },
     "timeslots": {"clock", "policy_state"},
     "facts": {"clock"},
@@ -69,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
     "supervisor": {
         "button", "clock", "config", "durable", "facts", "grants", "guards", "hostlink", "hostlink_operations",
         "intake", "journal", "lastlook", "lights", "lines", "liveness", "policy", "policy_requests", "policy_state",
-        "ports", "relays", "repeats", "selftest", "sequencer", "storage", "timeslots",
+        "ports", "relays", "repeats", "selftest", "sequencer", "storage", "timeslots", "trial",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

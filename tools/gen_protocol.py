@@ -47,7 +47,7 @@ def table_hash() -> bytes:
         [row[:2] for row in reasons.REASONS],
         [row[:2] for row in records.FIELDS],
         [row[:5] for row in settings.BOARD + settings.NODE],
-        [row[0] for row in settings_rules.RULES],
+        [row[0] for row in settings_rules.RULES + settings_rules.KEY_RULES],
         [[row[0], row[1], row[2], row[3], [field[:2] for field in row[4]]] for row in operations.OPERATIONS],
     ]  # fmt: skip
     return zlib.crc32(json.dumps(tables).encode()).to_bytes(4, "little")
@@ -116,7 +116,8 @@ def render_tables() -> str:
             [(f"`{row[0]}`", row[1], limits(row), default(row), row[5]) for row in section],
         )
     out += ["### Rules between settings", ""]
-    out += table(("rule", "of", "setting", "why"), [(row[0], row[1], row[3], row[4]) for row in settings_rules.RULES])
+    rules = settings_rules.RULES + settings_rules.KEY_RULES
+    out += table(("rule", "of", "setting", "why"), [(row[0], row[1], row[3], row[4]) for row in rules])
     return "\n".join(out)
 
 

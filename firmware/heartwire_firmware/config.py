@@ -1,9 +1,10 @@
 """The board's settings: two slots, a trial with a time limit, and the upload that precedes it.
 
 New settings are checked whole, stored as a trial, and become permanent only when confirmed within TRIAL_MS; otherwise,
-also over a reset, the confirmed ones before them come back. Damaged or contradicting stored settings leave the defaults
-standing, which fence nobody (observe mode is durable elsewhere). Called by hostlink; the supervisor hands the result to
-the stages.
+also over a reset, the confirmed ones before them come back: a second trial overwrites the first, never the confirmed
+copy. A board whose confirmed settings are gone (damaged, or refused by this firmware) says so in `lost`: it starts with
+defaults that hold no key, so nothing automatic happens and orders need the key switch. Called by hostlink; the
+supervisor hands the result to the stages.
 """
 
 from heartwire_firmware.slots import TwoSlots
@@ -33,6 +34,7 @@ class Config:
         self.trial_ms = 0
         self.problem = reasons.NONE
         self.failed = False  # a write failed; whoever looks at it clears it
+        self.lost = False  # there were confirmed settings, and they cannot be had
 
     def load(self) -> None:
         """Load the newest confirmed settings; `problem` says why others were passed over."""
@@ -44,11 +46,14 @@ class Config:
                 self.problem = reasons.CORRUPT
             elif self._slots.generation:
                 self.problem = reasons.RESET_ON_TRIAL
+            # One whole copy, on trial, is a new board's first one; anything more was confirmed once.
+            self.lost = self._slots.damaged or self._slots.copies > 1
             return
         found, problems = settings.parse(bytes(data).decode())
-        if problems or settings_rules.check(found):
+        if problems or settings_rules.check(found, True):
             # Written by a firmware with other limits, or damaged in a way the CRC does not see.
             self.problem = reasons.CORRUPT
+            self.lost = True
             self._take(settings.Settings())
             return
         self._take(found)
@@ -82,7 +87,7 @@ class Config:
 
     def check_upload(self) -> "tuple[settings.Settings, list[tuple[str, str]]]":
         """Return (settings, problems) of the finished upload; keys given as fingerprints are kept from the current
-        ones.
+        ones, also where a key takes the place of the one before it.
         """
         data = self._upload
         if self._received != len(data) or framing.crc16(data, len(data)) != self._upload_crc:
@@ -102,18 +107,21 @@ class Config:
             at = lines[index].find("=key:")
             if at > 0:
                 path = lines[index][:at]
-                try:
-                    kept = self.current.get(path)
-                except KeyError:
-                    continue
-                if kept and settings.fingerprint(kept) == lines[index][at + 1 :]:
-                    lines[index] = path + "=" + kept
+                for source in (path, settings.twin_of(path)):
+                    try:
+                        kept = self.current.get(source)
+                    except KeyError:
+                        continue
+                    if kept and settings.fingerprint(kept) == lines[index][at + 1 :]:
+                        lines[index] = path + "=" + kept
+                        break
         return "\n".join(lines)
 
     def apply(self, new: settings.Settings) -> bool:
         """Store `new` as a trial and run it; return False if flash could not be written."""
         before = self.current.text() if not self.trial_ms else self._before
-        if not self._slots.save(new.text().encode(), TRIAL):
+        # The slot of a trial is taken by the next one: the other slot holds the only confirmed copy.
+        if not self._slots.save(new.text().encode(), TRIAL, self.trial_ms > 0):
             self.failed = True
             return False
         self._before = before
@@ -133,6 +141,7 @@ class Config:
                 self.failed = True
                 return False
             self.trial_ms = 0
+            self.lost = False
         return True
 
     def revert(self) -> bool:
@@ -145,11 +154,13 @@ class Config:
         self.generation = self._slots.loaded
         return True
 
-    def step(self, elapsed_ms: int) -> bool:
-        """Count the trial down; return True once when it has run out and the settings were reverted."""
+    def step(self, elapsed_ms: int, hold: bool = False) -> bool:
+        """Count the trial down; return True once when it has run out, and not on `hold`, and the settings were
+        reverted.
+        """
         if self.trial_ms:
-            if self.trial_ms > elapsed_ms:
-                self.trial_ms -= elapsed_ms
+            if self.trial_ms > elapsed_ms or hold:
+                self.trial_ms = max(1, self.trial_ms - elapsed_ms)
             else:
                 return self.revert()
         return False

@@ -31,6 +31,18 @@ def safe_mode(settings, state, facts, node: int) -> bool:
     return bool(state.safe_mode)
 
 
+def on_trial(settings, state, facts, node: int) -> bool:
+    """5.5: no automatic action on settings that nobody has confirmed."""
+    return bool(facts.on_trial)
+
+
+def unproven_line(settings, state, facts, node: int) -> bool:
+    """5.5: no action on a node whose line's settings were changed, before it was good once more; where they were
+    changed back, its line may also carry nothing at all for dead_ms.
+    """
+    return bool(facts.unproven[node])
+
+
 def in_maintenance(settings, state, facts, node: int) -> bool:
     """5.5: no automatic action in maintenance of the node or of the board."""
     return state.maintenance_ms[node] > 0 or state.maintenance_ms[NODE_COUNT] > 0
@@ -268,6 +280,7 @@ def no_relay(settings, state, facts, node: int) -> bool:
 # Why nothing automatic happens at all.
 _BANS = (
     (reasons.SAFE_MODE, safe_mode),
+    (reasons.ON_TRIAL, on_trial),
     (reasons.MAINTENANCE, in_maintenance),
     (reasons.MAINTENANCE, after_maintenance),
     (reasons.LONG_LEASE, long_lease),
@@ -277,6 +290,7 @@ _BANS = (
 _LIVES = (
     (reasons.HEARD, heard_lately),
     (reasons.NEVER_HEARD, never_heard),
+    (reasons.UNPROVEN_LINE, unproven_line),
     (reasons.BOOT_GRACE, boot_grace),
     (reasons.HALF_LINE, heard_half),
     (reasons.LINE_FAULT, line_fault),
@@ -341,7 +355,11 @@ EMERGENCY = _CANNOT + (
     (reasons.OTHER_OPERATION, other_relay),
     (reasons.NOT_DURABLE, not_durable),
 )
-AFTER_DRAIN = ((reasons.MAINTENANCE, in_maintenance),) + EMERGENCY
+AFTER_DRAIN = (
+    (reasons.ON_TRIAL, on_trial),
+    (reasons.MAINTENANCE, in_maintenance),
+    (reasons.UNPROVEN_LINE, unproven_line),
+) + EMERGENCY
 # Before a test of a relay or of a front panel, and in each pass while it is under way.
 PRESS = (
     (reasons.SAFE_MODE, safe_mode),

@@ -43,7 +43,9 @@ class HostLink:
         self._filled = 0
         self._session = bytearray(8)
         self._number = 0
-        self._signers: "list[auth.Signer | None]" = [None] * len(codes.RIGHTS)
+        # Of each right: its key and the one that is to follow it.
+        self._signers: "list[tuple[auth.Signer | None, auth.Signer | None]]" = [(None, None)] * len(codes.RIGHTS)
+        self.locked = False  # the settings are lost: orders need the key switch
         self._record = bytearray(records.LENGTH)
         self._log_number = NOBODY
         self._log_after = 0
@@ -54,14 +56,14 @@ class HostLink:
 
     def configure(self, board) -> None:
         """Take the keys."""
-        for right, key in ((1, board.view_key), (2, board.operate_key), (3, board.configure_key)):
-            raw = bytes([int(key[at : at + 2], 16) for at in range(0, len(key), 2)])
-            self._signers[right] = auth.Signer(raw) if key else None
+        self._signers[1] = (auth.signer_of(board.view_key), auth.signer_of(board.view_key_next))
+        self._signers[2] = (auth.signer_of(board.operate_key), auth.signer_of(board.operate_key_next))
+        self._signers[3] = (auth.signer_of(board.configure_key), auth.signer_of(board.configure_key_next))
 
     @property
     def has_configure_key(self) -> bool:
         """Tell whether a configure key is set."""
-        return self._signers[codes.RIGHT_CONFIGURE] is not None
+        return self._signers[codes.RIGHT_CONFIGURE][0] is not None
 
     @property
     def idle(self) -> bool:
@@ -143,8 +145,10 @@ class HostLink:
         row = operations.operation_row(request["op"])
         if row is None:
             self._respond(number, problem("unknown_operation", "the firmware may be older than the host's tools"))
-        elif right < row[2] and self._needs_key(row[2]):
-            self._respond(number, problem("not_allowed", "use the %s key" % codes.RIGHTS[row[2]]))
+        elif self.locked and row[1] != "status" and not self.operations.key_is_on:
+            self._respond(number, problem("not_allowed", "turn the key switch", reason="settings_lost"))
+        elif right < self._needed(row[2]):
+            self._respond(number, problem("not_allowed", "use the %s key" % codes.RIGHTS[self._needed(row[2])]))
         elif row[1] == "log":
             self._start_log(number, request)
         else:
@@ -157,20 +161,31 @@ class HostLink:
                 return problem("bad_argument", "%s: %s" % (name, words))
         return self.operations.execute(row, request, right)
 
-    def _needs_key(self, right: int) -> bool:
-        return self._signers[right] is not None
+    def _needed(self, right: int) -> int:
+        """Return the right that a request must be signed with. Where no key of its own right is set, what changes
+        something needs the next higher key that is set, else the highest below: a key that anybody at the cable could
+        go around would protect nothing. What only reads is open without a view key.
+        """
+        for wanted in (right, codes.RIGHT_CONFIGURE, codes.RIGHT_OPERATE, codes.RIGHT_VIEW):
+            if self._signers[wanted][0] is not None:
+                return wanted
+            if right == codes.RIGHT_VIEW:
+                break
+        return codes.RIGHT_NONE
 
     def _is_signed(self, right: int, number: int, body: bytes) -> bool:
         if number <= self._number or right >= len(codes.RIGHTS):
             return False
         if right == codes.RIGHT_NONE:
             return True
-        signer = self._signers[right]
-        if signer is None:
-            return False
         at = self._request.offset("mac")
-        mac = signer.mac(b"R", self._session, bytes([right]), number.to_bytes(4, "little"), body)
-        return auth.same(mac, self._decoder.payload[at : at + auth.MAC_LENGTH])
+        told = self._decoder.payload[at : at + auth.MAC_LENGTH]
+        for signer in self._signers[right]:
+            if signer is not None:
+                mac = signer.mac(b"R", self._session, bytes([right]), number.to_bytes(4, "little"), body)
+                if auth.same(mac, told):
+                    return True
+        return False
 
     def _start_log(self, number: int, request) -> None:
         after = request.get("after")

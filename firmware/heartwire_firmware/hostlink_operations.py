@@ -6,7 +6,7 @@ slot.
 """
 
 from heartwire_firmware import board as pin_list
-from heartwire_firmware import fitness, lights, policy_requests, selftest, sequencer
+from heartwire_firmware import fitness, lights, policy_requests, selftest, sequencer, trial, wiring
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
@@ -34,6 +34,11 @@ class Operations:
         return getattr(self, "do_" + row[1])(request, NO_NODE if node is None else codes.NODES.index(node))
 
     _right = 0
+
+    @property
+    def key_is_on(self) -> bool:
+        """Tell whether the key switch is on."""
+        return bool(self._board.key.asserted)
 
     def do_status(self, _request, _node: int):
         board = self._board
@@ -103,6 +108,7 @@ class Operations:
             "half_line": int(fitness.is_half(facts, node)),
             "altered": int(facts.altered[node]),
             "beats": intake.beats,
+            "key": 0 if intake.signer is None else 2 if intake.uses_next else 1,
             "grace_s": state.grace_ms[node] // 1000,
             "actions": state.actions[node],
             "locked": state.locked[node],
@@ -130,6 +136,7 @@ class Operations:
             "crc": config.crc,
             "generation": config.generation,
             "trial_s": config.trial_ms // 1000,
+            "waits": node_name(self._board.trial.missing()) if config.trial_ms else None,
         }
 
     def do_settings_begin(self, request, _node: int):
@@ -150,26 +157,44 @@ class Operations:
         new, problems = config.check_upload()
         if problems:
             return problem("bad_settings", "mend it and send it again", path=problems[0][0], rule=problems[0][1])
+        board = self._board
+        board.filler.fill()
+        found = wiring.refusal(config.current, new, board.state, board.facts, board.sequencer.status)
+        if found is not None:
+            path, node, standing = found
+            board.journal.append(events.REFUSED, node, reasons.IN_USE, 7)
+            words = {"path": path, "node": codes.NODES[node], "standing": standing}
+            return problem("refused", "see heartwire status", reason="in_use", **words)
+        board.trial.begin()
         if not config.apply(new):
             return problem("storage", "the settings before stay in force")
-        self._board.settings_changed(1)
+        board.trial.changed(trial.BEGAN)
         return {"generation": config.generation, "trial_s": config.trial_ms // 1000}
 
     def do_settings_confirm(self, request, _node: int):
         config = self._board.config
-        trial = config.trial_ms
-        if trial and not self._board.may_stall():
+        board = self._board
+        on_trial = config.trial_ms
+        if on_trial and not board.may_stall():
             return problem("busy", "a deadline is near; ask again")
+        node = board.trial.missing() if on_trial else NO_NODE
+        if node != NO_NODE and request["generation"] == config.generation:
+            return problem("refused", "wait, or revert", reason="not_good_again", node=codes.NODES[node])
+        lost = config.lost
         if not config.confirm(request["generation"]):
             return problem("refused", "that generation is not on trial", reason="wrong_phase")
-        if trial:
-            self._board.settings_changed(2)
+        if on_trial:
+            board.trial.changed(trial.CONFIRMED)
+        if lost:
+            board.stop(1)  # safe mode, and what it made of nodes that it could not know, ends with a new start
         return {"ok": 1, "generation": config.generation}
 
     def do_settings_revert(self, _request, _node: int):
         config = self._board.config
+        if config.trial_ms and self._board.sequencer.busy:
+            return problem("refused", "wait until the fence is over", reason="other_operation")
         if config.revert():
-            self._board.settings_changed(3)
+            self._board.trial.changed(trial.REVERTED)
         return {"ok": 1, "generation": config.generation}
 
     def do_mode(self, request, node: int):

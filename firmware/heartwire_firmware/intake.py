@@ -46,7 +46,11 @@ class Intake:
         self._mac = self._decoder.payload[self._mac_at : self._mac_at + auth.MAC_LENGTH]
         self._from = 0
         self._until = 0
-        self._signer: "auth.Signer | None" = None
+        self._signer: "auth.Signer | None" = None  # what the node signed with last
+        self._other: "auth.Signer | None" = None  # the other key that it may sign with
+        self._keys = ("", "")
+        self.rolls = False  # two keys are accepted
+        self.uses_next = False  # the node signed with key_next last
         self._text = False
         self._enabled = False
         self._early_ms = 0
@@ -90,10 +94,23 @@ class Intake:
         """Take settings (Section of the board, Section of this node); forgets nothing that was heard."""
         self._enabled = bool(node.enabled)
         self._text = node.profile == "text"
-        self._signer = auth.Signer(_key(node.key)) if node.key else None
+        self._take_keys(node.key, node.key_next)
         self._early_ms = board.early_ms
         self._late_ms = board.late_ms
         self._half_line_ms = board.late_ms
+
+    def _take_keys(self, key: str, key_next: str) -> None:
+        """Accept `key` and, where there is one, `key_next`; the one that the node used last stays the first choice."""
+        used = self._keys[1 if self.uses_next else 0]
+        self._keys = (key, key_next)
+        self.rolls = key_next != ""
+        self.uses_next = self.rolls and used == key_next
+        self._signer = auth.signer_of(key_next if self.uses_next else key)
+        self._other = auth.signer_of(key if self.uses_next else key_next)
+
+    def _swap_keys(self) -> None:
+        self._signer, self._other = self._other, self._signer
+        self.uses_next = not self.uses_next
 
     @property
     def text(self) -> bool:
@@ -176,7 +193,7 @@ class Intake:
         if self._text:
             return self._take_text()
         decoder = self._decoder
-        if self._signer is not None and not may_verify:
+        if (self._signer is not None or self.rolls) and not may_verify:
             return NOTHING
         decoder.ready = False
         if not self._enabled:
@@ -295,7 +312,12 @@ class Intake:
             return self._unanswered(incarnation, sequence)
         challenge = self.challenge.pick(1 if flags & messages.FLAG_CHALLENGE_ODD else 0)
         same = self.has_incarnation and incarnation == self.incarnation
-        if not self._answers(challenge) or (challenge is self.challenge.previous and not same):
+        answers = self._answers(challenge)
+        if not answers or (challenge is self.challenge.previous and not same):
+            if self.rolls and not answers:
+                # A node that answers what the board asked before its restart takes a new challenge only under its own
+                # key; which one that is, nobody knows yet.
+                self._swap_keys()
             self._answer(incarnation, sequence)
             return self._bad(codes.DROP_WRONG_ANSWER)
         if same and sequence <= self.sequence:
@@ -352,8 +374,16 @@ class Intake:
         return SIGN
 
     def _answers(self, challenge) -> bool:
-        if self._signer is not None:
-            return auth.same(self._signer.mac(b"H", challenge, self._body), self._mac)
+        if self._matches(self._signer, challenge):
+            return True
+        if not self.rolls or not self._matches(self._other, challenge):
+            return False
+        self._swap_keys()
+        return True
+
+    def _matches(self, signer, challenge) -> bool:
+        if signer is not None:
+            return auth.same(signer.mac(b"H", challenge, self._body), self._mac)
         for index in range(4):
             if self._mac[index] != challenge[index] or self._mac[index + 4]:
                 return False
@@ -387,7 +417,3 @@ class Intake:
 
 
 _NO_CHALLENGE = bytes(4)
-
-
-def _key(text: str) -> bytes:
-    return bytes([int(text[index : index + 2], 16) for index in range(0, len(text), 2)])

@@ -50,6 +50,13 @@ class Liveness:
         """Take an altered heartbeat: it ends a row of good ones."""
         self.streak = 0
 
+    def forget(self) -> None:
+        """Start anew: this node was taken out of the settings, or is new in them."""
+        self.verdict = VERDICT_UNHEARD
+        self.age_ms = 0
+        self.sign_ms = COUNT_MAX
+        self.streak = 0
+
     def judge(self) -> None:
         """Set the verdict from the age; call after the pass's heartbeats were taken."""
         if self.age_ms >= self._late_ms:

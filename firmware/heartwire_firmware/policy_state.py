@@ -66,6 +66,8 @@ class Facts:
         self.storage_bad = False  # flash does not take what is written
         self.proof = NO_NODE  # whose power relay is being tested
         self.transfer_fault = False  # the transfer relay is not where it was sent, or between its positions
+        self.on_trial = False  # the settings are not confirmed
+        self.unproven = [False] * NODE_COUNT  # its line's settings have changed, and it was not good since
         self.schedule_s = COUNT_MAX  # until a scheduled switchover is due; COUNT_MAX while the wall time is unknown
 
 

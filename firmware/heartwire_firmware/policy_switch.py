@@ -182,6 +182,8 @@ class Switch(Fence):
         board = self.settings.board
         if board.failback != "auto" or state.mode != codes.MODE_AUTO or state.safe_mode or state.long_ms:
             return
+        if self.facts.on_trial:
+            return  # what is on trial moves nothing by itself
         preferred = codes.NODES.index(board.preferred)
         if preferred == node or state.stable_ms[preferred] < board.stable_s * 1000 or state.awaiting_running:
             return

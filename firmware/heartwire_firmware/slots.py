@@ -23,6 +23,7 @@ class TwoSlots:
         self.loaded = 0  # the number of the copy that load() returned
         self.flag = 0
         self.damaged = False
+        self.copies = 0  # whole ones that load() found, accepted or not
 
     def _read(self, slot: int) -> "tuple[int, int, bytes] | None":
         data = self._files.read("%s.%d" % (self._name, slot))
@@ -41,10 +42,13 @@ class TwoSlots:
         """
         best = None
         newest = 0
+        self.copies = 0
+        self._slot = 1
         for slot in (0, 1):
             found = self._read(slot)
             if found is None:
                 continue
+            self.copies += 1
             newest = max(newest, found[0])
             if accept is not None and not accept(found[1]):
                 continue
@@ -60,11 +64,13 @@ class TwoSlots:
         self.flag = best[1]
         return best[2]
 
-    def save(self, data: bytes, flag: int = 0) -> bool:
-        """Write `data` as the next generation into the other slot; return False if it could not be written."""
+    def save(self, data: bytes, flag: int = 0, over: bool = False) -> bool:
+        """Write `data` as the next generation into the other slot, or `over` the newest copy, which the other slot then
+        outlives; return False if it could not be written.
+        """
         if self.generation >= COUNT_MAX:
             return False
-        slot = 1 - self._slot
+        slot = self._slot if over else 1 - self._slot
         if not self._write(slot, self.generation + 1, data, flag):
             return False
         self.generation += 1

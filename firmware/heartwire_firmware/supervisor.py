@@ -28,6 +28,7 @@ from heartwire_firmware.selftest import CUT, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.storage import Storage
 from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
+from heartwire_firmware.trial import Trial
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 from heartwire_protocol.version import FIRMWARE_VERSION
@@ -89,6 +90,7 @@ class Supervisor:
         self.lights = Lights(hardware.pins, self.state, self.facts)
         self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
         self.hostlink.operations = Operations(self)
+        self.trial = Trial(self)
         self._slots = TimeSlots(self)
         self._storage = Storage(self)
         self._repeats = Repeats(self.journal)
@@ -96,6 +98,7 @@ class Supervisor:
         self.lines = Lines(self)
         self._activity = hardware.activity
         self._persist = False
+        self._bauds = [0] * NODE_COUNT
         self.changed = True
         self._owed = False  # an answer has given way
         self._heavy = 0  # passes in a row with something heavy to do
@@ -131,9 +134,7 @@ class Supervisor:
         if bad_boots >= BAD_BOOTS_MAX:
             state.safe_mode = 1
             self.journal.append(events.SAFE_MODE, NO_NODE, 0, bad_boots)
-        if self.config.problem != reasons.NONE:
-            self.journal.append(events.SETTINGS_REVERTED, NO_NODE, self.config.problem, self.config.generation)
-        self._configure()
+        self.trial.start()
         resumed = self.sequencer.resume()
         self._out.clear()
         self.filler.fill()
@@ -143,7 +144,8 @@ class Supervisor:
         self.chip.collect()
         self.free_memory = self.chip.free_memory()
 
-    def _configure(self) -> None:
+    def configure(self) -> None:
+        """Hand the running settings to all stages."""
         current = self.config.current
         self.policy.settings = current
         self.sequencer.configure(current.board, current.nodes)
@@ -156,20 +158,14 @@ class Supervisor:
         for node in range(NODE_COUNT):
             self.intakes[node].configure(current.board, current.nodes[node])
             self.livenesses[node].configure(current.board)
-            self._hardware.lines[node].set_baud(current.nodes[node].baud)
+            if self._bauds[node] != current.nodes[node].baud:
+                # Only then: setting up a serial port anew loses what it has received.
+                self._bauds[node] = current.nodes[node].baud
+                self._hardware.lines[node].set_baud(self._bauds[node])
 
-    def settings_changed(self, what: int) -> None:
-        """Hand changed settings to all stages and journal it: 1 on trial, 2 confirmed, 3 reverted."""
-        generation = self.config.generation
-        if what == 1:
-            self.journal.append(events.SETTINGS_TRIAL, NO_NODE, reasons.OPERATOR, generation)
-        elif what == 2:
-            self.journal.append(events.SETTINGS_CONFIRMED, NO_NODE, reasons.OPERATOR, generation)
-        else:
-            self.journal.append(events.SETTINGS_REVERTED, NO_NODE, reasons.UNCONFIRMED, generation)
-        if what != 2:
-            self._configure()
-        self.changed = True
+    def save_soon(self) -> None:
+        """Have the durable state saved soon."""
+        self._persist = True
 
     def set_wall(self, day: int, ms: int) -> None:
         """Take the wall time from the host."""
@@ -369,8 +365,7 @@ class Supervisor:
         elapsed = self._since_slots_ms
         self._since_slots_ms = 0
         self._heavy = 0
-        if self.config.step(elapsed):
-            self.settings_changed(3)
+        self.trial.step(elapsed)
         self._persist = self._storage.step(elapsed) or self._persist
         self._repeats.step(elapsed)
         self.lines.advance(elapsed)

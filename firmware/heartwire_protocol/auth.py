@@ -31,6 +31,11 @@ class Signer:
         return outer.digest()[:MAC_LENGTH]
 
 
+def signer_of(key: str) -> "Signer | None":
+    """Return the signer of a key given as hexadecimal digits; None for no key."""
+    return Signer(bytes([int(key[at : at + 2], 16) for at in range(0, len(key), 2)])) if key else None
+
+
 def same(one: "bytes | bytearray | memoryview", other: "bytes | bytearray | memoryview") -> bool:
     """Compare two signatures in a time that does not depend on where they differ."""
     if len(one) != len(other):

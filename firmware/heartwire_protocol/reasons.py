@@ -90,6 +90,11 @@ MAY_NOT_FENCE = 82
 TOO_OFTEN = 83
 SERVICE = 84
 CRASH_LOOP = 85
+ON_TRIAL = 110
+UNPROVEN_LINE = 111
+IN_USE = 112
+NOT_GOOD_AGAIN = 113
+SETTINGS_LOST = 114
 
 REASONS = (
     (0, "none", "no reason given"),
@@ -178,6 +183,11 @@ REASONS = (
     (83, "too_often", "it asked too often"),
     (84, "service", "the services of the active node failed"),
     (85, "crash_loop", "it lost its services again and again"),
+    (110, "on_trial", "the settings are on trial"),
+    (111, "unproven_line", "its line's settings were changed and it was not good since, so its silence proves nothing"),
+    (112, "in_use", "what is active, holds the role, is late or is being fenced keeps the settings that guard it"),
+    (113, "not_good_again", "a node that was good before is not good under the settings on trial"),
+    (114, "settings_lost", "the board's settings are lost, so it takes orders only while its key switch is on"),
 )
 
 

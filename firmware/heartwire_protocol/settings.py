@@ -20,6 +20,7 @@ TEXT = "text"
 
 TEXT_MAX = 24  # characters of a name
 LENGTH_MAX = 4096  # bytes of the whole text: one flash block
+NEXT = "_next"  # ends the name of a key that is to follow another one
 
 # (name, kind, minimum, maximum, default, sentence); for a choice, minimum holds the choices. board.bench lowers a
 # minimum to the fifth part of it, for benches, tests and the demo; the rules between settings hold all the same.
@@ -83,6 +84,9 @@ BOARD: "Any" = (
     ("view_key", KEY, 0, 0, "", "needed to read over the host link"),
     ("operate_key", KEY, 0, 0, "", "needed to switch, fence and approve"),
     ("configure_key", KEY, 0, 0, "", "needed to configure, arm, update and get the prompt"),
+    ("view_key_next", KEY, 0, 0, "", "taken as well as view_key, while one is replaced by the other"),
+    ("operate_key_next", KEY, 0, 0, "", "taken as well as operate_key, while one is replaced by the other"),
+    ("configure_key_next", KEY, 0, 0, "", "taken as well as configure_key, while one is replaced by the other"),
 )
 NODE: "Any" = (
     ("enabled", BOOL, 0, 1, 0, "this node exists"),
@@ -90,6 +94,7 @@ NODE: "Any" = (
     ("profile", CHOICE, ("frames", "text"), 0, "frames", "what its line speaks; text: any line is a sign of life"),
     ("baud", INT, 9600, 460800, 115200, "baud rate of its line, 8N1"),
     ("key", KEY, 0, 0, "", "signs its heartbeats and the board's grants"),
+    ("key_next", KEY, 0, 0, "", "taken as well as key; grants are signed with the one the node used last"),
     ("fence", CHOICE, ("power", "reset", "button", "lease", "none"), 0, "power", "how it is fenced"),
     ("front", CHOICE, ("none", "reset", "power"), 0, "none", "the front-panel header its opto-coupler is wired to"),
     ("standby", CHOICE, ("hot", "cold"), 0, "hot", "cold: it is off until it is needed, and started by its button"),
@@ -260,6 +265,11 @@ class Section:
     def __init__(self, table: "Any") -> None:
         for row in table:
             setattr(self, row[0], row[4])
+
+
+def twin_of(path: str) -> str:
+    """Return the path of the key that follows the key at `path`, or that it follows."""
+    return path[: -len(NEXT)] if path.endswith(NEXT) else path + NEXT
 
 
 def fingerprint(key: str) -> str:

@@ -2,7 +2,7 @@
 
 RULES rows are (name, scope, test, path, sentence). A test gets (board, node or None) and returns None when the rule
 holds, else the limit in words. `check` runs them all; both ends call it before settings are stored, and the board again
-when it loads them.
+when it loads them. KEY_RULES are for new settings only: a board that has run without them goes on.
 """
 
 from heartwire_protocol import codes
@@ -142,6 +142,37 @@ def _button_is_held(board: "Any", node: "Any") -> "str | None":
     return None if board.off_timeout_ms >= limit else "board.off_timeout_ms must be at least %d" % limit
 
 
+# The keys of the host link, from the least right to the most.
+HOST_KEYS = ("view_key", "operate_key", "configure_key")
+
+
+def _configure_first(board: "Any", _: "Any") -> "str | None":
+    for name in HOST_KEYS:
+        if getattr(board, name) and not board.configure_key:
+            return "configure_key must be set too"
+    return None
+
+
+def _next_follows(board: "Any", _: "Any") -> "str | None":
+    for name in HOST_KEYS:
+        if getattr(board, name + "_next") and not getattr(board, name):
+            return "%s_next needs %s" % (name, name)
+    return None
+
+
+def _rights_differ(board: "Any", _: "Any") -> "str | None":
+    # Fingerprints that stand for a key which is not at hand tell nothing.
+    found: "list[str]" = []
+    for name in HOST_KEYS:
+        for path in (name, name + "_next"):
+            key = getattr(board, path)
+            if key and key[:4] != "key:":
+                if key in found:
+                    return path + " must be a key of its own"
+                found.append(key)
+    return None
+
+
 RULES = (
     ("late_after_interval", "board", _late_after_interval, "late_ms", "one lost heartbeat alone makes nobody late"),
     ("dead_after_late", "board", _dead_after_late, "dead_ms", "late_ms + common_cause_ms must fit before dead_ms"),
@@ -171,17 +202,30 @@ RULES = (
     ("button_fits", "node", _button_is_held, "fence", "a held button takes its time to switch off"),
     ("fencer_is_keyed", "node", _fencer_is_keyed, "may_fence", "who may ask for a fence must sign"),
 )
+KEY_RULES = (
+    (
+        "configure_first",
+        "board",
+        _configure_first,
+        "configure_key",
+        "without it anybody at the cable could apply settings that hold no key",
+    ),
+    ("next_follows", "board", _next_follows, "configure_key_next", "a next key follows one that is in force"),
+    ("rights_differ", "board", _rights_differ, "configure_key", "who has a key for two rights has the greater one"),
+)
 
 
-def check(settings: "Any") -> "list[tuple[str, str]]":
-    """Return the problems of `settings` as a list of (path, words); empty if every rule holds."""
+def check(settings: "Any", stored: bool = False) -> "list[tuple[str, str]]":
+    """Return the problems of `settings` as a list of (path, words); empty if every rule holds. `stored`: they are
+    confirmed settings that a board has kept, so the rules for new ones are not asked.
+    """
     problems: "list[tuple[str, str]]" = []
     enabled = 0
     for index in range(codes.NODE_COUNT):
         enabled += 1 if settings.nodes[index].enabled else 0
     if not enabled:
         problems.append(("node.a.enabled", "some_node: at least one node must be enabled"))
-    for name, scope, test, key, sentence in RULES:
+    for name, scope, test, key, sentence in RULES if stored else RULES + KEY_RULES:
         for index in range(-1, codes.NODE_COUNT):
             if (scope == "board") != (index < 0):
                 continue

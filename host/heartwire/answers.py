@@ -143,6 +143,7 @@ class NodeStatus(Answer):
     half_line: bool = doc("it is heard but does not hear the board", False)
     altered: bool = doc("its heartbeats are altered", False)
     beats: int = doc("good heartbeats since the board started", 0)
+    key: int = doc("what signed its last heartbeat: 0 no key, 1 its key, 2 its key_next", 0)
     drops: dict[str, int] = field(
         default_factory=dict, metadata={"doc": "what did not count, by kind; only those that happened"}
     )

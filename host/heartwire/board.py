@@ -115,14 +115,16 @@ class Board:
         *,
         progress: settings_transfer.Progress | None = None,
         confirming: Callable[[], None] | None = None,
+        waiting: settings_transfer.Waiting | None = None,
     ) -> int:
         """Upload `wanted`, run it on trial, read it back and confirm it; return its generation.
 
         Anything that goes wrong before the confirmation, Ctrl-C included, reverts to the settings before. `confirming`
         is called just before the confirmation, which cannot be taken back: an interrupt from there on should wait.
-        Raises BadConfig if the board finds a broken rule.
+        Every node that was good before must be good again first; `waiting` hears which one is not yet. Raises BadConfig
+        if the board finds a broken rule, Refused if it takes the guard from a node in use or silences one.
         """
-        return settings_transfer.apply(self.link, wanted, progress, confirming)
+        return settings_transfer.apply(self.link, wanted, progress, confirming, waiting)
 
     def set_mode(self, mode: str) -> dict[str, Any]:
         """Change the mode; leaving observe arms, and needs the configure key or the key switch. Raises Refused."""

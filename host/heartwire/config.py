@@ -236,7 +236,7 @@ class _Reader:
 
     def _key_file(self, path: str, value: str) -> None:
         file = self._folder / Path(value).expanduser()
-        name = path.split(".")[1].removesuffix("_key")
+        name = path.split(".")[1].removesuffix(settings.NEXT).removesuffix("_key")
         try:
             if not file.exists():
                 raise NotPermitted("")

@@ -98,7 +98,9 @@ def _sections() -> list[tuple[str, tuple[Any, ...]]]:
 
 def _toml_default(section: str, row: tuple[Any, ...]) -> str:
     if row[1] == settings.KEY:
-        return quoted("keys/host.keys" if section == "board" else f"keys/{section.rpartition('.')[2]}.key")
+        later = "-next" if row[0].endswith(settings.NEXT) else ""
+        name = f"host{later}.keys" if section == "board" else f"{section.rpartition('.')[2]}{later}.key"
+        return quoted(f"keys/{name}")
     return _toml(row[1], settings.default_of(f"{section}.{row[0]}"))
 
 

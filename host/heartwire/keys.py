@@ -41,6 +41,14 @@ class Keys:
                 return held, auth.Signer(bytes.fromhex(self._by_right[held]))
         return None
 
+    def best(self) -> tuple[int, auth.Signer] | None:
+        """Return (right, signer) of the greatest right held, or None."""
+        return self.signer(max(self._by_right, default=codes.RIGHT_NONE))
+
+    def key(self, right: int) -> str:
+        """Return the key of exactly `right`; "" for none."""
+        return self._by_right.get(right, "")
+
     def replaced(self, changes: Mapping[int, str]) -> Keys:
         """Return these keys with `changes` put over them; an empty text drops the key of that right."""
         merged = {**self._by_right, **changes}

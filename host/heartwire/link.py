@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,24 @@ NOISE_KEPT = 512
 # What helps where the reason of a refusal says it; the board has no room for such words.
 NEXT_STEPS = {
     "not_in_maintenance": "`heartwire maintenance NODE` first, for longer than its boot_grace_ms; or observe mode",
+    "settings_lost": "turn the board's key switch on, then `heartwire config apply` puts its settings back",
+    "not_good_again": "`heartwire status` shows why; `heartwire config revert` goes back to the settings before",
+}
+# Why a change of settings is refused by what a node is (firmware: wiring.standing), and what helps.
+IN_USE = {
+    "active": (
+        "is active",
+        "make another node active first: `heartwire switchover`; or `heartwire mode observe`, apply, and arm again",
+    ),
+    "holder": (
+        "holds the role",
+        "make another node active first: `heartwire switchover`, or `heartwire declare` if it is gone for good",
+    ),
+    "late": ("is late, and its silence is being judged", "wait until it is good again or dead, then try again"),
+    "fenced": ("is being fenced or has no power", "`heartwire release {node}` when that is over, then try again"),
+    "under_way": ("is part of what is under way", "wait until it is over: `heartwire status --watch`"),
+    "tested": ("has its relay tested", "wait until the test is over, then try again"),
+    "running": ("runs its services", "stop its services first: unheard they could run beside another node's"),
 }
 _MESSAGES = (messages.HELLO, messages.WELCOME, messages.REQUEST, messages.RESPONSE, messages.EVENT)
 
@@ -142,7 +161,8 @@ class Link:
         if row is None:
             raise UsageProblem(f"there is no operation {op}")
         idempotent = row[3]
-        key = self.keys.signer(max(row[2], sign_with)) or self.keys.signer(row[2])
+        # The board may want a lesser key where it has none of the operation's own right.
+        key = self.keys.signer(max(row[2], sign_with)) or self.keys.signer(row[2]) or self.keys.best()
         body = json.dumps({"op": op, **arguments}, separators=(",", ":"), ensure_ascii=True).encode()
         if len(body) > messages.JSON_MAX:
             raise UsageProblem(f"{op}: a request of {len(body)} bytes is longer than {messages.JSON_MAX}")
@@ -161,6 +181,10 @@ class Link:
             if not idempotent:
                 raise OutcomeUnknown(f"{op}: sent, but no answer within {self.timeout_s:g} s")
         raise NoAnswer(f"{self.channel.name}: no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
+
+    def pause(self, seconds: float) -> None:
+        """Let `seconds` pass, reading what comes in."""
+        self._wait(self.channel.now() + seconds, ())
 
     def _ask_until_signed(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
         """Ask once; again with a new session, then unsigned, where the board says it did nothing because of the MAC."""
@@ -300,9 +324,10 @@ def _checked(op: str, reply: Reply) -> Reply:
     if code == "not_allowed":
         if not reason:
             row = operations.operation_row(op)
-            wanted = codes.RIGHTS[row[2]] if row else "right"
+            said = re.fullmatch(r"use the (\w+) key", str(next_step))
+            wanted = said[1] if said else codes.RIGHTS[row[2]] if row else "right"
             words, next_step = f"{op}: the board wants the {wanted} key", None
-        raise NotAllowed(words, next_step)
+        raise NotAllowed(words, NEXT_STEPS.get(reason, next_step))
     if code == "bad_mac":
         # A session that is over was begun anew already (Link.request), so it is the key.
         raise NotAllowed(
@@ -318,4 +343,12 @@ def _checked(op: str, reply: Reply) -> Reply:
         )
     if code in ("unknown_operation", "bad_request"):
         raise ProtocolMismatch(words, next_step)
-    raise Refused(words, NEXT_STEPS.get(reason, next_step), reason=reason, code=code)
+    next_step = NEXT_STEPS.get(reason, next_step)
+    node = str(reply.body.get("node", ""))
+    if reason == "in_use":
+        stands, helps = IN_USE.get(str(reply.body.get("standing")), (reason_words(reason), None))
+        words = f"{op}: refused: {reply.body.get('path')} stays as it is while {node} {stands}"
+        next_step = helps.format(node=node) if helps else next_step
+    elif node:
+        words += f" ({node})"
+    raise Refused(words, next_step, reason=reason, code=code)

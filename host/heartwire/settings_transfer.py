@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from heartwire.errors import Cancelled, HeartwireError, NoAnswer, ProtocolMismatch, Unplugged
+from heartwire.errors import Cancelled, HeartwireError, NoAnswer, ProtocolMismatch, Refused, Unplugged
 from heartwire.link import Link
 from heartwire_protocol import codes, framing, settings
 from heartwire_protocol.settings import Settings
@@ -24,6 +24,15 @@ PIECE_JSON = 430
 RESTARTS = 3
 FINGERPRINT = "key:"
 Progress = Callable[[int, int], None]
+# Called with the node that is waited for, and for how many seconds still.
+Waiting = Callable[[str, int], None]
+# While a node is waited for: how often the board is asked, and how long before its trial ends this host ends it.
+ASK_S = 0.5
+LEAVE_S = 3
+FOLLOW = (
+    "let its agent follow while the trial runs, or `heartwire maintenance {node} 10m` first; a key is changed with "
+    "`heartwire key roll {node}`"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,11 @@ def upload(link: Link, text: str, progress: Progress | None = None) -> None:
 
 
 def apply(
-    link: Link, wanted: Settings, progress: Progress | None = None, confirming: Callable[[], None] | None = None
+    link: Link,
+    wanted: Settings,
+    progress: Progress | None = None,
+    confirming: Callable[[], None] | None = None,
+    waiting: Waiting | None = None,
 ) -> int:
     """Upload, try, read back and confirm `wanted`; return its generation. See Board.apply_settings."""
     upload(link, wanted.text(), progress)
@@ -116,9 +129,10 @@ def apply(
     try:
         link.keys = keys_before.replaced(_new_keys(wanted))
         _read_back(link, wanted, generation)
+        _wait_until_good(link, generation, waiting)
         if confirming is not None:
             confirming()
-        link.request("settings_confirm", generation=generation)
+        _confirm(link, generation, waiting)
     except (Unplugged, NoAnswer) as error:
         error.next_step = f"the board goes back to its old settings within {trial_s} s; then try again"
         raise
@@ -140,6 +154,44 @@ def _start_trial(link: Link) -> dict[str, Any]:
     except SystemExit:
         revert(link)
         raise
+
+
+def _confirm(link: Link, generation: int, waiting: Waiting | None) -> None:
+    """Confirm; a node that has fallen silent just now is waited for again."""
+    while True:
+        try:
+            link.request("settings_confirm", generation=generation)
+            return
+        except Refused as refusal:
+            if refusal.reason != "not_good_again":
+                raise
+        _wait_until_good(link, generation, waiting)
+
+
+def _wait_until_good(link: Link, generation: int, waiting: Waiting | None) -> None:
+    """Wait until every node that was good before is good under the settings on trial. Raises Refused if one is not."""
+    node = ""
+    while True:
+        body = link.request("settings", offset=0).body
+        if body.get("generation") != generation:
+            raise Refused(
+                f"the board went back to its old settings: {node or 'a node'} would have lost its lease under the new",
+                FOLLOW.format(node=node or "NODE"),
+                reason="not_good_again",
+            )
+        if not body.get("waits"):
+            return
+        node = str(body["waits"])
+        left_s = int(body.get("trial_s", 0)) - LEAVE_S
+        if left_s <= 0:
+            raise Refused(
+                f"{node} was good before and is not good under the new settings: the board keeps its old ones",
+                FOLLOW.format(node=node),
+                reason="not_good_again",
+            )
+        if waiting is not None:
+            waiting(node, left_s)
+        link.pause(ASK_S)
 
 
 def revert(link: Link) -> bool:

@@ -23,9 +23,9 @@ DECISIONS = (
 )  # fmt: skip
 # What every automatic fence had to pass, in this order: the reasons that would have forbidden it.
 AUTOMATIC_ORDER = (
-    "observe_mode", "fencer_mode", "safe_mode", "maintenance", "long_lease", "locked_out", "heard", "never_heard",
-    "boot_grace", "half_line", "line_fault", "busy", "starting", "common_cause", "peer_sees", "powered", "no_fence",
-    "watchdog_unarmed", "no_successor", "not_durable", "needs_approval",
+    "observe_mode", "fencer_mode", "safe_mode", "on_trial", "maintenance", "long_lease", "locked_out", "heard",
+    "never_heard", "unproven_line", "boot_grace", "half_line", "line_fault", "busy", "starting", "common_cause",
+    "peer_sees", "powered", "no_fence", "watchdog_unarmed", "no_successor", "not_durable", "needs_approval",
 )  # fmt: skip
 RULES: Mapping[str, str] = {
     "5.1": "at most one node is entitled: the other is proven off, says that it stopped, or its lease is waited out",
@@ -33,8 +33,9 @@ RULES: Mapping[str, str] = {
     "5.3": "after any fence a powered node fit to be active remains; a second relay opens beside another one only for "
     "the active node's failover",
     "5.4": "lines that fall silent together are one fault of cable, supply or board",
-    "5.5": "nothing automatic before a node was heard, in boot grace, in observe mode, in maintenance, in safe mode, "
-    "after lock-out, or without approval in approve mode",
+    "5.5": "nothing automatic before a node was heard (anew after a change of its line's settings), in boot grace, in "
+    "observe mode, in maintenance, in safe mode, on settings on trial, after lock-out, or without approval in approve "
+    "mode",
     "5.6": "a second sign of life counts where the settings want it, but for excuse_s at most",
     "5.7": "off is proven by senses that were all on while it beat, and stay off behind the open contact; unknown is "
     "never off, and a word or a loss of power that came before counts only as the settings and a person say",
@@ -59,7 +60,7 @@ _RULE_OF_REASON = {
     **dict.fromkeys(
         ("observe_mode", "fencer_mode", "maintenance", "not_in_maintenance", "locked_out", "never_heard", "boot_grace",
          "busy", "starting", "needs_approval", "crash_loop", "may_not_fence", "too_often", "displaced", "service",
-         "not_running", "degraded"), "5.5"
+         "not_running", "degraded", "on_trial", "unproven_line"), "5.5"
     ),
 }  # fmt: skip
 _LEADS = (

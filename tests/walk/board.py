@@ -18,6 +18,7 @@ from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.relays import Relays, Transfer
 from heartwire_firmware.selftest import WAITING, SelfTest
 from heartwire_firmware.supervisor import Supervisor
+from heartwire_firmware.trial import Trial
 from heartwire_protocol import codes, reasons
 from tests.walk import frozen
 from tests.walk.bodies import FakeChip, FakePins, FakeSenses, TransferPins
@@ -123,6 +124,7 @@ class FakeConfig:
     """The settings in force, and those that an operator has sent."""
 
     problem = reasons.NONE
+    lost = False
 
     def __init__(self, current: Any) -> None:
         self.current = current
@@ -187,6 +189,8 @@ class Board(Supervisor):
         stub = SimpleNamespace(configure=lambda _board: None, may_stall=lambda: True, set_baud=lambda _baud: None)
         self.hostlink = self._slots = stub
         self._hardware = SimpleNamespace(lines=[stub] * codes.NODE_COUNT)
+        self._bauds = [0] * codes.NODE_COUNT
+        self.trial = Trial(self)
         self._last_look = SimpleNamespace(verdicts=[0] * codes.NODE_COUNT, taken_back=0)
         self._is_near = False
         self._policy_ms = 1

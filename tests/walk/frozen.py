@@ -119,6 +119,7 @@ def freeze(world: World) -> tuple[Any, ...]:
             (body.state, body.busy_s, body.obeys, body.soft_off, body.broken, body.chatters, body.claims, body.follows),
             min(intake.beats, 2), int(bool(intake.incarnation)), intents[node],
             intake.half_line, intake.altered, senses.off_ms[node],
+            world.facts.unproven[node],
         ))  # fmt: skip
     seq = world.sequencer
     sequence = tuple([
@@ -162,6 +163,7 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
         body = world.bodies[node]
         live = world.livenesses[node]
         intake = board.intakes[node]
+        row, facts.unproven[node] = row[:-1], row[-1]
         (
             body.powered, body.up, body.boot, body.line, body.running, body.stopped, body.drained, body.epoch,
             body.lease, same, body.stuck, body.unfed, live.verdict, live.age_ms, live.sign_ms, live.streak,

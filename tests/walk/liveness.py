@@ -64,6 +64,7 @@ NEEDED: tuple[tuple[str, Callable[[World], object]], ...] = (
     ("5.12 long lease", lambda world: world.state.long_ms),
     ("5.5 locked out", _of_holder(lambda world, node: world.state.locked[node])),
     ("5.5 denied", _of_holder(lambda world, node: world.state.denied[node])),
+    ("5.5 its line is unproven", _of_holder(lambda world, node: world.facts.unproven[node])),
     ("5.6 half line", _of_holder(lambda world, node: world.bodies[node].up and world.bodies[node].line == HALF)),
     ("5.7 nothing was proven", _of_holder(lambda world, node: world.state.failed[node])),
     ("5.7 nothing was proven", lambda world: world.state.phase == policy_state.FAILED),

@@ -172,6 +172,7 @@ class World:
                     self.fittings.step(elapsed)
                 if index == 1 and asks is not None:
                     asks()
+                board.trial.step(elapsed)
                 board.decide(elapsed)
                 for node in range(self.count):
                     if beat[node]:
@@ -215,7 +216,7 @@ class World:
             self.follows[node] = int(name in (f"key of {codes.NODES[node]}", f"baud of {codes.NODES[node]}"))
         if self.board.config.current is not self.variants[variant]:
             self.board.config.current = self.variants[variant]
-            self.board._configure()
+            self.board.trial.start()
 
     def moved(self, node: int) -> None:
         """A coil of the transfer relay gets current."""

@@ -14,6 +14,7 @@ WORDS: dict[tuple[str, str], tuple[tuple[int, ...], ...]] = {
     ("settings", "BOARD"): ((5,),),
     ("settings", "NODE"): ((5,),),
     ("settings_rules", "RULES"): ((4,),),
+    ("settings_rules", "KEY_RULES"): ((4,),),
     ("messages", "MESSAGES"): ((2,), (3,), (5,), (4, STAR, 2)),
     ("messages", "_HEARTBEAT_FIELDS"): ((2,),),
     ("messages", "_GRANT_FIELDS"): ((2,),),

@@ -19,7 +19,7 @@ from heartwire.errors import Cancelled, NotAsAsked, StorageProblem
 
 if TYPE_CHECKING:
     from heartwire.config import Config
-    from heartwire.settings_transfer import Progress
+    from heartwire.settings_transfer import Progress, Waiting
 
 DEFAULT_FILE = "heartwire.toml"
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -171,7 +171,9 @@ def apply(session: Session, file: Path, yes: bool) -> None:
     """Put a config file onto the board.
 
     It shows the changes and asks, uploads, lets the board try the settings, reads them back and confirms them. Whatever
-    goes wrong before that, Ctrl-C included, the board goes back to its old settings by itself.
+    goes wrong before that, Ctrl-C included, the board goes back to its old settings by itself. So it does where a node
+    that was good before is not good again within a minute: nothing automatic happens to it meanwhile. A key is changed
+    with `heartwire key roll`.
 
     \b
     Example:
@@ -195,7 +197,9 @@ def apply(session: Session, file: Path, yes: bool) -> None:
         ask(f"Apply {len(changes)} change{'s' if len(changes) > 1 else ''} to {_name(running.values)}?", yes)
         try:
             with _progress() as progress:
-                generation = board.apply_settings(wanted.settings, progress=progress, confirming=ignore_interrupts)
+                generation = board.apply_settings(
+                    wanted.settings, progress=progress, confirming=ignore_interrupts, waiting=told_once()
+                )
         except KeyboardInterrupt:
             raise Cancelled("cancelled: the board keeps its old settings") from None
     emit(f"applied and confirmed: generation {generation}")
@@ -219,6 +223,18 @@ def revert(session: Session) -> None:
             return
         board.link.request("settings_revert")
         emit(f"back to generation {board.settings().generation}")
+
+
+def told_once() -> Waiting:
+    """Return what tells the user, once a node, that the board waits for it."""
+    told: set[str] = set()
+
+    def tell(node: str, left_s: int) -> None:
+        if node not in told:
+            told.add(node)
+            note(f"waiting for {node} to be good under the new settings, up to {left_s} s; Ctrl-C keeps the old ones")
+
+    return tell
 
 
 def _new_keys(folder: Path) -> dict[str, str]:

@@ -195,6 +195,11 @@ ADVICE: dict[str, Row] = {
     "proof_ended": Row(14, "Nothing."),
     "tested": Row(14, "Nothing."),
     "front_pressed": Row(24, "Nothing, if it was meant; the board pressed the front-panel button."),
+    "settings_lost": Row(
+        82,
+        "Nothing is guarded: turn the board's key switch on, put the settings back with `heartwire config apply`, and "
+        "turn it off again.",
+    ),
     "storage_bad": Row(84, REPLACE, opens="storage_bad", why="a write to its flash failed"),
     "storage_good": Row(30, WORN, closes=("storage_bad",), anywhere=True),
 }

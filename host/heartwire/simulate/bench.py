@@ -106,7 +106,7 @@ class Bench(Rack):
                 sent = self.hardware.lines[node].take_sent()
                 if sent and self._speaks_alike(node):
                     self.hear(node, sent)
-            if self.board.stopping:
+            if self.board.stopping and self.board.hostlink.idle:
                 self.board._write_all()
                 self.power_on()
 

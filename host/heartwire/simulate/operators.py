@@ -20,6 +20,8 @@ from heartwire.simulate.run import Happened
 from heartwire.simulate.vocabulary import moment_of
 from heartwire_protocol import codes, settings
 
+# How often an operator looks whether the nodes have followed a change of settings.
+ASK_MS = 1000
 # What a scenario calls an operation, where that is not its own name.
 NAMES = {"emergency": "switchover", "fence-last": "fence", "end-tests": "test_end"}
 
@@ -45,6 +47,8 @@ class Desk:
     def __init__(self, rack: Rack) -> None:
         self._rack = rack
         self._wanted = rack.settings.text()
+        self._on_trial = ""  # settings that the board keeps once every node has followed
+        self._again_ms = 0
 
     def ask(self, board: Board, action: Action, happened: Sequence[Happened]) -> str | None:
         """Ask for what `action` says; return the reason or the code of a refusal in one word, or None.
@@ -91,12 +95,31 @@ class Desk:
         wanted, problems = settings.parse(text)
         if problems:
             raise BadConfig("; ".join(f"{path}: {rule}" for path, rule in problems))
+        settings_transfer.upload(board.link, wanted.text())
+        board.link.request("settings_apply")
         if confirm:
-            board.apply_settings(wanted)
-            self._wanted = text
-        else:
-            settings_transfer.upload(board.link, wanted.text())
-            board.link.request("settings_apply")
+            self._on_trial = text
+            self.follow_up(board)
+
+    def is_due(self, ms: int) -> bool:
+        """Tell whether the board is to be asked again to keep what is on trial; at most every ASK_MS."""
+        if not self._on_trial or ms < self._again_ms:
+            return False
+        self._again_ms = ms + ASK_MS
+        return True
+
+    def follow_up(self, board: Board) -> None:
+        """Ask the board to keep what is on trial; it does once each node that was good is good again."""
+        running = board.settings()
+        if running.trial_s:
+            try:
+                board.link.request("settings_confirm", generation=running.generation)
+                self._wanted = self._on_trial
+            except Refused as refusal:
+                if refusal.reason == "not_good_again":
+                    return
+                raise
+        self._on_trial = ""
 
 
 def changed(text: str, words: Sequence[str]) -> str:

@@ -106,6 +106,8 @@ class PolicyStage:
             self._collect()
             self._look_around()
             self._rules.look(bench.outputs, bench.board if bench.board_on else None)
+            if bench.board_on and self._desk.is_due(bench.ms):
+                self._ask(self._desk.follow_up)
         self._collect()
 
     def _look_around(self) -> None:
@@ -189,7 +191,7 @@ class PolicyStage:
         board = self._bench.board
         verb = action.verb
         if verb not in DIRECT or action.holds is not None:
-            return self._ask(action)
+            return self._ask(lambda board: self._desk.ask(board, action, self.happened), action.holds)
         if verb == "time":
             moment = vocabulary.moment_of(action.words[0]) if action.words else None
             since = moment - EPOCH_DAY if moment else timedelta(20000, 43200)
@@ -222,13 +224,13 @@ class PolicyStage:
         self._collect()
         return codes.name_of(reasons.REASONS, reason) if reason else None
 
-    def _ask(self, action: Action) -> str | None:
-        """Ask over the host link."""
+    def _ask(self, question: Callable[[Board], str | None], holds: str | None = None) -> str | None:
+        """Ask over the host link, with the key of `holds` or with all."""
         self._collect()
-        link = Link(BenchChannel(self._bench), operators.keys_of(self._host_keys, action.holds))
+        link = Link(BenchChannel(self._bench), operators.keys_of(self._host_keys, holds))
         try:
             link.hello()
-            return self._desk.ask(Board(link), action, self.happened)
+            return question(Board(link))
         except HeartwireError as error:
             return f"nothing; {error}"
         finally:

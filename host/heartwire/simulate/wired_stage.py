@@ -7,6 +7,7 @@ never looks into the board but through its host link, its outputs and its lines.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -269,6 +270,9 @@ class WiredStage:
             wired.wait_until(min(end_ms, wired.now_ms() + POLL_MS))
             if wired.now_ms() + BUSY_MS < end_ms:
                 self._poll()
+            if self._desk.is_due(wired.now_ms()):
+                with contextlib.suppress(HeartwireError):
+                    self._ask(self._desk.follow_up)
 
     def catch_up(self) -> None:
         """Read the rest of the journal."""

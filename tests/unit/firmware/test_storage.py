@@ -218,6 +218,109 @@ def test_confirmed_settings_stay() -> None:
     assert again.current.board.dead_ms == 20000 and again.problem == reasons.RESET_ON_TRIAL
 
 
+def loaded(files: FakeFiles) -> config.Config:
+    store = config.Config(FakeFiles(dict(files.contents)))
+    store.load()
+    return store
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3])
+@pytest.mark.parametrize("end", ["restart", "revert", "expire", "confirm"])
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_however_many_trials_the_confirmed_copy_outlives_them(confirmed: bool, end: str, trials: int) -> None:
+    files = FakeFiles()
+    store = config.Config(files)
+    store.load()
+    wanted = ""
+    for _ in range(2):
+        if confirmed:
+            wanted = f"board.name=kept\nnode.a.key={'cd' * 32}\n"
+            upload(store, wanted)
+            assert store.confirm(store.generation)
+        for number in range(trials):
+            assert upload(store, f"board.name=trial {number}\n") == []
+            assert loaded(files).current.text() == wanted, "cut off on trial"
+        if end == "revert":
+            assert store.revert()
+        elif end == "expire":
+            assert store.step(config.TRIAL_MS)
+        elif end == "confirm":
+            assert store.confirm(store.generation)
+            wanted = f"board.name=trial {trials - 1}\n"
+        again = loaded(files)
+        assert again.current.text() == wanted
+        assert not again.lost, "a board that was never confirmed has lost nothing"
+        if end == "restart":
+            store = config.Config(files)
+            store.load()
+
+
+def test_trials_at_every_cut_leave_the_confirmed_settings() -> None:
+    for cut in range(6):
+        for after in (False, True):
+            files = FakeFiles()
+            store = config.Config(files)
+            store.load()
+            upload(store, "board.name=kept\n")
+            store.confirm(store.generation)
+            files.operations, files.cut_at, files.cut_after = 0, cut, after
+            try:
+                upload(store, "board.name=one\n")
+                upload(store, "board.name=two\n")
+                store.revert()
+                upload(store, "board.name=three\n")
+                upload(store, "board.name=four\n")
+            except PowerCut:
+                pass
+            assert loaded(files).current.board.name == "kept", (cut, after)
+
+
+@pytest.mark.parametrize("damage", ["slot 0", "both", "two trials", "other limits"])
+def test_settings_that_were_confirmed_and_cannot_be_had_are_lost_not_open_defaults(damage: str) -> None:
+    files = FakeFiles()
+    store = config.Config(files)
+    store.load()
+    upload(store, f"node.a.key={'cd' * 32}\n")
+    store.confirm(store.generation)
+    name = next(iter(files.contents))
+    if damage == "both":
+        upload(store, "board.name=x\n")
+        store.confirm(store.generation)
+    if damage in ("slot 0", "both"):
+        for name in list(files.contents):
+            files.contents[name] = files.contents[name][:-1] + b"?"
+    elif damage == "two trials":  # as firmware left them that let a second trial take the confirmed copy's place
+        both = slots.TwoSlots(files, "settings")
+        both.load()
+        both.save(b"", config.TRIAL)
+        both.save(b"", config.TRIAL)
+    else:
+        both = slots.TwoSlots(files, "settings")
+        both.save(b"board.dead_ms=1\n", config.CONFIRMED)
+        files.contents = {name: data for name, data in files.contents.items() if b"dead_ms" in data}
+    again = loaded(files)
+    assert again.lost and again.problem != reasons.NONE
+
+
+def test_settings_that_an_older_firmware_took_are_kept_and_new_ones_of_their_kind_refused() -> None:
+    files = FakeFiles()
+    text = f"board.operate_key={'cd' * 32}\n"
+    slots.TwoSlots(files, "settings").save(text.encode(), config.CONFIRMED)
+    store = loaded(files)
+    assert not store.lost and store.current.text() == text
+    assert upload(store, text)[0][0] == "board.configure_key"
+
+
+def test_a_key_may_move_to_the_place_of_the_one_before_it_by_its_fingerprint() -> None:
+    store = config.Config(FakeFiles())
+    store.load()
+    old, new = "cd" * 32, "ef" * 32
+    upload(store, f"node.a.key={old}\nnode.a.key_next={new}\n")
+    store.confirm(store.generation)
+    assert upload(store, f"node.a.key={settings.fingerprint(new)}\n") == []
+    assert (store.current.nodes[0].key, store.current.nodes[0].key_next) == (new, "")
+
+
 def test_bad_settings_are_refused_and_the_old_ones_stay() -> None:
     store = config.Config(FakeFiles())
     store.load()

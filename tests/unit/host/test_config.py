@@ -90,13 +90,37 @@ def test_key_files_are_read_relative_to_the_config(tmp_path: Path) -> None:
     made = keys.write_new(tmp_path / "keys" / "host.keys", keys.HOST_RIGHTS)
     bare = keys.write_new(tmp_path / "keys" / "a.key", ("",))
     file = tmp_path / "rack.toml"
-    file.write_text('[board]\noperate_key_file = "keys/host.keys"\n[node.a]\nkey_file = "keys/a.key"\n')
+    host = "".join(f'{right}_key_file = "keys/host.keys"\n' for right in ("operate", "configure"))
+    file.write_text(f'[board]\n{host}[node.a]\nkey_file = "keys/a.key"\n')
     found = config.load(file)
     assert not found.problems
     assert found.settings.get("board.operate_key") == made["operate"]
     assert found.settings.get("node.a.key") == bare[""]
     assert made["operate"] not in public_text(found.settings)
     assert settings.fingerprint(bare[""]) in public_text(found.settings)
+
+
+def test_an_operate_key_alone_is_a_problem_as_it_protects_nothing(tmp_path: Path) -> None:
+    keys.write_new(tmp_path / "host.keys", keys.HOST_RIGHTS)
+    found = problems('[board]\noperate_key_file = "host.keys"\n', tmp_path)
+    assert len(found) == 1 and "configure_key must be set too" in found[0]
+    assert problems('[board]\noperate_key_file = "gone"\nconfigure_key_file = "gone"\n', tmp_path) == []
+
+
+def test_the_next_key_comes_from_a_file_of_its_own(tmp_path: Path) -> None:
+    now = keys.write_new(tmp_path / "host.keys", keys.HOST_RIGHTS)
+    later = keys.write_new(tmp_path / "host-next.keys", keys.HOST_RIGHTS)
+    bare = keys.write_new(tmp_path / "a-next.key", ("",))
+    file = tmp_path / "rack.toml"
+    file.write_text(
+        '[board]\nconfigure_key_file = "host.keys"\nconfigure_key_next_file = "host-next.keys"\n'
+        '[node.a]\nkey_next_file = "a-next.key"\n'
+    )
+    found = config.load(file)
+    assert not found.problems
+    assert found.settings.get("board.configure_key") == now["configure"]
+    assert found.settings.get("board.configure_key_next") == later["configure"]
+    assert found.settings.get("node.a.key_next") == bare[""]
 
 
 def test_a_missing_key_file_means_keep_the_boards_key(tmp_path: Path) -> None:
