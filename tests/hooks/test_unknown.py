@@ -1,0 +1,58 @@
+"""No shipped hook says "done" or "stopped" of what it does not know: its tools missing, failing, silent or strange."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.hooks.bench import SHARE, call, only, program
+
+# Each hook with what it is about, its verbs, and its tools.
+VERBS = ("start", "stop", "check")
+HOOKS = {
+    "hooks/systemd-target": (["x.target"], VERBS, ["systemctl"]),
+    "hooks/postgresql": (["@data"], VERBS, ["pg_ctl", "pg_controldata"]),
+    "hooks/floating-ip": (["192.0.2.10/24", "eth0"], VERBS, ["ip"]),
+    "hooks/libvirt-migrate": (["g", "qemu+ssh://b/system"], (*VERBS, "drain"), ["virsh"]),
+    "cluster/pacemaker-hook": (["service"], (*VERBS, "drain"), ["crm_node", "crm_resource", "attrd_updater"]),
+}
+CASES = [(name, verb) for name, (_, verbs, _) in HOOKS.items() for verb in verbs]
+# What a hook needs of the system beside its tools.
+SYSTEM = [
+    *("sh", "env", "python3", "timeout", "sed", "grep", "tail", "head", "tr", "sort", "sleep", "cat", "dirname"),
+    *("readlink", "stat", "id", "runuser", "rm", "touch", "mv", "sync"),
+]
+# What every tool does, by its script.
+STRANGE = {
+    "missing": "",
+    "fails": "exit 1",
+    "wrong usage": "echo 'usage: nothing of the kind' >&2; exit 64",
+    "not executable": "exit 126",
+    "killed": "kill -9 $$",
+    "no daemon": "echo 'Failed to connect: No such file or directory' >&2; exit 102",
+    "silent": "exit 0",
+    "foreign": "echo 'Zustand: wird ausgeführt'; exit 0",
+    "warns only": "echo 'warning: something else' >&2; exit 0",
+}
+
+
+@pytest.mark.parametrize("how", STRANGE)
+@pytest.mark.parametrize(("name", "verb"), CASES)
+def test_a_strange_tool_proves_nothing(tmp_path: Path, name: str, verb: str, how: str) -> None:
+    about, _, tools = HOOKS[name]
+    folder = only(tmp_path / "bin", *SYSTEM)
+    (tmp_path / "PG_VERSION").write_text("8\n")
+    tmp_path.chmod(0o755)
+    for tool in tools if STRANGE[how] else []:
+        program(folder, tool, STRANGE[how])
+    words = [str(tmp_path) if word == "@data" else word for word in about]
+    limits = {"HEARTWIRE_ARRIVED_S": "0", "HEARTWIRE_SHUTDOWN_S": "0", "HEARTWIRE_RUN_DIRECTORY": str(tmp_path)}
+    if name == "cluster/pacemaker-hook" and verb != "check" and how == "foreign":
+        pytest.skip("it waits for the cluster until the agent ends it: test_pacemaker_hook.py")
+    outcome = call(str(SHARE / name), verb, *words, PATH=str(folder), PGBIN=str(folder), **limits)
+    if verb == "check":
+        assert outcome.code == 126, outcome.words
+    else:
+        assert outcome.code != 0, outcome.words
+    assert outcome.words.strip(), "it says why"
