@@ -6,11 +6,14 @@
 #
 # Decides too whether main.py shall guard, and starts the watchdog if so: USB comes up after this file, and a Ctrl-C
 # that is waiting there stops main.py in its first lines, before it can do either.
+#
+# On another chip the same addresses are something else: there nothing is touched, and main.py says why.
+import sys
+
 import machine
 import micropython
 
-micropython.kbd_intr(-1)
-
+CHIP = "RP2040"
 OUTPUTS = (
     (0, 1), (2, 1), (4, 1), (6, 0), (7, 0), (8, 0), (9, 0), (10, 0),
     (11, 0), (12, 0), (13, 0), (14, 0), (15, 0), (25, 0), (28, 0),
@@ -20,21 +23,12 @@ ARM = 9
 SCRATCH = 0x4005800C
 MARK_MAGIC = 0x2A57F000
 MARK_MAGIC_MASK = 0x3FFFF000
-
-mark = machine.mem32[SCRATCH]
-marked = mark if mark & MARK_MAGIC_MASK == MARK_MAGIC else 0
-for gpio, level in OUTPUTS:
-    if gpio in POWER and marked >> POWER.index(gpio) & 1:
-        level = 1
-    elif gpio == ARM and marked & 7:
-        level = 1
-    machine.Pin(gpio, machine.Pin.OUT, value=level)
-
-# Bad boots in a row: the loop sets this to 0 after a minute of running. At power-on it is 0. From the fourth on the
-# board guards in safe mode; from GIVE_UP on it does not try any more and gives the prompt, so that it can be repaired
-# over USB. All relays then stand at their documented level.
+# Bad boots in a row, in the low byte: the loop sets it to 0 after a minute of running. At power-on it is 0. From the
+# fourth on the board guards in safe mode, or main.py starts the other folder's firmware; above the byte is main.py's.
 BAD_BOOTS = SCRATCH + 4
-GIVE_UP = 8
+COUNT = 0xFF
+# Beyond the count's end, back by a number of starts that keeps both folders' turns.
+WRAP = 6
 # Why it restarted: the firmware asks for the prompt with the first value; main.py gives it when it finds the second.
 NOTE = SCRATCH + 8
 NOTE_REPL = 0x2A57E002
@@ -46,15 +40,30 @@ LOAD_MS = 8000
 WATCHDOG_CLEAR = 0x4005B000
 WATCHDOG_ENABLE = 1 << 30
 
-bad = (machine.mem32[BAD_BOOTS] + 1) & 0xFF
-asked = machine.mem32[NOTE] == NOTE_REPL
-if asked or bad >= GIVE_UP:
-    machine.mem32[NOTE] = NOTE_PROMPT
-    # A prompt is for as long as somebody needs it, whether or not the restart has stopped the watchdog.
-    machine.mem32[WATCHDOG_CLEAR] = WATCHDOG_ENABLE
-else:
-    # The prompt was for one start; the next one guards, whatever became of main.py.
-    if machine.mem32[NOTE] == NOTE_PROMPT:
-        machine.mem32[NOTE] = 0
-    machine.WDT(timeout=LOAD_MS)
-machine.mem32[BAD_BOOTS] = 0 if asked else bad
+# Nothing that main.py can do: each line here is compiled before the outputs are set, for a millisecond.
+if CHIP in getattr(sys.implementation, "_machine", ""):
+    micropython.kbd_intr(-1)
+    mark = machine.mem32[SCRATCH]
+    marked = mark if mark & MARK_MAGIC_MASK == MARK_MAGIC else 0
+    for gpio, level in OUTPUTS:
+        if gpio in POWER and marked >> POWER.index(gpio) & 1:
+            level = 1
+        elif gpio == ARM and marked & 7:
+            level = 1
+        machine.Pin(gpio, machine.Pin.OUT, value=level)
+
+    before = machine.mem32[BAD_BOOTS]
+    bad = (before & COUNT) + 1
+    if bad > COUNT:
+        bad -= WRAP
+    if machine.mem32[NOTE] == NOTE_REPL:
+        bad = before = 0
+        machine.mem32[NOTE] = NOTE_PROMPT
+        # A prompt is for as long as somebody needs it, whether or not the restart has stopped the watchdog.
+        machine.mem32[WATCHDOG_CLEAR] = WATCHDOG_ENABLE
+    else:
+        # The prompt was for one start; the next one guards, whatever became of main.py.
+        if machine.mem32[NOTE] == NOTE_PROMPT:
+            machine.mem32[NOTE] = 0
+        machine.WDT(timeout=LOAD_MS)
+    machine.mem32[BAD_BOOTS] = before & 0x3FFFFF00 | bad

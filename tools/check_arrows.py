@@ -67,11 +67,12 @@ ARROWS: dict[str, set[str]] = {
     "lastlook": {"clock", "policy_state"},
     "storage": {"clock"},
     "repeats": set(),
+    "starts": set(),
     "start": {"hw_rp2", "supervisor"},
     "supervisor": {
         "button", "clock", "config", "durable", "facts", "grants", "guards", "hostlink", "hostlink_operations",
         "intake", "journal", "lastlook", "lights", "lines", "liveness", "policy", "policy_requests", "policy_state",
-        "ports", "relays", "repeats", "selftest", "sequencer", "storage", "timeslots", "trial",
+        "ports", "relays", "repeats", "selftest", "sequencer", "starts", "storage", "timeslots", "trial",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

@@ -5,7 +5,7 @@ only where no deadline falls due; the watchdog is fed in one place, after every 
 the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
 
-from heartwire_firmware import guards, policy_requests, policy_state
+from heartwire_firmware import guards, policy_requests, policy_state, starts
 from heartwire_firmware.button import Button
 from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
@@ -40,13 +40,8 @@ URGENT_MS = 5
 BOUNCE_MS = 60
 # Passes in a row with heavy work on the lines before the rest gets a turn all the same.
 HEAVY_MAX = 1
-# A start counts as good after this long.
-GOOD_BOOT_MS = 60000
-BAD_BOOTS_MAX = 3
 # A clock that the host corrects by less is not worth a record.
 WALL_ERROR_MS = 2000
-# Scratch register 1: bad boots in a row. boot.py counts up, the loop sets it to 0.
-BOOT_REGISTER = 1
 # A fence that is over needs a new intent before the next.
 FENCE_OVER = (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED)
 AFTER_THE_LINES = (policy_requests.APPROVE, policy_requests.DECLARE, policy_requests.READOPT, policy_requests.FENCE)
@@ -128,10 +123,9 @@ class Supervisor:
         state.boots = min(state.boots + 1, 0xFFFFFF)
         self.journal.boot = state.boots
         self.journal.load()
-        # boot.py has counted this start already; it may still turn out well.
-        bad_boots = max(0, self.chip.scratch(BOOT_REGISTER) - 1)
+        bad_boots = starts.bad_boots(self.chip, self.journal)
         self.journal.append(events.BOOT, NO_NODE, self.chip.reset_cause, bad_boots)
-        if bad_boots >= BAD_BOOTS_MAX:
+        if bad_boots >= starts.BAD_BOOTS_MAX:
             state.safe_mode = 1
             self.journal.append(events.SAFE_MODE, NO_NODE, 0, bad_boots)
         self.trial.start()
@@ -234,6 +228,7 @@ class Supervisor:
     def run(self) -> int:
         """Step until asked to stop; return RESTART or REPL."""
         self.chip.start_watchdog(self.config.current.board.watchdog_ms)
+        starts.note_running(self.chip)
         wait = self._hardware.wait_for_tick
         step = self.step
         while not self.stopping or not self.hostlink.idle:
@@ -381,9 +376,9 @@ class Supervisor:
         if not collected:
             self.lines.send_events(slots)
             self._write(slots, urgent, heavy or served)
-        if self._young and (self.clock.day or self.clock.ms >= GOOD_BOOT_MS):
+        if self._young and (self.clock.day or self.clock.ms >= starts.GOOD_BOOT_MS):
             self._young = False
-            self.chip.put_scratch(BOOT_REGISTER, 0)
+            starts.note_good(self.chip)
 
     def _step_selftest(self, elapsed: int) -> None:
         """Go on with a test of a relay for as long as the guards allow it."""
@@ -524,5 +519,5 @@ class Supervisor:
     def _write_all(self) -> None:
         self.durable.save(self.state)
         self.journal.flush()
-        self.chip.put_scratch(BOOT_REGISTER, 0)
+        starts.note_good(self.chip)
         self.chip.feed()

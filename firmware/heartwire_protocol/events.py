@@ -93,6 +93,7 @@ TESTED = 94
 FRONT_PRESSED = 95
 STORAGE_BAD = 120
 STORAGE_GOOD = 121
+FELL_BACK = 122
 SETTINGS_LOST = 130
 
 EVENTS = (
@@ -228,6 +229,7 @@ EVENTS = (
     (95, "front_pressed", WARNING, DECISION, "front panel of {node} pressed for {a} ms as a test"),
     (120, "storage_bad", ALARM, DECISION, "the board's flash does not take what is written: no fence, no failover"),
     (121, "storage_good", NOTICE, DECISION, "the board's flash takes what is written again; {a} records were lost"),
+    (122, "fell_back", ALARM, DECISION, "the firmware before the last update runs: after it, {a} starts went badly"),
     (130, "settings_lost", ALARM, DECISION, "the settings are lost ({reason}): orders only while the key switch is on"),
 )
 

@@ -21,8 +21,9 @@ def flash(session: Session, yes: bool) -> None:
 
     Finds the board, also a new one in its boot loader (hold BOOTSEL while plugging it in), installs MicroPython if it
     is missing or another version, copies the firmware, checks every file, and waits until the board answers. Settings
-    and journal stay. While it runs the board guards nobody; one that is interrupted keeps its old firmware. Before it
-    stops a guard, or replaces another program, it asks.
+    and journal stay. While it runs the board guards nobody, and a server that would stop its services without it gets
+    a lease first; one that is interrupted, or cannot load the new firmware, keeps its old one. Before it stops a guard,
+    or replaces another program, it asks.
 
     \b
     Example:

@@ -1,7 +1,7 @@
 """A board in its boot loader: a USB drive that takes one UF2 file and restarts with it.
 
-Looks only where desktop systems mount drives; it mounts nothing and writes to no drive that does not say that it is an
-RP2040. Called by `heartwire flash`.
+Looks only where desktop systems mount drives; it mounts nothing, and writes an image only to the boot loader of the
+chip that it is for. Called by `heartwire flash`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import time
 from pathlib import Path
 
 from heartwire.errors import NoAnswer, StorageProblem
+from heartwire.flash import boards
 
-PLACES = ("/media/*/RPI-RP2", "/run/media/*/RPI-RP2", "/Volumes/RPI-RP2", "/mnt/RPI-RP2")
+# The drive's label is the chip's Board-ID. One of another chip is found as well, to be refused by its name.
+PLACES = tuple(
+    f"{folder}/{chip.board_id}" for chip in boards.CHIPS for folder in ("/media/*", "/run/media/*", "/Volumes", "/mnt")
+)
 INFO = "INFO_UF2.TXT"
 WAIT_S = 20.0
 # Where else to look, for systems that mount elsewhere.
@@ -38,6 +42,16 @@ def _is_drive(folder: Path) -> bool:
         return False
 
 
+def board_id(drive: Path) -> str:
+    """Return the Board-ID that the boot loader on this drive says; "" if it says none or cannot be read."""
+    try:
+        lines = (drive / INFO).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = [line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == "Board-ID"]
+    return found[0] if len(found) == 1 else ""
+
+
 def wait(limit_s: float = WAIT_S) -> Path:
     """Return the drive once it is mounted. Raises NoAnswer after `limit_s`."""
     deadline = time.monotonic() + limit_s
@@ -52,7 +66,14 @@ def wait(limit_s: float = WAIT_S) -> Path:
 
 
 def write(drive: Path, image: Path) -> None:
-    """Copy the image onto the drive; the board restarts with it. Raises StorageProblem."""
+    """Copy the image onto the drive; the board restarts with it. Raises StorageProblem, and WrongBoard with nothing
+    written where the image is not for the chip of that drive.
+    """
+    try:
+        content = image.read_bytes()
+    except OSError as error:
+        raise StorageProblem(f"{image}: {error.strerror}") from None
+    boards.check_image(boards.by_board_id(board_id(drive)), content, image.name)
     try:
         shutil.copyfile(image, drive / image.name)
         if hasattr(os, "sync"):

@@ -10,15 +10,26 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from heartwire.errors import StorageProblem
+from heartwire.errors import HeartwireError, StorageProblem
+from heartwire.flash import boards
 from heartwire.flash.prompt import Prompt
 from heartwire.virtual.image import ROOT_FILES, board_files, find_firmware
 
 SLOTS = ("fw_a", "fw_b")
-# What the board says of itself: MicroPython's version, the folder in use, and the hashes below a folder.
+
+
+class CannotLoad(HeartwireError):
+    """The firmware arrived whole, and this board cannot load it."""
+
+    exit_code = 20
+    meaning = "the board cannot load the new firmware"
+    default_next = "the board keeps its firmware from before; install the heartwire that fits its MicroPython"
+
+
+# What the board says of itself: what it is, MicroPython's version, the folder in use, and the hashes below a folder.
 _LOOK = """
 import os, sys, json, hashlib, binascii
 def h(p):
@@ -39,17 +50,21 @@ def w(p, o):
         else: o[q] = h(q)
 """
 # A start that broke off before the firmware was loaded leaves its watchdog on (boot.py), which would end the update.
-# RP2040 datasheet 4.7.6, bit ENABLE of CTRL; writes to this alias clear bits (2.1.2).
+# RP2040 datasheet 4.7.6, bit ENABLE of CTRL; writes to this alias clear bits (2.1.2). On another chip something else is
+# there, so only a board of the table is written to.
 _STATE = (
     _LOOK
     + """
 import machine
-machine.mem32[0x4005B000] = 1 << 30
+m = getattr(sys.implementation, '_machine', '')
+if m in %r: machine.mem32[0x4005B000] = 1 << 30
+v = tuple(sys.implementation[1]) + ("",)
+v = '.'.join([str(n) for n in v[:3]]) + ('-' + v[3] if v[3] else '')
 try: s = open('/slot').read()
 except OSError: s = ''
 r = os.listdir('/')
 p = [] if %r in r or %r in r else [n for n in r if n in %r]
-print(json.dumps({'version': '.'.join([str(n) for n in sys.implementation[1][:3]]), 'slot': s, 'program': p}))
+print(json.dumps({'version': v, 'slot': s, 'program': p, 'machine': m}))
 """
 )
 _MAKE = """
@@ -63,9 +78,23 @@ _HASHES = (
     _LOOK + "o = {}\nw(%r, o)\nfor f in %r:\n    try: o[f] = h(f)\n    except OSError: pass\nprint(json.dumps(o))\n"
 )
 _REMOVE = "import os, json\nfor p in %r:\n    os.remove(p)\nprint(json.dumps(1))\n"
-# A rename in littlefs happens or does not: boot.py and main.py first, then the switch.
+# The new firmware is loaded once, here where somebody sees that it cannot be, before any start depends on it.
+_TRY = """
+import gc, sys, json
+gc.collect()
+sys.path.insert(0, '/' + %r)
+try:
+    import heartwire_board
+    heartwire_board.guard
+    r = ''
+except BaseException as e: r = type(e).__name__ + ': ' + str(e)
+print(json.dumps(r))
+"""
+# A rename in littlefs happens or does not: boot.py and main.py first, then the switch. The bad starts of the firmware
+# before are not this one's: it starts with a count of 0 (boot.py).
 _SWITCH = """
-import os, json
+import os, json, machine
+machine.mem32[0x40058010] = 0
 for n in %r: os.rename('/new.' + n, '/' + n)
 with open('/slot.new', 'w') as f: f.write(%r)
 os.rename('/slot.new', '/slot')
@@ -76,19 +105,21 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Installed:
-    """What stands on the board: MicroPython's version, the folder in use ("" before the first install), the files of
-    another program that an install replaces.
+    """What stands on the board: MicroPython's version (a preview is not its release: 1.29.0-preview), the folder in use
+    ("" before the first install), the files of another program that an install replaces, and what the board is.
     """
 
     micropython: str
     slot: str
     program: tuple[str, ...] = ()
+    machine: str = field(default="", compare=False)
 
 
 def look(prompt: Prompt) -> Installed:
     """Return what stands on the board."""
-    found = prompt.run(_STATE % (*SLOTS, ROOT_FILES))
-    return Installed(str(found["version"]), str(found["slot"]), tuple(sorted(map(str, found["program"]))))
+    found = prompt.run(_STATE % (tuple(board.machine for board in boards.SUPPORTED), *SLOTS, ROOT_FILES))
+    program = tuple(sorted(map(str, found["program"])))
+    return Installed(str(found["version"]), str(found["slot"]), program, str(found["machine"]))
 
 
 def contents() -> dict[str, bytes]:
@@ -99,7 +130,8 @@ def contents() -> dict[str, bytes]:
 def install(prompt: Prompt, progress: Progress) -> str:
     """Copy the firmware into the folder not in use, check every hash, and switch; return that folder.
 
-    Raises StorageProblem if a hash is wrong; the board then keeps its old firmware.
+    Raises StorageProblem if a hash is wrong, and CannotLoad if the board cannot load what arrived; it then keeps its
+    old firmware.
     """
     slot = SLOTS[1] if look(prompt).slot == SLOTS[0] else SLOTS[0]
     with tempfile.TemporaryDirectory(prefix="heartwire-") as folder:
@@ -114,6 +146,9 @@ def install(prompt: Prompt, progress: Progress) -> str:
         folders = sorted({target.rpartition("/")[0] for _, target in pairs} - {""}, key=len)
         prompt.run(_MAKE % (["/" + slot, *folders],))
         _copy(prompt, pairs, hashes, slot, progress)
+    trouble = prompt.run(_TRY % slot)
+    if trouble:
+        raise CannotLoad(f"the board cannot load the new firmware: {trouble}")
     prompt.run(_SWITCH % (list(ROOT_FILES), slot))
     return slot
 

@@ -28,7 +28,7 @@ from heartwire.errors import (
     Unplugged,
     UsageProblem,
 )
-from heartwire.flash import bootsel, images, install, prompt
+from heartwire.flash import boards, bootsel, images, install, lease, prompt
 from heartwire.flash.prompt import Prompt
 from heartwire.link import DEFAULT_TIMEOUT_S
 from heartwire_protocol import codes
@@ -97,16 +97,17 @@ def flash(
         _refuse_virtual(found)
         before, ours = found.version, _wants_maintenance(found)
         confirm(f"Stop the guard of the board with Heartwire {before} for the update?")
-        path = _stop_guard(way, path)
+        path = _stop_guard(way, path, tell)
     at = Prompt(path)
     try:
         there = install.look(at)
+        boards.by_machine(there.machine)
         version = there.micropython
         if there.program:
             confirm(f"Another program is on this board: replace its {' and '.join(there.program)}?")
         if version != images.VERSION:
             tell(f"MicroPython {version} is replaced by {images.VERSION}; files and settings stay")
-            at = _replace_micropython(way, at)
+            at = _replace_micropython(way, at, tell)
         install.install(at, progress)
     except BaseException:
         _put_back(way, at, before, ours, tell)
@@ -116,22 +117,22 @@ def flash(
     return Report(images.VERSION, before, _wait_for_hello(way, ours, tell))
 
 
-def to_prompt(port: str | None, key_file: str | None, timeout_s: float | None) -> str:
+def to_prompt(port: str | None, key_file: str | None, timeout_s: float | None, tell: Tell = lambda _: None) -> str:
     """Bring a guarding board to the prompt; return its port. One that is at the prompt already is left there.
 
     Outside observe mode the board is in maintenance for up to MAINTENANCE_S from then on, also when it guards again.
     """
     prompt.require()
-    return _at_prompt(_Way(port, key_file, timeout_s))
+    return _at_prompt(_Way(port, key_file, timeout_s), tell)
 
 
-def _at_prompt(way: _Way) -> str:
+def _at_prompt(way: _Way, tell: Tell) -> str:
     path = way.resolve()
     found = _running(way, path)
     if found is None:
         return path
     _refuse_virtual(found)
-    return _stop_guard(way, path)
+    return _stop_guard(way, path, tell)
 
 
 def _refuse_virtual(found: Status) -> None:
@@ -169,15 +170,20 @@ def _wants_maintenance(status: Status) -> bool:
     return status.mode != "observe" and not status.maintenance_s
 
 
-def _stop_guard(way: _Way, path: str) -> str:
+def _stop_guard(way: _Way, path: str, tell: Tell) -> str:
     """Ask the board for its prompt; return the port that it comes back at."""
     with way.open(path) as board:
-        began = _wants_maintenance(board.status())
-        if began:
-            board.maintenance(None, MAINTENANCE_S)
+        status = board.status()
+        began = _wants_maintenance(status)
         try:
+            if lease.is_wanted(board, status):
+                lease.give(board, status, tell)
+                # The lease is as short as can be, the maintenance is not, and an operator's own stays as it was.
+                board.maintenance(None, status.maintenance_s or MAINTENANCE_S)
+            elif began:
+                board.maintenance(None, MAINTENANCE_S)
             board.link.request("repl", sign_with=codes.RIGHT_CONFIGURE)
-        except (NotAllowed, Refused):
+        except (NotAllowed, Refused, NoAnswer):
             # It goes on guarding, so it must not be left alone.
             if began:
                 with contextlib.suppress(HeartwireError):
@@ -200,12 +206,13 @@ def _from_boot_loader(way: _Way, tell: Tell) -> str:
             "plug it in, a new one with its BOOTSEL button held; if its drive RPI-RP2 is not mounted, mount it or name "
             f"its folder in {bootsel.ENVIRONMENT}",
         )
+    boards.by_board_id(bootsel.board_id(drive))
     tell(f"the board is in its boot loader: MicroPython {images.VERSION} is installed")
     bootsel.write(drive, images.get()[0])
     return _wait_for_port(way)
 
 
-def _replace_micropython(way: _Way, at: Prompt) -> Prompt:
+def _replace_micropython(way: _Way, at: Prompt, tell: Tell) -> Prompt:
     """Install the image on a board at the prompt; return its prompt under the new MicroPython."""
     if (other := bootsel.find()) is not None:
         raise BoardNotFound(
@@ -217,7 +224,7 @@ def _replace_micropython(way: _Way, at: Prompt) -> Prompt:
     bootsel.write(bootsel.wait(), image)
     _wait_for_port(way)
     # The firmware on it stayed, and guards again.
-    return Prompt(_at_prompt(way))
+    return Prompt(_at_prompt(way, tell))
 
 
 def _restarted(at: Prompt, tell: Tell) -> bool:

@@ -201,6 +201,11 @@ ADVICE: dict[str, Row] = {
         "turn it off again.",
     ),
     "storage_bad": Row(84, REPLACE, opens="storage_bad", why="a write to its flash failed"),
+    "fell_back": Row(
+        79,
+        "The firmware of the last update does not start on this board: `heartwire log`, then `heartwire flash`.",
+        why="the firmware of the last update did not stay up",
+    ),
     "storage_good": Row(30, WORN, closes=("storage_bad",), anywhere=True),
 }
 NOTICED = "the monitor noticed it itself; no record says it"

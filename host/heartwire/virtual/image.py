@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from heartwire.bundle import whole
+from heartwire.bundle import terse, whole
 from heartwire.virtual.errors import MissingExtra, VirtualError
 
 BLOCK_BYTES = 4096
@@ -64,9 +64,12 @@ def _tree(directory: Path, base: Path, skip: Path | None = None) -> dict[str, Pa
 def board_files(files: dict[str, Path], *, compiled: bool = True) -> dict[str, bytes]:
     """Return what stands on a board for these sources: path on the board -> content.
 
-    The firmware's packages become one module (heartwire.bundle); other sources, a test's own, stay as they are.
+    The firmware's packages become one module and boot.py and main.py short (heartwire.bundle); other sources, a test's
+    own, stay as they are.
     """
     wanted = {name: file.read_bytes() for name, file in files.items()}
+    for name in wanted.keys() & set(ROOT_FILES):
+        wanted[name] = terse.make(wanted[name].decode()).encode()
     if START in wanted:
         inner = {name: wanted.pop(name).decode() for name in list(wanted) if name.split("/")[0] in PACKAGES}
         wanted[WHOLE] = whole.make(inner, (("start", "guard"),)).encode()

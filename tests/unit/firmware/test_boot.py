@@ -9,18 +9,38 @@ import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pytest_mock import MockerFixture
 
-from heartwire.flash import install
-from heartwire_firmware import sequencer, supervisor
+from heartwire.flash import boards, install
+from heartwire_firmware import board, sequencer, starts
 
 FIRMWARE = Path(__file__).parents[3] / "firmware"
 BOOT = FIRMWARE / "boot.py"
 BAD_BOOTS, NOTE, WATCHDOG_CLEAR = 0x40058010, 0x40058014, 0x4005B000
 RESTART, REPL, PROMPT = 0x2A57E001, 0x2A57E002, 0x2A57E003
 GIVE_UP = 8
+
+
+REAL = sys.implementation
+PICO = "Raspberry Pi Pico with RP2040"
+
+
+def implementation(machine: str | None = PICO, version: tuple[object, ...] = (1, 24, 0, "")) -> Any:
+    """Return sys.implementation as MicroPython gives it: a tuple with names."""
+
+    class Implementation(tuple[object, ...]):
+        _machine: str
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(REAL, name)  # what this Python asks of its own
+
+    found = Implementation(("micropython", version))
+    if machine is not None:
+        found._machine = machine
+    return found
 
 
 def boot(mocker: MockerFixture, registers: dict[int, int]) -> bool:
@@ -32,6 +52,7 @@ def boot(mocker: MockerFixture, registers: dict[int, int]) -> bool:
         registers.setdefault(address, 0)
     machine = SimpleNamespace(mem32=registers, Pin=mocker.Mock(), WDT=watchdog)
     mocker.patch.dict(sys.modules, machine=machine, micropython=mocker.Mock())
+    mocker.patch.object(sys, "implementation", implementation())
     registers.pop(WATCHDOG_CLEAR, None)
     runpy.run_path(str(BOOT))
     assert watchdog.called != (WATCHDOG_CLEAR in registers), "a start guards or gives the prompt"
@@ -53,20 +74,79 @@ def test_a_prompt_is_for_one_start_whatever_becomes_of_main(mocker: MockerFixtur
     assert (registers[NOTE], registers[BAD_BOOTS]) == (0, 1)
 
 
-def test_after_eight_bad_starts_it_gives_up_and_stays_so(mocker: MockerFixture) -> None:
-    registers: dict[int, int] = {}
-    assert [boot(mocker, registers) for _ in range(GIVE_UP + 2)] == [True] * (GIVE_UP - 1) + [False] * 3
-    assert registers[NOTE] == PROMPT
+def test_no_bad_start_gives_the_prompt_before_main_py_has_looked(mocker: MockerFixture) -> None:
+    registers: dict[int, int] = {BAD_BOOTS: 5 << 8 | 1 << 16}
+    counts = []
+    for _ in range(600):
+        assert boot(mocker, registers)
+        counts.append(registers[BAD_BOOTS] & 0xFF)
+        assert registers[BAD_BOOTS] >> 8 == 5 | 1 << 8, "what main.py keeps there"
+    assert counts[:255] == list(range(1, 256))
+    assert min(counts[255:]) >= GIVE_UP, "the count does not begin anew"
+    turns = [count % main_constants()["TURN"] for count in counts]
+    assert turns == [number % 3 for number in range(1, 601)], "a turn is left out"
 
 
-def constants(name: str) -> dict[str, object]:
+class Untouched(dict[int, int]):
+    """Registers that nobody may read or write."""
+
+    def __getitem__(self, address: int) -> int:
+        raise AssertionError(f"read of {address:#x}")
+
+    def __setitem__(self, address: int, value: int) -> None:
+        raise AssertionError(f"write to {address:#x}")
+
+
+@pytest.mark.parametrize(
+    "machine",
+    ["Raspberry Pi Pico2 with RP2350", "Raspberry Pi Pico 2 W with RP2350", "Generic ESP32 with ESP32", "", None],
+)
+def test_on_another_chip_no_register_and_no_pin_is_touched_and_the_prompt_says_why(
+    mocker: MockerFixture, capsys: pytest.CaptureFixture[str], machine: str | None
+) -> None:
+    micropython = mocker.Mock()
+    hardware = SimpleNamespace(mem32=Untouched(), Pin=mocker.Mock(), WDT=mocker.Mock(), reset=mocker.Mock())
+    mocker.patch.dict(sys.modules, machine=hardware, micropython=micropython)
+    mocker.patch.object(sys, "implementation", implementation(machine))
+    runpy.run_path(str(BOOT))
+    runpy.run_path(str(FIRMWARE / "main.py"))
+    assert not (hardware.Pin.called or hardware.WDT.called or hardware.reset.called)
+    assert micropython.kbd_intr.call_args == mocker.call(3), "Ctrl-C works"
+    said = capsys.readouterr().out
+    assert "runs on the RP2040" in said and (machine or "") in said
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [((1, 22, 1, ""), "1.22.1"), ((1, 23, 0, "preview"), "1.23.0"), ((1, 19, 1), "1.19.1")]
+)
+def test_a_micropython_that_is_too_old_says_so_at_the_prompt(
+    mocker: MockerFixture, capsys: pytest.CaptureFixture[str], version: tuple[object, ...], told: str
+) -> None:
+    micropython = mocker.Mock()
+    registers = {NOTE: 0, BAD_BOOTS: 1}
+    hardware = SimpleNamespace(mem32=registers, reset=mocker.Mock())
+    mocker.patch.dict(sys.modules, machine=hardware, micropython=micropython)
+    mocker.patch.object(sys, "implementation", implementation(version=version))
+    runpy.run_path(str(FIRMWARE / "main.py"))
+    assert registers[WATCHDOG_CLEAR] == 1 << 30 and not hardware.reset.called
+    assert micropython.kbd_intr.call_args == mocker.call(3)
+    said = capsys.readouterr().out
+    assert f"needs MicroPython 1.24 or later, and this is {told}" in said and "heartwire flash" in said
+
+
+def constants(name: str) -> dict[str, Any]:
     """Return the numbers that a file of the firmware's top level gives names to, without running it."""
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for line in ast.parse((FIRMWARE / name).read_text()).body:
         if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) and line.targets[0].id.isupper():
             text = compile(ast.Expression(line.value), name, "eval")
             found[line.targets[0].id] = eval(text, dict(found))
     return found
+
+
+def main_constants() -> dict[str, Any]:
+    """Return the numbers of main.py."""
+    return constants("main.py")
 
 
 def test_what_boot_must_write_down_itself_is_what_the_firmware_and_main_mean(chip_modules: None) -> None:
@@ -75,11 +155,20 @@ def test_what_boot_must_write_down_itself_is_what_the_firmware_and_main_mean(chi
     boots, mains = constants("boot.py"), constants("main.py")
     register = [hw_rp2.SCRATCH + 4 * index for index in range(3)]
     assert boots["SCRATCH"] == register[sequencer.MARK_REGISTER]
-    assert boots["BAD_BOOTS"] == register[supervisor.BOOT_REGISTER] == BAD_BOOTS
+    assert boots["BAD_BOOTS"] == register[starts.BOOT_REGISTER] == BAD_BOOTS
     assert boots["NOTE"] == mains["NOTE"] == register[hw_rp2.NOTE_REGISTER] == NOTE
     assert (boots["MARK_MAGIC"], boots["MARK_MAGIC_MASK"]) == (sequencer.MARK_MAGIC, sequencer.MARK_MAGIC_MASK)
     assert (hw_rp2.NOTE_RESTART, boots["NOTE_REPL"], boots["NOTE_PROMPT"]) == (RESTART, hw_rp2.NOTE_REPL, PROMPT)
     assert (hw_rp2.NOTE_REPL, mains["NOTE_PROMPT"]) == (REPL, PROMPT)
-    assert boots["GIVE_UP"] == GIVE_UP > supervisor.BAD_BOOTS_MAX + 1, "safe mode comes before the prompt"
+    assert mains["GIVE_UP"] == GIVE_UP > starts.BAD_BOOTS_MAX + 1, "safe mode comes before the prompt"
+    for name in ("CHIP", "BAD_BOOTS", "NOTE", "NOTE_PROMPT", "WATCHDOG_CLEAR", "WATCHDOG_ENABLE"):
+        assert mains[name] == boots[name], name
+    assert (mains["BASE"], mains["RAN"], mains["FELL_BACK"]) == (starts._BASE, starts._RAN, starts._FELL_BACK)
+    assert (mains["TURN"], mains["FOLDERS"]) == (starts.BAD_BOOTS_MAX, install.SLOTS)
+    assert boots["WRAP"] % (2 * mains["TURN"]) == 0, "a turn of each folder, whole"
+    assert boots["LOAD_MS"] > mains["SLOWLY_MS"]
+    assert {row[0]: row[1] for row in board.PINS}["KEY"] == mains["KEY"]
+    assert f"machine.mem32[{BAD_BOOTS:#x}] = 0" in install._SWITCH
+    assert all(row.chip.name == boots["CHIP"] for row in boards.SUPPORTED)
     assert (boots["WATCHDOG_CLEAR"], boots["WATCHDOG_ENABLE"]) == (WATCHDOG_CLEAR, 1 << 30)
     assert "machine.mem32[0x4005B000] = 1 << 30" in install._STATE, "the update stops the same watchdog"

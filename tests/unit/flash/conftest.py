@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from heartwire import keys, ports, transport
 from heartwire.errors import BoardNotFound, Unplugged
-from heartwire.flash import bootsel, images, install, update
+from heartwire.flash import bootsel, images, install, lease, update
 from tests.fakes.board import FakeBoard, MemoryChannel
 
 OLD, NEW = "0.0.9", "0.1.0"
 INFO = "UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2\n"
-IMAGE = b"the official image"
+# One block for an RP2040 (https://github.com/microsoft/uf2).
+IMAGE = struct.pack("<8I476xI", 0x0A324655, 0x9E5D5157, 0x2000, 0x10000000, 256, 0, 1, 0xE48BFF56, 0x0AB16F30)
+PICO = "Raspberry Pi Pico with RP2040"
 # Restarting and enumerating takes this long on the fake clock.
 RESTART_S = 1.5
 CONFIGURE_KEY = "5a" * 32
@@ -55,6 +59,7 @@ class World:
         self.clock = Clock()
         self.where = "away"
         self.micropython = images.VERSION
+        self.machine = PICO
         self.firmware = ""
         self.program: tuple[str, ...] = ()  # what runs there instead of Heartwire
         self.link = FakeBoard()
@@ -73,6 +78,10 @@ class World:
         self.mounts = True
         self.link.script["repl"] = self._repl
         self.link.script["maintenance"] = self._maintenance
+        self.link.script["update"] = self._update
+        self.link.script["plans"] = lambda _: {"long_lease_s": self.lease_s}
+        self.lease_s = 0
+        self.takes_lease = True
         self.link.status["maintenance_s"] = 0
 
     # States.
@@ -147,11 +156,29 @@ class World:
         self.link.status["maintenance_s"] = body["seconds"]
         return {"ok": 1}
 
+    def _update(self, body: dict[str, Any]) -> dict[str, object]:
+        self.steps.append(f"update {body['seconds']}")
+        self.link.status["maintenance_s"] = self.lease_s = body["seconds"]
+
+        def takes() -> None:
+            if self.takes_lease:
+                self.link.node_bodies["a"]["lease_ms"] = 1000 * self.lease_s - 700
+                self.steps.append("a has it")
+
+        self.clock.later(1.0, takes)
+        return {"ok": 1}
+
+    def stops_without(self) -> None:
+        """Let the active server be one that stops its services without the board."""
+        self.link.settings.nodes[0].on_board_loss = "stop"
+        self.link.status["active"] = "a"
+        self.link.node_bodies["a"]["lease_ms"] = 8000
+
     # What the update calls.
 
     def look(self, prompt: FakePrompt) -> install.Installed:
         prompt.demand()
-        return install.Installed(self.micropython, "", self.program)
+        return install.Installed(self.micropython, "", self.program, self.machine)
 
     def install(self, prompt: FakePrompt, progress: install.Progress) -> str:
         prompt.demand()
@@ -217,6 +244,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(bootsel, "PLACES", ())
     monkeypatch.setattr(bootsel, "time", made.clock)
     monkeypatch.setattr(update, "time", made.clock)
+    monkeypatch.setattr(lease, "time", made.clock)
     monkeypatch.setattr(os, "sync", lambda: None)
     monkeypatch.setattr(images, "get", lambda: (made.image, False))
     monkeypatch.setattr(

@@ -27,6 +27,28 @@ vfs.umount("/")
 vfs.mount(system, "/")
 os.chdir("/")
 sys.path[:] = ["", ".frozen", "/lib"]
+
+
+class _Implementation:
+    """As the board's: a tuple whose second value is the version, and the name of the board."""
+
+    _machine = "Raspberry Pi Pico with RP2040"
+
+    def __getitem__(self, index):
+        return _host.implementation[index]
+
+
+class _Sys:
+    """The VM's own sys, but it names the board that stands here."""
+
+    implementation = _Implementation()
+
+    def __getattr__(self, name):
+        return getattr(_host, name)
+
+
+_host = sys
+sys.modules["sys"] = _Sys()
 del json, vfs, rp2, machine, flash, system
 __file__ = "main.py"
 try:
