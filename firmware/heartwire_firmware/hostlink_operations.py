@@ -249,6 +249,10 @@ class Operations:
             "transfer": node_name(self._board.transfer.at) if self._board.config.current.board.transfer else None,
         }
 
+    def do_platform(self, _request, _node: int):
+        micropython, machine, folder = self._board.chip.platform()
+        return {"micropython": micropython, "machine": machine, "folder": folder, "crash": self._board.chip.crash()}
+
     def do_inputs(self, _request, _node: int):
         pins = self._board.pins
         inputs = {}

@@ -30,6 +30,9 @@ NOTE_REPL = 0x2A57E002
 # SIO: the levels of all pins (datasheet 2.3.1.7).
 _GPIO_IN = 0xD0000004
 _FOLDER = "/data"
+# What main.py writes when the firmware fails.
+_CRASH = "/crash.txt"
+_CRASH_MAX = 100
 # From the look that finds a node dead to the contact, with a pass under way before it (tools/bench_board.py). The
 # supervisor decides that much ahead, waits for the deadline and looks once more, so a faster chip moves no contact
 # early and a heartbeat in that time still counts.
@@ -262,6 +265,19 @@ class Rp2Chip(ports.Chip):
 
     def unique_id(self) -> bytes:
         return machine.unique_id()
+
+    def platform(self) -> "tuple[str, str, str]":
+        found = sys.implementation
+        parts = [str(part) for part in found[1] if part != ""]  # type: ignore[index]
+        folder = sys.path[0]
+        return "-".join([".".join(parts[:3])] + parts[3:]), found._machine, folder[1:] if folder[:4] == "/fw_" else ""
+
+    def crash(self) -> str:
+        try:
+            with open(_CRASH) as file:
+                return file.read().strip().split("\n")[-1][:_CRASH_MAX]
+        except OSError:
+            return ""
 
     def restart(self) -> None:
         self.put_scratch(NOTE_REGISTER, NOTE_RESTART)

@@ -122,6 +122,16 @@ class Chip:
         """Return the chip's 8-byte id."""
         raise NotImplementedError
 
+    def platform(self) -> "tuple[str, str, str]":
+        """Return MicroPython's version, what it says that it runs on, and the folder that the firmware was loaded from
+        ("" for the top).
+        """
+        raise NotImplementedError
+
+    def crash(self) -> str:
+        """Return the last line of how the firmware last failed; "" if it never did since it was installed."""
+        raise NotImplementedError
+
     def restart(self) -> None:
         """Restart the firmware; does not return on the board."""
         raise NotImplementedError

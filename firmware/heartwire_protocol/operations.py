@@ -78,6 +78,7 @@ OPERATIONS = (
     (24, "cancel", OPERATE, True, (), "cancel a drain or a scheduled switchover"),
     (25, "update", CONFIGURE, False, (("seconds", "int", "1 to update_max_s"),), "long leases, then maintenance"),
     (26, "plans", VIEW, True, (), "scheduled switchover, long lease, what the status LED shows, the transfer relay"),
+    (27, "platform", VIEW, True, (), "what the firmware runs on: MicroPython, board, folder; how it last failed"),
     (30, "drops", VIEW, True, (_NODE,), "what was thrown away on a node's line, or on the host link, by kind"),
     (31, "inputs", VIEW, True, (), "the level of each input and output by signal: 1 is asserted"),
     (32, "tests", VIEW, True, (), "the relay test under way, and what the last one found"),

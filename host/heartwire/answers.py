@@ -107,6 +107,9 @@ class Status(Answer):
     schedule: str | None = doc("node of a scheduled switchover", None)
     schedule_s: int | None = doc("seconds until then; null while the board does not know the wall time", None)
     long_lease_s: int = doc("seconds of a long lease for an update of the board; nobody else is granted meanwhile", 0)
+    micropython: str = doc("version of its MicroPython", "")
+    machine: str = doc("what its MicroPython says that it runs on", "")
+    crash: str = doc("how its firmware last failed, since it was installed; empty if it never did", "")
     storage_bad: bool = doc("the board's flash does not take what is written: no fence, no failover", False)
 
     def as_json(self) -> dict[str, Any]:

@@ -146,6 +146,10 @@ class Board:
         """Return what is planned: scheduled switchover, long lease, what the status LED shows."""
         return self.link.request("plans").body
 
+    def platform(self) -> dict[str, Any]:
+        """Return what the firmware runs on: MicroPython, board, folder, and how it last failed."""
+        return self.link.request("platform").body
+
     def fence(self, node: str, *, last: bool = False, by: int = codes.NO_NODE) -> dict[str, Any]:
         """Cut the power of `node` now; `last` even if no fit node remains; `by` (requester.of) is journaled.
 

@@ -80,6 +80,14 @@ class NoAnswer(HeartwireError):
     default_next = "check that it is the right port and that the board runs Heartwire; `heartwire flash` puts it there"
 
 
+class AtPrompt(NoAnswer):
+    """MicroPython answers at `port`, but no firmware runs on it."""
+
+    def __init__(self, words: str, next_step: str | None = None, *, port: str = "") -> None:
+        super().__init__(words, next_step)
+        self.port = port
+
+
 class Unplugged(HeartwireError):
     """The board or the connection to it went away in the middle."""
 

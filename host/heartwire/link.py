@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heartwire.errors import (
+    AtPrompt,
     BadConfig,
     Cancelled,
     HeartwireError,
@@ -288,8 +289,10 @@ class Link:
         name = self.channel.name
         text = self._noise.decode("ascii", "replace")
         if ">>>" in text or "MicroPython" in text or "raw REPL" in text:
-            return NoAnswer(
-                f"{name}: MicroPython answers, but Heartwire does not run on it", "put it there with `heartwire flash`"
+            return AtPrompt(
+                f"{name}: MicroPython answers, but Heartwire does not run on it",
+                "put it there with `heartwire flash`",
+                port=name,
             )
         if "Traceback" in text:
             last = [line for line in text.splitlines() if line.strip()][-1].strip()

@@ -52,7 +52,7 @@ def _exit_codes() -> str:
     sheet = Sheet(("code", "meaning"), right=frozenset({0}))
     sheet.rows.append([("0", ""), ("it worked", "")])
     # These bring kinds of their own into the tree.
-    for module in ("heartwire.flash.images", "heartwire.virtual.errors"):
+    for module in ("heartwire.flash.images", "heartwire.flash.install", "heartwire.virtual.errors"):
         importlib.import_module(module)
     sheet.rows += [[(str(kind.exit_code), ""), (kind.meaning, "")] for kind in kinds()]
     sheet.rows.append([(str(EXIT_BROKEN_PIPE), ""), ("the program that read the output has ended", "")])

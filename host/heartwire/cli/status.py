@@ -15,6 +15,7 @@ from heartwire.cli import status_view
 from heartwire.cli.context import Session, connection_options, json_option, keep_time
 from heartwire.cli.output import Line, emit, emit_json, is_terminal, line, show, terminal
 from heartwire.errors import (
+    AtPrompt,
     BoardNotFound,
     HeartwireError,
     NoAnswer,
@@ -59,7 +60,7 @@ def status(session: Session, watch: bool, interval: float, check: bool, as_json:
       heartwire status --watch
       heartwire status --json | jq .active
     """
-    with session.board() as board:
+    with prompt_told(), session.board() as board:
         if watch and not as_json:
             _watch(board, interval)
             return
@@ -89,7 +90,26 @@ def read(board: Board) -> tuple[Status, list[NodeStatus]]:
             schedule_s=planned.get("schedule_s"),
             long_lease_s=int(planned.get("long_lease_s") or 0),
         )
+    with contextlib.suppress(Refused, ProtocolMismatch):  # nor does it say what it runs on
+        body = board.platform()
+        found = dataclasses.replace(
+            found,
+            micropython=str(body.get("micropython") or ""),
+            machine=str(body.get("machine") or ""),
+            crash=str(body.get("crash") or ""),
+        )
     return found, board.nodes()
+
+
+@contextlib.contextmanager
+def prompt_told() -> Iterator[None]:
+    """Let a board that is at its MicroPython prompt say what it is, and how its firmware last failed."""
+    try:
+        yield
+    except AtPrompt as error:
+        from heartwire.flash import install
+
+        raise NoAnswer(f"{error.words}{install.story(error.port)}", error.next_step) from None
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ NO_STANDBY = "no other node is fit to take over"
 def parts(status: Status, nodes: Sequence[NodeStatus]) -> list[Part]:
     """Return the whole view."""
     names = {node.node: node.label for node in nodes}
-    result: list[Part] = [_headline(status, names), _second_line(status)]
+    result: list[Part] = [_headline(status, names), _second_line(status), *_crash(status)]
     for text, style in warnings(status, nodes):
         wrong = "red" in style or "yellow" in style
         result.append(Line([("! " if wrong else "- ", style), (text, style)]))
@@ -228,9 +228,14 @@ def _second_line(status: Status) -> Line:
         f"settings {status.generation}",
         f"journal {status.newest}",
         f"firmware {status.version}" if status.version else "",
+        f"MicroPython {status.micropython}" if status.micropython else "",
         f"{wall.astimezone():%Y-%m-%d %H:%M:%S}" if wall else "no wall time",
     ]
     return line("  ".join(piece for piece in pieces if piece), "dim")
+
+
+def _crash(status: Status) -> list[Line]:
+    return [line(f"last crash: {status.crash}", "dim")] if status.crash else []
 
 
 def _row(node: NodeStatus) -> list[Cell]:

@@ -32,12 +32,15 @@ class Chip:
 
 @dataclass(frozen=True)
 class Board:
-    """A board: `machine` as its MicroPython says it, and why Heartwire does not run on it ("" where it does)."""
+    """A board: `machine` as its MicroPython says it, why Heartwire does not run on it ("" where it does), and the
+    oldest MicroPython that it runs on.
+    """
 
     name: str
     machine: str
     chip: Chip
     refused: str = ""
+    minimum: str = "1.24"
 
 
 # Board-ID: boot ROM sources (pico-bootrom-rp2040, -rp2350); families: uf2families.json of the UF2 specification.
@@ -71,6 +74,17 @@ def by_machine(machine: str) -> Board:
             return board
     named = f"it says that it is: {machine}" if machine else "it does not say what it is"
     raise WrongBoard(f"this board is not in the table of boards ({named}); known: {_supported()}")
+
+
+def is_older(version: str, minimum: str) -> bool:
+    """Tell whether a MicroPython version is older than a minimum; a preview counts as what it leads to, as on the board
+    (main.py).
+    """
+
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in text.partition("-")[0].split(".") if part.isdigit()]
+
+    return numbers(version)[:2] < numbers(minimum)[:2]
 
 
 def family_of(image: bytes) -> int | None:

@@ -67,6 +67,16 @@ p = [] if %r in r or %r in r else [n for n in r if n in %r]
 print(json.dumps({'version': v, 'slot': s, 'program': p, 'machine': m}))
 """
 )
+_STORY = """
+import sys, json
+m = getattr(sys.implementation, '_machine', '')
+v = tuple(sys.implementation[1]) + ('',)
+v = '.'.join([str(n) for n in v[:3]]) + ('-' + v[3] if v[3] else '')
+try: c = open('/crash.txt').read().strip().split('\\n')[-1][:200]
+except OSError: c = ''
+print(json.dumps({'version': v, 'machine': m, 'crash': c}))
+"""
+STORY_TIMEOUT_S = 10.0
 _MAKE = """
 import os, json
 for p in %r:
@@ -98,6 +108,8 @@ machine.mem32[0x40058010] = 0
 for n in %r: os.rename('/new.' + n, '/' + n)
 with open('/slot.new', 'w') as f: f.write(%r)
 os.rename('/slot.new', '/slot')
+try: os.remove('/crash.txt')
+except OSError: pass
 print(json.dumps(1))
 """
 Progress = Callable[[int, int, str], None]
@@ -120,6 +132,26 @@ def look(prompt: Prompt) -> Installed:
     found = prompt.run(_STATE % (tuple(board.machine for board in boards.SUPPORTED), *SLOTS, ROOT_FILES))
     program = tuple(sorted(map(str, found["program"])))
     return Installed(str(found["version"]), str(found["slot"]), program, str(found["machine"]))
+
+
+def story(port: str) -> str:
+    """Return what a board at its prompt is and how its firmware last failed, as the end of a sentence; "" where it
+    cannot be asked.
+    """
+    try:
+        found = Prompt(port, STORY_TIMEOUT_S).run(_STORY)
+    except HeartwireError:
+        return ""
+    version = str(found["version"])
+    words = f"; it is MicroPython {version} on {found['machine'] or 'an unknown board'}"
+    try:
+        board = boards.by_machine(str(found["machine"]))
+    except boards.WrongBoard as error:
+        words += f" ({error.words})"
+    else:
+        if boards.is_older(version, board.minimum):
+            words += f", and the firmware needs {board.minimum} or later"
+    return words + (f"; the firmware last failed with: {found['crash']}" if found["crash"] else "")
 
 
 def contents() -> dict[str, bytes]:

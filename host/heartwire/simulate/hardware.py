@@ -179,6 +179,12 @@ class FakeChip(ports.Chip):
     def feed(self) -> None:
         self.fed += 1
 
+    def platform(self) -> tuple[str, str, str]:
+        return "1.24.0", "Raspberry Pi Pico with RP2040", ""
+
+    def crash(self) -> str:
+        return ""
+
     def scratch(self, index: int) -> int:
         return self.scratches.get(index, 0)
 

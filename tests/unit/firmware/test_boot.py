@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
-from heartwire.flash import boards, install
+from heartwire.flash import boards, images, install
 from heartwire_firmware import board, sequencer, starts
 
 FIRMWARE = Path(__file__).parents[3] / "firmware"
@@ -169,6 +169,8 @@ def test_what_boot_must_write_down_itself_is_what_the_firmware_and_main_mean(chi
     assert boots["LOAD_MS"] > mains["SLOWLY_MS"]
     assert {row[0]: row[1] for row in board.PINS}["KEY"] == mains["KEY"]
     assert f"machine.mem32[{BAD_BOOTS:#x}] = 0" in install._SWITCH
-    assert all(row.chip.name == boots["CHIP"] for row in boards.SUPPORTED)
+    minimum = ".".join(map(str, mains["MINIMUM"]))
+    assert all(row.chip.name == boots["CHIP"] and row.minimum == minimum for row in boards.SUPPORTED)
+    assert not boards.is_older(images.VERSION, minimum)
     assert (boots["WATCHDOG_CLEAR"], boots["WATCHDOG_ENABLE"]) == (WATCHDOG_CLEAR, 1 << 30)
     assert "machine.mem32[0x4005B000] = 1 << 30" in install._STATE, "the update stops the same watchdog"
