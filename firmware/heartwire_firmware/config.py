@@ -50,6 +50,8 @@ class Config:
             self.lost = self._slots.damaged or self._slots.copies > 1
             return
         found, problems = settings.parse(bytes(data).decode())
+        # Of a later firmware, before an update was taken back: what is known stays in force.
+        problems = [row for row in problems if row[1] != settings.UNKNOWN]
         if problems or settings_rules.check(found, True):
             # Written by a firmware with other limits, or damaged in a way the CRC does not see.
             self.problem = reasons.CORRUPT

@@ -280,6 +280,9 @@ def fingerprint(key: str) -> str:
     return "key:" + binascii.hexlify(hashlib.sha256(b"heartwire" + key.encode()).digest()[:4]).decode()
 
 
+UNKNOWN = "unknown setting"
+
+
 def parse(text: str) -> "tuple[Settings, list[tuple[str, str]]]":
     """Return (Settings, problems) of a canonical text; a problem is (path, words). Stops at nothing, reports all."""
     settings = Settings()
@@ -293,7 +296,7 @@ def parse(text: str) -> "tuple[Settings, list[tuple[str, str]]]":
         try:
             row, _ = row_of(path)
         except KeyError:
-            problems.append((path, "unknown setting"))
+            problems.append((path, UNKNOWN))
             continue
         value: "Any" = line[at + 1 :]
         if row[1] in (INT, BOOL):

@@ -66,6 +66,7 @@ def status(session: Session, watch: bool, interval: float, check: bool, as_json:
             return
         while True:
             found, nodes = read(board)
+            found = with_platform(board, found)
             if as_json:
                 next_ = [step.as_json() for step in next_steps.steps(found, nodes)]
                 emit_json({**found.as_json(), "nodes": [node.as_json() for node in nodes], "next": next_})
@@ -90,15 +91,20 @@ def read(board: Board) -> tuple[Status, list[NodeStatus]]:
             schedule_s=planned.get("schedule_s"),
             long_lease_s=int(planned.get("long_lease_s") or 0),
         )
-    with contextlib.suppress(Refused, ProtocolMismatch):  # nor does it say what it runs on
+    return found, board.nodes()
+
+
+def with_platform(board: Board, found: Status) -> Status:
+    """Return the status with what the firmware runs on and how it last failed, which an older board does not say."""
+    with contextlib.suppress(Refused, ProtocolMismatch):
         body = board.platform()
-        found = dataclasses.replace(
+        return dataclasses.replace(
             found,
             micropython=str(body.get("micropython") or ""),
             machine=str(body.get("machine") or ""),
             crash=str(body.get("crash") or ""),
         )
-    return found, board.nodes()
+    return found
 
 
 @contextlib.contextmanager

@@ -180,6 +180,18 @@ def test_durable_state_whose_length_is_not_that_of_its_version_is_nonsense(
     assert again.empty and found.epoch == 0
 
 
+def test_settings_of_a_later_firmware_keep_what_is_known() -> None:
+    files = FakeFiles()
+    text = "board.dead_ms=20000\nboard.later=1\nboard.configure_key=" + "5a" * 32 + "\nnode.a.later=x\n"
+    assert slots.TwoSlots(files, "settings").save(text.encode(), config.CONFIRMED)
+    store = config.Config(files)
+    store.load()
+    assert (store.current.board.dead_ms, store.current.board.configure_key, store.generation) == (20000, "5a" * 32, 1)
+    assert store.problem == reasons.NONE
+    # What a person uploads is not for a later firmware, but mistyped.
+    assert [path for path, _ in upload(store, text)] == ["board.later", "node.a.later"]
+
+
 def upload(store: config.Config, text: str) -> list[tuple[str, str]]:
     data = text.encode()
     assert store.begin(len(data), framing.crc16(data, len(data)))
