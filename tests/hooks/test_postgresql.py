@@ -157,6 +157,31 @@ def test_one_directory_on_shared_storage_is_never_stale(plain: Pair) -> None:
     assert primary.hook("start", **words, HEARTWIRE_SHARED_DATA="1").code == 0
 
 
+@pytest.mark.parametrize("text", ["", "a", "a five 1 1\n", "a 9 x 1\n", "\0\0\0"])
+def test_a_damaged_record_is_believed_least(plain: Pair, text: str) -> None:
+    primary, _ = plain
+    assert primary.hook("check", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="9").code == 0
+    primary.kill()
+    record = primary.data / "heartwire-primary"
+    record.write_text(text)
+    assert primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="9").code == 1
+    assert primary.hook("adopt", HEARTWIRE_EPOCH="9").code == 64
+    assert primary.hook("adopt", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="9").code == 0
+    assert primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="9").code == 0
+
+
+def test_a_timeline_that_nobody_tells_is_no_later_one(plain: Pair, tmp_path: Path) -> None:
+    """pg_controldata knows the state and nothing else: no proof that another primary was followed."""
+    primary, _ = plain
+    assert primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="5").code == 0
+    primary.kill()
+    (tmp_path / "pg_ctl").symlink_to(primary.bin / "pg_ctl")
+    program(tmp_path, "pg_controldata", "echo 'Database cluster state:               in production'")
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    assert primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="9", PGBIN=str(tmp_path)).code == 1
+
+
 def test_a_promotion_under_way_is_no_standby(plain: Pair) -> None:
     _, standby = plain
     (standby.data / "heartwire-promoting").touch()
