@@ -173,13 +173,17 @@ class _Picture:
             f"<title>{escape(self._title)}</title>",
             f'<rect width="{WIDTH}" height="{y}" fill="#ffffff"/>',
             _text(24, 34, self._title, size=20, weight="bold", colour="#1c2733"),
-            _text(24, 56, f"{when}, {numbers}; {self._headline()}", colour="#555a60"),
+            _text(24, 56, f"{when}, {numbers}; {self._headline()}; 0 s is {self._zero()}", colour="#555a60"),
         ]
         return "\n".join([*head, *self._grid(axis), *self._parts, "</svg>"]) + "\n"
 
     def _headline(self) -> str:
         fired = self._first("fence_fired") or self._first("granted")
         return f"because {reason_words(fired.entry.reason)}" if fired else self._story[-1].entry.event
+
+    def _zero(self) -> str:
+        lost = any(_silence(moment.entry) for moment in self._story)
+        return "the last good heartbeat" if lost else "the first record"
 
     def _x(self, at_ms: float) -> float:
         return LEFT + (at_ms - self._left_ms) / (self._right_ms - self._left_ms) * (WIDTH - LEFT - RIGHT)
@@ -280,10 +284,10 @@ class _Picture:
         colour = MARKS.get(moment.entry.severity, "#33506f")
         words = self._mark_text(moment)
         sentence = escape(moment.entry.sentence(self._names))
-        right = x + _width(words) + 6 > WIDTH - 4
+        right = x + _width(words) + 6 > WIDTH - RIGHT
         tip = f"<title>{moment.entry.sequence}: {sentence}</title>"
         line = (
-            f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{bar + BAR}" stroke="{colour}" stroke-width="1.5"/>'
+            f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{bar}" stroke="{colour}" stroke-width="1.5"/>'
             f'<circle cx="{x:.1f}" cy="{bar}" r="3.5" fill="{colour}">{tip}</circle>'
         )
         place, anchor = (x - 4, "end") if right else (x + 4, "start")
@@ -318,6 +322,9 @@ class _Picture:
         rows: list[tuple[str, float, float]] = []
         if dead:
             rows.append(("silent until dead", begin, dead.at_ms))
+        waited, answered = self._first("approval_asked"), self._first("approved") or self._first("approval_expired")
+        if waited and answered:
+            rows.append(("waiting for approval", waited.at_ms, answered.at_ms))
         if asked and off:
             rows.append(("fence to proof" if fired else "asked until stopped", asked.at_ms, off.at_ms))
         if off and granted:
@@ -376,7 +383,7 @@ def _rows(labels: Sequence[tuple[float, float]]) -> list[int]:
     ends: list[float] = []
     rows = []
     for x, width in labels:
-        if x + width + 6 > WIDTH - 4:
+        if x + width + 6 > WIDTH - RIGHT:
             x -= width + 8
         row = next((at for at, end in enumerate(ends) if end < x), len(ends))
         if row == len(ends):
