@@ -82,7 +82,7 @@ JSON_DOC = (
 
 # What somebody asked for, or the settings plan, is no alarm when it happens: event -> its reasons.
 PLANNED: Mapping[str, tuple[str, ...]] = {
-    "granted": ("operator", "switchover", "failback", "schedule", "planned_off", "first_start"),
+    "granted": ("operator", "declared", "switchover", "failback", "schedule", "planned_off", "first_start"),
     "revoked": ("operator", "drained", "planned_off"),
     "held": ("maintenance",),
     "schedule_ended": ("cancelled",),

@@ -1,11 +1,14 @@
 """What each event and observation means to a person: how much it matters, what it opens or clears, what to do now.
 
-Tables only. ADVICE has a row for each event of the contract (a test holds that); a rank orders events of one severity,
-so that the headline of a message is the activation and not the late heartbeat before it. Called by routing and compose.
+Tables, and what is left of a text in a given state. ADVICE has a row for each event of the contract (a test holds
+that); a rank orders events of one severity, so that the headline of a message is the activation and not the late
+heartbeat before it. Called by routing and compose.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -24,9 +27,7 @@ class Row:
 
 
 LOOK = "Look at `heartwire status` and `heartwire log`."
-REPAIR = (
-    "Find out why the fenced server failed before it serves again; then `heartwire release` and `heartwire clear` it."
-)
+REPAIR = "Find out why the fenced server failed before it serves again; then `heartwire clear` it."
 REPLACE = "Replace the board: without a record it fences nobody."
 WORN = "Plan to replace the board; its flash may be worn out."
 CABLE = "Check the serial cable, its plugs and the server's port."
@@ -51,7 +52,7 @@ ADVICE: dict[str, Row] = {
     ),
     "store_empty": Row(
         60,
-        "Say who may be active with `heartwire declare`, once you know which server runs.",
+        "Nothing, if the board finds out by itself who runs; else `heartwire status` names who may be active.",
         opens="store_empty",
         why="the board's store is new, replaced or damaged",
     ),
@@ -82,7 +83,7 @@ ADVICE: dict[str, Row] = {
         opens="half_line",
         why="its heartbeats answer no challenge",
     ),
-    "new_incarnation": Row(5, "Nothing, if the agent was restarted on purpose.", closes=("half_line",)),
+    "new_incarnation": Row(5, "Nothing, if the agent was restarted on purpose.", closes=("half_line", "epoch_refused")),
     "state_reported": Row(0, "Nothing."),
     "sense_changed": Row(5, "Nothing."),
     "two_running": Row(
@@ -94,7 +95,7 @@ ADVICE: dict[str, Row] = {
     "fence_prepared": Row(15, "Nothing; the board waits for the deadline."),
     "fence_cancelled": Row(15, "Nothing.", closes=("unproven",)),
     "fence_fired": Row(70, REPAIR, opens="fenced"),
-    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running", "disagree")),
+    "off_proven": Row(45, "Nothing.", closes=("unproven", "two_running", "disagree", "relay_suspect")),
     "off_assumed": Row(
         65,
         "Make sure with your own eyes that the server is off: nothing measures its power.",
@@ -103,7 +104,7 @@ ADVICE: dict[str, Row] = {
     ),
     "off_failed": Row(
         90,
-        "The server may still run: cut its power by hand. Then let the other one take over: `heartwire declare`.",
+        "The server may still run: cut its power by hand. Then `heartwire status` says how the other one takes over.",
         opens="unproven",
     ),
     "relay_released": Row(25, "Look at why it was fenced before you clear it.", closes=("unproven", "disagree")),
@@ -122,7 +123,7 @@ ADVICE: dict[str, Row] = {
     "drain_asked": Row(10, "Nothing."),
     "drained": Row(10, "Nothing.", closes=("two_running",)),
     "drain_timeout": Row(40, "Look at why its services did not stop in time."),
-    "running": Row(35, "Nothing."),
+    "running": Row(35, "Nothing.", closes=("service_failed",), anywhere=True),
     "held": Row(
         72, "The board does nothing by itself now: decide, and see `heartwire status` for what it waits.", opens="held"
     ),
@@ -139,7 +140,9 @@ ADVICE: dict[str, Row] = {
         opens="locked_out",
         why="too many automatic actions within window_s",
     ),
-    "cleared": Row(15, "Nothing.", closes=("fenced", "locked_out", "unproven", "disagree", "start_failed")),
+    "cleared": Row(
+        15, "Nothing.", closes=("fenced", "locked_out", "unproven", "disagree", "start_failed", "relay_suspect")
+    ),
     "approval_asked": Row(
         82,
         "Decide now: `heartwire approve` or `heartwire deny`. Without an answer nothing is done.",
@@ -163,7 +166,7 @@ ADVICE: dict[str, Row] = {
     "switchover_done": Row(30, "Check that the services answer.", closes=("switchover",), anywhere=True),
     "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
     "scheduled": Row(10, "Nothing, if you scheduled it."),
-    "schedule_ended": Row(50, "Schedule it again, or do it now: `heartwire switchover`."),
+    "schedule_ended": Row(50, "Look at what stands in its way with `heartwire plans`, then schedule it again."),
     "stalled": Row(10, "Nothing; if it happens often, the board's flash may be worn."),
     "recovery_step": Row(42, "Nothing yet; the board goes on step by step, and then locks out."),
     "start_asked": Row(58, "Watch that the standby comes up: nobody else can take over now."),
@@ -200,6 +203,35 @@ ADVICE: dict[str, Row] = {
         "Nothing is guarded: turn the board's key switch on, put the settings back with `heartwire config apply`, and "
         "turn it off again.",
     ),
+    "agree": Row(15, "Nothing.", closes=("disagree",)),
+    "feed_lost": Row(
+        64,
+        "Look at its power supplies and at the sense of each feed: until all are on, no fence of it can be proven.",
+        opens="feed_lost",
+        why="a sense that was never seen on proves nothing when it is off",
+    ),
+    "feed_back": Row(15, "Nothing.", closes=("feed_lost",)),
+    "service_failed": Row(
+        79,
+        "Look at the services on the server itself: `heartwire agent doctor`, its hooks and their log.",
+        opens="service_failed",
+    ),
+    "service_back": Row(20, "Nothing; look at the server's log for why they failed.", closes=("service_failed",)),
+    "epoch_refused": Row(
+        83,
+        "Look at that server's epoch file with `heartwire agent epoch`, which can mend it; then start its agent anew.",
+        opens="epoch_refused",
+    ),
+    "maintenance_ends": Row(
+        12, "Extend the maintenance if it is to last longer: when it is over, the board acts again."
+    ),
+    "repeated": Row(20, LOOK),
+    "relay_suspect": Row(
+        89,
+        "Mend the contact or its wiring and test it; then `heartwire clear` it.",
+        opens="relay_suspect",
+        why="its power sense stayed on when the board cut it",
+    ),
     "storage_bad": Row(84, REPLACE, opens="storage_bad", why="a write to its flash failed"),
     "fell_back": Row(
         79,
@@ -222,6 +254,13 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
     "reachable": ("notice", "Nothing.", "", "unreachable"),
     "flash_failing": ("alarm", REPLACE, "storage_bad", ""),
     "flash_works": ("notice", WORN, "", "storage_bad"),
+    "partner_gone": (
+        "warning",
+        "Start the other monitor, or mend the way to it: until then nobody tells if this one cannot.",
+        "partner",
+        "",
+    ),
+    "partner_back": ("notice", "Nothing.", "", "partner"),
     "reset": ("notice", "If nobody restarted the board, check its supply and USB cable.", "", ""),
     "restarted": (
         "warning",
@@ -235,6 +274,27 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
     "altered": ("alarm", "The journal was altered: treat the board and its record as evidence.", "", ""),
     "rotated": ("info", "Nothing; the journal is of limited size, and the monitor was away too long.", "", ""),
 }
+
+
+COMMAND = re.compile(r"`heartwire ([a-z-]+)[^`]*`")
+# What only looks, or is no request to the board: taken in every state.
+LOOKS = frozenset(("status", "log", "why", "plans", "agent", "monitor", "config"))
+_THEN = re.compile(r"[;,] then `heartwire [^`]+` it")
+
+
+def acts_in(text: str) -> set[str]:
+    """Return the commands that `text` tells people to type and that do something."""
+    return set(COMMAND.findall(text)) - LOOKS
+
+
+def as_far_as_taken(text: str, taken: Collection[str]) -> str:
+    """Return an advice without what names a command that does something and is not among `taken`; perhaps ""."""
+    kept = []
+    for sentence in re.split(r"(?<=\.) ", text):
+        shown = sentence if acts_in(sentence) <= set(taken) else _THEN.sub("", sentence)
+        if acts_in(shown) <= set(taken):
+            kept.append(shown)
+    return " ".join(kept)
 
 
 def row_of(event: str) -> Row:

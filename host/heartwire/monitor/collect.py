@@ -234,6 +234,7 @@ class Collector:
         for item in observed:
             self._log.warning("observed", board=self.view.name, kind=item.kind, words=item.words)
         if waiting:
+            self._status_due = self._clock()  # a message says what the board takes now, not before this page
             self._told()
         return later
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,6 +26,8 @@ from heartwire_protocol import codes
 STORY_MS = 60_000
 STORY_LINES = 14
 LIST_LINES = 12
+ADVICE_LINES = 4
+STEP_LINES = 3
 # Events of this rank and above (see advice) say why something was done.
 CAUSE_RANK = 60
 
@@ -54,6 +56,7 @@ class Item:
     do: str
     sequence: int
     journal: int
+    opens: str = ""
 
     @property
     def weight(self) -> tuple[int, int, int]:
@@ -64,9 +67,17 @@ class Item:
 class Composer:
     """Writes messages about what is in the store."""
 
-    def __init__(self, store: Store, host: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        host: str | None = None,
+        *,
+        steps: Callable[[str], Sequence[str] | None] = lambda board: None,
+    ) -> None:
+        """`steps` says what the board of that name takes right now, as lines; None where that is not known."""
         self._store = store
         self._host = host or socket.gethostname()
+        self._steps = steps
 
     def compose(self, mentions: Sequence[Mention]) -> Words:
         """Return the message about `mentions` (at least one)."""
@@ -91,7 +102,8 @@ class Composer:
         parts.append(self._story(lead, items))
         if len(boards) > 1:
             parts.append(_list(items, lead))
-        parts.append(_advice(items, lead))
+        serious = severity in ("alarm", "warning")
+        parts.append(_advice(items, lead, self._steps(lead.board), serious=serious))
         parts.append(_source(items, boards, self._host))
         return Words(severity, title, GAP.join(part for part in parts if part))
 
@@ -181,6 +193,7 @@ def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clea
         known.do,
         entry.sequence,
         getattr(row, "journal", 1),
+        known.opens,
     )
 
 
@@ -193,11 +206,20 @@ def _list(items: Sequence[Item], lead: Item) -> str:
     return "\n".join([ALSO, *lines])
 
 
-def _advice(items: Sequence[Item], lead: Item) -> str:
-    """Return what to do now: for the leading event first, then what the others add, each sentence once."""
+def _advice(items: Sequence[Item], lead: Item, steps: Sequence[str] | None, *, serious: bool) -> str:
+    """Return what to do now: for the leading event first, then what the board takes, then what the others add.
+
+    No command that does something is named where it is known that the board does not take it.
+    """
     ordered = [lead, *sorted((item for item in items if item is not lead), key=lambda item: item.weight, reverse=True)]
-    useful = list(dict.fromkeys(item.do for item in ordered if item.do and item.do != "Nothing."))
-    return "\n".join([DO, *[f"  - {do}" for do in useful[:4]]]) if useful else f"{DO} nothing."
+    taken = None if steps is None else {verb for step in steps for verb in advice.acts_in(step)}
+    if taken is None and any(item.opens == "unproven" for item in items):
+        taken = set()  # after a fence that failed the board takes next to nothing
+    texts = [item.do if taken is None else advice.as_far_as_taken(item.do, taken) for item in ordered]
+    useful = list(dict.fromkeys(text for text in texts if text not in ("", "Nothing.")))[:ADVICE_LINES]
+    first = useful[:1] if texts[0] in useful else []
+    lines = [*first, *((steps or ())[:STEP_LINES] if serious else ()), *useful[len(first) :]]
+    return "\n".join([DO, *[f"  - {do}" for do in lines]]) if lines else f"{DO} nothing."
 
 
 def _source(items: Sequence[Item], boards: Sequence[str], host: str) -> str:

@@ -11,7 +11,7 @@ twice (once from each host). No rule can do better without a third party that bo
 was rejected: two servers that take over from each other share none that survives.
 
 Requests and answers carry an HMAC over a fresh nonce and the body. A replayed claim names subjects that were ceded
-already, so it changes nothing. Used by dispatch (as its partner) and run (the listener).
+already, so it changes nothing. Used by dispatch (as its partner) and run (the listener, the watch on the other one).
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ TIMEOUT_S = 2.0
 # What the other one is sending right now is left to it for so many takeover times.
 PATIENCE = 4
 NONCE_BYTES = 16
+# How often the other one is looked at, and how long it may be away: its own restart is shorter, its server's is not.
+WATCH_S = 10.0
+GONE_S = 60.0
 
 
 def mac_of(key: bytes, label: bytes, nonce: bytes, body: bytes) -> str:
@@ -185,6 +188,45 @@ class Other:
                 self._log.warning("peer_unreachable", words=trouble)
             else:
                 self._log.info("peer_reachable")
+
+
+class Watch:
+    """Asks the other monitor for nothing at an interval, so that people hear that it is gone before they need it."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        tell: Callable[[bool, str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`tell` is called with (gone, words) when that changes, and once when the first answer comes."""
+        self._ask = ask
+        self._tell = tell
+        self._clock = clock
+        self._since: float | None = None  # it has not answered since then
+        self._told: bool | None = None
+        self.reachable: bool | None = None
+
+    def step(self) -> float:
+        """Ask once; return seconds until the next time. Raises StorageProblem, and then tells again."""
+        try:
+            self._ask("", [], [])
+        except Unreachable as trouble:
+            now_s = self._clock()
+            self._since = now_s if self._since is None else self._since
+            self.reachable = False
+            if now_s - self._since >= GONE_S:
+                self._say(True, f"the other monitor does not answer for {now_s - self._since:.0f} s: {trouble}")
+            return WATCH_S
+        self._since, self.reachable = None, True
+        self._say(False, "the other monitor answers again")
+        return WATCH_S
+
+    def _say(self, gone: bool, words: str) -> None:
+        if gone != self._told:
+            self._tell(gone, words)
+            self._told = gone
 
 
 def server(settings: PeerSettings, key: bytes, outbox: Outbox, channels: Sequence[str]) -> serving.Server:

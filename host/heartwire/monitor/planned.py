@@ -18,7 +18,9 @@ from heartwire.monitor import schema
 from heartwire_protocol import codes, events
 
 # What a node that is away shows by itself; `disagree` only where its power is off although nothing cuts it.
-AWAY = frozenset(("late", "dead", "altered", "half_line", "line_fault", "disagree", "boot_slow"))
+AWAY = frozenset(
+    ("late", "dead", "altered", "half_line", "line_fault", "disagree", "boot_slow", "feed_lost", "service_failed")
+)
 # What all lines together show while the whole board is in maintenance.
 BOARD_AWAY = frozenset(("all_silent",))
 # A server that was cut or tested is back, or is looked after, by then; the default boot grace is 300 s.

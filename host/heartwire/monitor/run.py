@@ -24,7 +24,7 @@ from typing import TextIO
 from heartwire import keys
 from heartwire.errors import BadConfig, HeartwireError, StorageProblem
 from heartwire.monitor import metrics, peer, query, serving
-from heartwire.monitor.archive import Archive
+from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.collect import Collector
 from heartwire.monitor.compose import Composer
 from heartwire.monitor.courier import Courier, ProcessCourier
@@ -46,6 +46,8 @@ RETRY_STORE_S = 2.0
 # A channel that could not tell anything for so long keeps the dead man's switch from pinging.
 STUCK_S = 600.0
 RELAY_EVENTS = ("fence_fired", "off_proven", "off_assumed", "off_failed", "relay_released")
+# What is said of the monitors themselves stands under this name; no board has such an id.
+OURSELVES = Known("?monitor", "monitor", 0, 0, 0)
 Step = Callable[[], float]
 
 
@@ -159,12 +161,18 @@ class Monitor:
         self.collectors = [
             Collector(board.name, make(board), archive, settings, self.log, told=self._tell) for board in settings.board
         ]
-        composer = Composer(self.store)
+        views = {collector.view.name: collector.view for collector in self.collectors}
+        composer = Composer(
+            self.store, steps=lambda board: views[board].steps(time.monotonic()) if board in views else None
+        )
         partner: Partner = Alone()
         self.listener: serving.Server | None = None
+        self.watch: peer.Watch | None = None
         if settings.peer.url:
             key = peer_key(settings.peer)
-            partner = Other(settings.peer, self.outbox, asker(settings.peer.url, key), self.log)
+            ask = asker(settings.peer.url, key)
+            partner = Other(settings.peer, self.outbox, ask, self.log)
+            self.watch = peer.Watch(ask, self._tell_of_partner)
             self.listener = peer.server(settings.peer, key, self.outbox, [channel.name for channel in settings.channel])
             self._closing.callback(self.listener.close)
         self.postmen = [
@@ -191,6 +199,8 @@ class Monitor:
         for server in (self.metrics, self.listener):
             if server is not None:
                 server.start()
+        if self.watch is not None:
+            self._thread("peer", self._guarded(self.watch.step))
         _notify_systemd("READY=1")
         try:
             # A signal handler may only set a flag: the lock of an Event could be held by the code it interrupted.
@@ -270,6 +280,13 @@ class Monitor:
         for wake in self._tellers:
             wake.set()
 
+    def _tell_of_partner(self, gone: bool, words: str) -> None:
+        """Let people know that the other monitor is gone, or back. Raises StorageProblem."""
+        if gone == self._archive.is_open(OURSELVES.board_id, "partner"):
+            return
+        if self._archive.observe(OURSELVES, Observed("partner_gone" if gone else "partner_back", words)):
+            self._tell()
+
     def _guarded(self, step: Step) -> Step:
         """Return `step` with a store that fails told once and tried again."""
 
@@ -307,6 +324,8 @@ class Monitor:
     def _facts(self) -> dict[str, float]:
         facts = {"healthy": float(not self.trouble())}
         facts["store_works"] = float(not any(collector.storage_trouble for collector in self.collectors))
+        if self.watch is not None and self.watch.reachable is not None:
+            facts["peer_reachable"] = float(self.watch.reachable)
         if "://" not in self.settings.store:
             with contextlib.suppress(OSError):
                 facts["store_bytes"] = float(Path(self.settings.store).stat().st_size)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from heartwire import next_steps
 from heartwire.answers import NodeStatus, Status
 
 JITTER_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# What was seen so long ago says nothing of now: several times the slowest usual status_ms.
+FRESH_S = 10.0
 # The expected interval follows the measured one slowly, so that it needs no setting.
 FOLLOW = 0.05
 
@@ -70,6 +73,18 @@ class View:
         self.nodes = tuple(nodes)
         self.seen_s = now_s
 
+    def steps(self, now_s: float) -> list[str] | None:
+        """Return what a person can do right now, with the commands that the board takes; None if that is not known."""
+        if not self.up or self.status is None or now_s - self.seen_s > FRESH_S:
+            return None
+        found = next_steps.steps(self.status, self.nodes)
+        return [_line(step) for step in found]
+
     def labels(self) -> dict[str, str]:
         """Return what people call the nodes: "a (alpha)"."""
         return {node.node: node.label for node in self.nodes}
+
+
+def _line(step: next_steps.Step) -> str:
+    words = f"`heartwire {step.command}`: {step.words}" if step.command else step.words[:1].upper() + step.words[1:]
+    return words.rstrip(".") + "."

@@ -263,8 +263,10 @@ def test_a_service_that_does_not_run_where_it_is_active_is_told(promtool: str, t
 
 
 def test_what_waits_for_a_person_stays_when_the_board_goes(promtool: str, tmp_path: Path) -> None:
-    phases: list[Phase] = [(5, {"m1": sees(held="no_proof", safe=1)}), (60, {"m1": sees(up=False)})]
-    judge(promtool, tmp_path, phases, {("HeartwireHeld", "1h"): RACK, ("HeartwireSafeMode", "1h"): RACK})
+    waits = sees(held="no_proof", safe=1, storage_bad=1)
+    phases: list[Phase] = [(5, {"m1": waits, "m2": waits}), (60, {"m1": sees(up=False)})]
+    alerts = ("HeartwireHeld", "HeartwireSafeMode", "HeartwireStorageBad")
+    judge(promtool, tmp_path, phases, {(alert, when): RACK for alert in alerts for when in ("4m", "1h")})
 
 
 def test_the_words_name_the_monitor_that_is_gone(promtool: str, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def source(now_s: float = 100.0) -> metrics.Source:
         {"mail": Tally(sent=4, failed=1)},
         counts=lambda: {"mail": {"waiting": 2, "sent": 4}},
         relay_events=lambda: {("rack-1", "a", "fence_fired"): 2},
-        facts=lambda: {"healthy": 1.0, "store_works": 1.0},
+        facts=lambda: {"healthy": 1.0, "store_works": 1.0, "peer_reachable": 1.0},
         clock=lambda: now_s,
     )
 

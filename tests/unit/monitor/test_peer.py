@@ -1,22 +1,24 @@
 """Two monitors: one notification, and the survivor's where the other cannot."""
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from heartwire.monitor import peer
+from heartwire.errors import StorageProblem
+from heartwire.monitor import peer, run
 from heartwire.monitor.courier import Outcome
 from heartwire.monitor.dispatch import Partner
 from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.peer import PATIENCE, Other, Unreachable, _answer, asker
-from heartwire.monitor.settings import PeerSettings
+from heartwire.monitor.settings import BoardSettings, MonitorSettings, PeerSettings
 from heartwire.monitor.store import Store
 from heartwire_protocol import events
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.conftest import hasty
-from tests.unit.monitor.helpers import Clock, World, channel
+from tests.unit.monitor.helpers import Clock, PaperCourier, World, channel
 
 TAKEOVER_S = 5.0
 CHANNELS = frozenset({"mail"})
@@ -37,8 +39,6 @@ class Pair:
         self.pass_time(0.5)
 
     def make(self, rank: int) -> World:
-        import io
-
         settings = PeerSettings(url="http://x:1", listen="x:1", rank=rank, takeover_s=TAKEOVER_S)
 
         def ask(name: str, subjects: Sequence[str], claim: Sequence[str]) -> dict[str, str]:
@@ -213,3 +213,85 @@ def test_over_the_network_a_wrong_key_moves_nothing(listener: tuple[World, Calla
     assert world.outbox.waiting("mail")[0].state == "waiting"
     with pytest.raises(Unreachable):
         asker("http://127.0.0.1:1", KEY)("mail", [], [])
+
+
+def test_the_watch_tells_once_that_the_other_is_gone_and_once_that_it_is_back() -> None:
+    clock = Clock()
+    here = [True]
+    told: list[bool] = []
+    troubles = [StorageProblem("disk full")]
+
+    def ask(name: str, subjects: Sequence[str], claim: Sequence[str]) -> dict[str, str]:
+        if not here[0]:
+            raise Unreachable("URLError")
+        return {}
+
+    def tell(gone: bool, words: str) -> None:
+        if gone and troubles:
+            raise troubles.pop()
+        told.append(gone)
+        assert words == ("the other monitor does not answer for 70 s: URLError" if gone else words)
+
+    watch = peer.Watch(ask, tell, clock=clock)
+    assert not watch.reachable
+    assert watch.step() == peer.WATCH_S
+    assert watch.reachable and told == [False]
+    here[0] = False
+    for _ in range(6):
+        watch.step()
+        clock.now_s += peer.WATCH_S
+    assert not watch.reachable and told == [False]  # a restart takes no minute
+    with pytest.raises(StorageProblem):
+        watch.step()
+    clock.now_s += peer.WATCH_S
+    watch.step()
+    watch.step()
+    here[0] = True
+    watch.step()
+    watch.step()
+    assert told == [False, True, False]
+
+
+def test_people_hear_that_the_other_monitor_is_gone(
+    tmp_path: Path, listener: tuple[World, Callable[[bytes], str]]
+) -> None:
+    _, url = listener
+    key = tmp_path / "peer.key"
+    key.write_text(KEY.hex() + "\n")
+    key.chmod(0o600)
+    settings = MonitorSettings(
+        store=str(tmp_path / "m.db"),
+        metrics="",
+        gather_ms=0,
+        board=(BoardSettings(name="rack-1", port="/no"),),
+        channel=(channel(),),
+        peer=PeerSettings(url="http://127.0.0.1:1", listen="127.0.0.1:0", key_file=key),
+    )
+    courier = PaperCourier()
+    monitor = run.Monitor(settings, stream=io.StringIO(), courier=courier)
+    clock = Clock()
+    try:
+        assert monitor.watch is not None
+
+        def told() -> list[str]:
+            before = len(courier.sent)
+            for _ in range(3):
+                monitor.postmen[0].step()
+            return [f"{letter.title}\n{letter.body}" for letter in courier.sent[before:]]
+
+        monitor.watch._clock = clock
+        for _ in range(8):
+            monitor.watch.step()
+            clock.now_s += peer.WATCH_S
+        (words,) = told()
+        assert words.startswith("WARNING monitor: the other monitor does not answer for 60 s")
+        assert "Start the other monitor" in words
+        assert monitor._facts()["peer_reachable"] == 0
+        # It is still known after a restart of this one, so it is not told again; and it is told that it is back.
+        monitor.watch = peer.Watch(asker(url(KEY), KEY), monitor._tell_of_partner)
+        monitor.watch.step()
+        (words,) = told()
+        assert words.startswith("CLEARED monitor: the other monitor answers again")
+        assert monitor._facts()["peer_reachable"] == 1
+    finally:
+        monitor.close()
