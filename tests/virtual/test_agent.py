@@ -75,13 +75,24 @@ def undisturbed(rack: ProductRack, watcher: Watcher) -> None:
 
 def test_heartwire_agent_fence_makes_the_peer_proven_off(make_rack: Callable[..., ProductRack]) -> None:
     rack = make_rack(node_settings=MAY_FENCE)
-    state = rack.servers["b"].directory / "state"
-    done = run("heartwire", "agent", "fence", "a", "--yes", "--state-directory", str(state))
+    words = (
+        "heartwire",
+        "agent",
+        "fence",
+        "a",
+        "--yes",
+        "--state-directory",
+        str(rack.servers["b"].directory / "state"),
+    )
+    refused = run(*words)
+    assert refused.returncode == 1 and "it gives good heartbeats" in refused.stderr, "a peer may not cut who is well"
+    assert rack.is_running("a") and rack.writers() == [("a", 1)]
+    with rack.open() as board:
+        board.set_mode("fencer")
+    done = run(*words)
     assert (done.returncode, done.stdout) == (0, "a is proven off\n"), done.stderr
-    rack.wait_active("b")
     asked = [row.sentence() for row in Watcher(rack).events() if row.event == "requested" and row.node == "a"]
-    assert asked == ["request fence for a by heartwire on b, over its own line"]
-    assert rack.writers() == [("a", 1), ("b", 2)]
+    assert asked[-1] == "request fence for a by heartwire on b, over its own line"
 
 
 def test_a_cluster_fences_over_the_line_of_a_node(make_rack: Callable[..., ProductRack]) -> None:
