@@ -107,6 +107,7 @@ class Agent:
         self._left_ns = 0
         self._farewells = 0
         self._stopped_by_unit = False
+        self._off_sequence = 0  # of the last heartbeat that said planned off
         self._rest_sequence = 0  # of the first heartbeat that said planned off with the services at rest
 
     def leave(self) -> None:
@@ -277,6 +278,9 @@ class Agent:
             self._log.error("epoch_not_stored", problem=self.disk.epoch_error, directory=self.settings.state_directory)
 
     def _may_start(self) -> str:
+        if self.lease.answered_sequence <= self._off_sequence:
+            # The board may act on that word still: it has to hear first that this server stays.
+            return "the board knows this server as going down"
         if self.disk.durable_epoch < self.lease.active_epoch:
             return (
                 self.disk.epoch_error and f"the epoch could not be stored: {self.disk.epoch_error}"
@@ -354,11 +358,14 @@ class Agent:
         if self.incarnation.sequence >= codes.COUNT_MAX:
             self.incarnation = Incarnation()
             self.lease.restart()
+            self._off_sequence = 0
         sent_ns = self._clock()
         sequence = self.incarnation.next_sequence(sent_ns)
         frame = self._builder.build(self.incarnation, sequence, report)
         self.line.write(frame, sent_ns)
         self.schedule.sent(sent_ns)
+        if state == codes.STATE_PLANNED_OFF:
+            self._off_sequence = sequence
         if state != codes.STATE_PLANNED_OFF or not self.at_rest:
             self._rest_sequence = 0
         elif not self._rest_sequence:

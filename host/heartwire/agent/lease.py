@@ -117,6 +117,7 @@ class Lease:
         self.orders = 0
         self.active_epoch = 0  # epoch of the newest accepted active grant
         self.newest_sent_ns = 0
+        self.answered_sequence = 0  # of the heartbeat that the lease answers
         self._sequence = 0
         self._until_ns = resumed_until_ns
         self._lease_epoch = epoch if resumed_epoch is None else resumed_epoch  # epoch the lease was given under
@@ -167,6 +168,7 @@ class Lease:
                 self._until_ns = grant.sent_ns + grant.lease_ms * NS_PER_MS
                 self._lease_epoch = grant.epoch
                 self._resumed = False
+                self.answered_sequence = grant.sequence
         still = self.judge(now_ns).wish is before.wish
         self._stop_since_ns = before.stop_since_ns if still else now_ns
         return Verdict.ACCEPTED

@@ -65,6 +65,21 @@ def test_what_is_taken_back_runs_again(tmp_path: Path) -> None:
     assert (state(world), flags(world) & RUNNING, world.agent.off_told) == ("healthy", RUNNING, False)
 
 
+def test_nothing_starts_before_the_board_has_heard_that_the_server_stays(tmp_path: Path) -> None:
+    """It may have let another one take over by the word before, and its revoke may be on its way."""
+    world = active(World(tmp_path))
+    world.agent.handle({"do": "planned_off"})
+    world.go(3000)
+    world.board.delayed = True
+    world.agent.handle({"do": "ready"})
+    world.go(4000)
+    assert world.agent.judged.wish.value == "run", "the lease still runs"
+    assert world.commands.names() == ["on_standby"]
+    world.board.delayed = False
+    world.go(1500)
+    assert world.commands.names() == ["on_standby", "on_active"]
+
+
 def test_a_board_that_only_watches_stops_nothing(tmp_path: Path) -> None:
     world = active(World(tmp_path))
     world.board.orders = messages.ORDER_ADVISORY
