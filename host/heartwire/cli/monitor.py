@@ -275,12 +275,13 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:
 @click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="The newest N.")
 @json_option
 def outbox(store: Path | None, config: Path | None, unsent: bool, limit: int, as_json: bool) -> None:
-    """Show messages: what was told, by which channel, and what keeps the rest.
+    """Show messages: what was told when (else since when it waits), by which channel, and what keeps the rest.
 
     \b
     Example:
       heartwire monitor outbox --unsent
     """
+    from heartwire.answers import iso
     from heartwire.monitor.outbox import Outbox
 
     with opened(store, config) as found:
@@ -290,7 +291,9 @@ def outbox(store: Path | None, config: Path | None, unsent: bool, limit: int, as
         return
     for row in reversed(rows):
         trouble = f" ({row['attempts']} attempts: {row['trouble']})" if row["trouble"] else ""
-        emit(f"{row['channel']}: {row['state']}{trouble}: {row['title']}")
+        at_ms = row["sent_ms"] or row["made_ms"]
+        when = iso(datetime.fromtimestamp(int(str(at_ms)) / 1000, UTC))
+        emit(f"{row['channel']}: {row['state']} {when}{trouble}: {row['title']}")
     if not rows:
         note("-- no such message")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from heartwire import journal
+from heartwire import dating, journal
 from heartwire.journal import Entry
-from heartwire.monitor import advice, dating, planned, schema
+from heartwire.monitor import advice, planned, schema
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
 from heartwire_protocol import codes, records

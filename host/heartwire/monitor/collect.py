@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from heartwire import dating
 from heartwire.chain import ALTERED, DAMAGED, LOST, RESTARTED, ROTATED, ChainChecker, Finding
 from heartwire.errors import HeartwireError, StorageProblem
 from heartwire.journal import Entry
-from heartwire.monitor import dating
+from heartwire.monitor import advice
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.log import Log
 from heartwire.monitor.sources import Identity, Source
@@ -232,7 +233,9 @@ class Collector:
         self.view.cursor = later.cursor
         self.view.records += count
         for item in observed:
-            self._log.warning("observed", board=self.view.name, kind=item.kind, words=item.words)
+            usual = advice.OBSERVATIONS[item.kind][0] in ("info", "notice")
+            log = self._log.info if usual else self._log.warning
+            log("observed", board=self.view.name, kind=item.kind, words=item.words)
         if waiting:
             self._status_due = self._clock()  # a message says what the board takes now, not before this page
             self._told()

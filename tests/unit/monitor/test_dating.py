@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from heartwire import journal
+from heartwire import dating, journal
 from heartwire.answers import NodeStatus, Status
-from heartwire.monitor import collect, dating
+from heartwire.monitor import collect
 from heartwire.monitor import store as store_module
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store

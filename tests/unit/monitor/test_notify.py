@@ -1,5 +1,7 @@
 """From events to messages: once per event and channel, grouped, retried, cleared, and worded for a person."""
 
+import re
+
 import pytest
 
 from heartwire.errors import StorageProblem
@@ -10,6 +12,7 @@ from heartwire.monitor.store import Store
 from heartwire_protocol import events, reasons
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import World, channel
+from tests.unit.monitor.test_reading import heartwire
 
 WHY = reasons.DEAD
 
@@ -254,3 +257,18 @@ def test_a_store_that_fails_is_an_error_and_the_message_goes_out_later(
             world.post()
     assert world.courier.attempts == []
     assert len(world.post(5)) == 1
+
+
+def test_the_outbox_says_when_it_told_and_since_when_it_waits(store: Store, board: FakeBoard) -> None:
+    world = started(store, board)
+    board.log(events.DEAD, 0, WHY, a=2000)
+    world.collect()
+    world.courier.fate = lambda letter, attempt: Outcome(False, "the server answered 503")
+    world.post(1)
+    path = str(store.engine.url.database)
+    (line,) = heartwire("monitor", "outbox", "--store", path).output.splitlines()
+    assert re.match(r"mail: pending 20\d\d-\d\d-\d\dT\S+Z \(1 attempts: the server answered 503\): ALARM rack-1", line)
+    world.courier.fate = lambda letter, attempt: Outcome(True)
+    world.post(60)
+    (line,) = heartwire("monitor", "outbox", "--store", path).output.splitlines()
+    assert re.match(r"mail: sent 20\d\d-\d\d-\d\dT\S+Z: ALARM rack-1", line)
