@@ -16,6 +16,9 @@ MISSED_S = 60
 GOING = (codes.STATE_DRAINING, codes.STATE_PLANNED_OFF)
 # Drains that nobody asked for end in no fence.
 NEVER_FENCES = (reasons.FAILBACK, reasons.SERVICE)
+# State.ill_told: the alarm is on; and it is journaled.
+SHOWN = 1
+TOLD = 2
 BUSY = (codes.STATE_BUSY, codes.STATE_CRASH_DUMP)
 
 
@@ -221,18 +224,21 @@ class Switch(Fence):
         facts = self.facts
         board = self.settings.board
         if not state.ill_ms:
-            if state.ill_told and fitness.is_running(state, facts, node) and facts.verdict[node] == codes.VERDICT_GOOD:
+            if state.ill_told and fitness.is_running(state, facts, node):
+                if state.ill_told == TOLD:
+                    self.out.say(events.SERVICE_BACK, node)
                 state.ill_told = 0
-                self.out.say(events.SERVICE_BACK, node)
             return False
         runs = fitness.is_running(state, facts, node)
+        if not runs and not state.ill_told and state.ill_ms >= board.dead_ms:
+            state.ill_told = SHOWN
         limit_ms = board.service_s * 1000
         if not runs and facts.node_state[node] == codes.STATE_STARTING:
             limit_ms = max(limit_ms, self.settings.nodes[node].boot_grace_ms)
         if state.ill_ms < limit_ms:
             return False
-        if not state.ill_told:
-            state.ill_told = 1
+        if state.ill_told != TOLD:
+            state.ill_told = TOLD
             reason = reasons.DEGRADED if runs else reasons.NOT_RUNNING
             self.out.say(events.SERVICE_FAILED, node, reason, state.ill_ms)
             if not runs:
