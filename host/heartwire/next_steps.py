@@ -134,12 +134,20 @@ _AFTER_REFUSAL: Mapping[str, str] = {
 }
 
 
+def approval_words(status: Status, nodes: Sequence[NodeStatus]) -> str:
+    """Return what a person is asked to approve."""
+    target, successor = _label(nodes, status.target), _label(nodes, status.successor)
+    found = _find(nodes, status.target)
+    if status.successor and found is not None and found.power == "off" and found.fence != "idle":
+        return f"{target} lost its power, and not by this board: let {successor} take over"
+    return f"fence {target}" + (f", then promote {successor}" if status.successor else "")
+
+
 def _approval(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
     number = int((status.approval or {}).get("request", 0))
-    target, successor = _label(nodes, status.target), _label(nodes, status.successor)
-    then = f", then {successor} takes over" if status.successor else ""
+    target = _label(nodes, status.target)
     return [
-        Step(f"{target} is fenced{then}", f"approve {number}"),
+        Step(approval_words(status, nodes), f"approve {number}"),
         Step(f"nothing is done, and not asked again before {target} was good once more", f"deny {number}"),
     ]
 

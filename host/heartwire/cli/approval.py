@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from heartwire.cli import status_view
+from heartwire import next_steps
 from heartwire.cli.context import Session, ask, connection_options, labels, yes_option
 from heartwire.cli.output import emit, note
 from heartwire.cli.status import read
@@ -76,7 +76,7 @@ def _chosen(found: Status, request: int | None) -> int:
 
 def _explain(found: Status, nodes: list[NodeStatus]) -> None:
     left_s = found.approval.get("left_s", 0) if found.approval else 0
-    note(f"{status_view.phase_words(found, labels(nodes))}; {span_words(left_s)} left")
+    note(f"asked: {next_steps.approval_words(found, nodes)}; {span_words(left_s)} left")
     for node in nodes:
         if node.node == found.target:
             heard = f"{span_words((node.age_ms or 0) / 1000)} ago" if node.was_heard else "never"

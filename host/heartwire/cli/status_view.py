@@ -89,7 +89,7 @@ def phase_words(status: Status, names: journal.Names) -> str:
         "draining": f"waits for {target} to stop its services{then}",
         "fencing": f"fencing {target}{then}",
         "promoting": f"making {successor or target} active",
-        "approval": f"waits for approval to fence {target}{then}",
+        "approval": "waits for approval",
         "failed": f"fence of {target} failed: nobody is granted",
     }.get(status.phase, status.phase)
 
@@ -99,7 +99,7 @@ def warnings(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, str
     wrong.
     """
     names = {node.node: node.label for node in nodes}
-    found = _at_once(status, names) + _services(status, nodes) + _states(status)
+    found = _at_once(status, nodes, names) + _services(status, nodes) + _states(status)
     causes = _causes(nodes)
     told = any("red" in style for _, style in found) or (not causes and (NO_STANDBY, "yellow") in found)
     if status.alarm and not told:
@@ -108,7 +108,7 @@ def warnings(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, str
     return found
 
 
-def _at_once(status: Status, names: journal.Names) -> list[tuple[str, str]]:
+def _at_once(status: Status, nodes: Sequence[NodeStatus], names: journal.Names) -> list[tuple[str, str]]:
     found = []
     if status.safe:
         found.append(("safe mode: no automatic action; `heartwire log` says why", "bold red"))
@@ -119,9 +119,7 @@ def _at_once(status: Status, names: journal.Names) -> list[tuple[str, str]]:
         found.append((phase_words(status, names), "bold red"))
     if status.approval:
         number, left_s = status.approval.get("request", 0), status.approval.get("left_s", 0)
-        target = names.get(status.target or "", status.target or "a node")
-        successor = names.get(status.successor or "", status.successor or "")
-        action = f"fence {target}" + (f", then promote {successor}" if successor else "")
+        action = next_steps.approval_words(status, nodes)
         found.append((f"approval {number} wanted within {span_words(left_s)}: {action}", "bold red"))
     if status.held and not status.approval:
         about = f" on {names.get(status.target, status.target)}" if status.target and status.phase == "watching" else ""

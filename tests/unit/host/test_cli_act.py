@@ -203,7 +203,7 @@ def test_approve_takes_the_standing_request(board: FakeBoard, run: Run, answer: 
     answer("y\n")
     result = run("approve")
     assert result.code == 0
-    assert "waits for approval to fence a (alpha), then b (beta); 8m 20s left" in result.err
+    assert "asked: fence a (alpha), then promote b (beta); 8m 20s left" in result.err
     assert {"op": "approve", "request": 4} in board.asked
 
 

@@ -126,6 +126,23 @@ def draining() -> Bench:
     return bench
 
 
+def unplugged() -> Bench:
+    """The active server loses its own power, for good."""
+    bench = settled()
+    bench.nodes[0].crash()
+    bench.supplies[0].mains = False
+    bench.run(15000)
+    return bench
+
+
+def unplugged_and_denied() -> Bench:
+    bench = unplugged()
+    if bench.board.state.phase == APPROVAL:
+        assert bench.ask(op="deny", request=bench.board.state.request_number) == {"ok": 1}
+    bench.run(15000)
+    return bench
+
+
 def both_silent() -> Bench:
     bench = settled()
     for node in bench.nodes:
@@ -178,6 +195,8 @@ STATES: dict[str, tuple[Callable[[], Bench], set[str]]] = {
     "fencer": (fenced_in_fencer_mode, {"release b"}),
     "safe": (safe, {"restart"}),
     "draining": (draining, {"cancel"}),
+    "unplugged": (unplugged, {"approve 1"}),
+    "unplugged and denied": (unplugged_and_denied, set()),
     "both silent": (both_silent, set()),
     "released": (released_after_a_failed_fence, {"fence a"}),
     "both run": (both_run, set()),
@@ -229,6 +248,12 @@ def test_a_server_proven_off_neither_runs_nor_listens() -> None:
     text = screen(bench)
     assert "proven off" in text
     assert "half line" not in text and "runs" not in text
+
+
+def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
+    text = screen(unplugged())
+    assert "approval 1 wanted" in text and "a lost its power, and not by this board: let b take over" in text
+    assert "fence a, then" not in text
 
 
 def test_an_active_node_without_service_is_trouble() -> None:
