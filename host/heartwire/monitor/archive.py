@@ -105,6 +105,12 @@ class Archive:
         with self.store.read() as connection:
             return connection.scalar(wanted.limit(1)) is not None
 
+    def is_maintained(self, known: Known) -> bool:
+        """Tell whether somebody has put the whole board into maintenance, as for an update of its firmware."""
+        with self.store.read() as connection:
+            found = planned.Journal(connection, known.board_id, known.journal)
+            return planned.board_is_maintained(found, now_ms())
+
     def label(self, known: Known, labels: Mapping[str, str]) -> None:
         """Keep what people call the nodes. Raises StorageProblem."""
         with self.store.write() as connection:

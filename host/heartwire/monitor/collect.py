@@ -283,6 +283,8 @@ class Collector:
             words = f"the board does not answer for {now_s - self._down_since:.0f} s: {error.words}"
             try:
                 known = self._known or self._archive.named(self.view.name)
+                if self._archive.is_maintained(known):
+                    return self._again()  # somebody took it away; told when its maintenance would be over
                 if not self._archive.is_open(known.board_id, "unreachable") and self._archive.observe(
                     known, Observed("unreachable", words)
                 ):
@@ -290,6 +292,10 @@ class Collector:
                 self._said_down = True
             except StorageProblem as problem:
                 self.storage_trouble = problem.words
+        return self._again()
+
+    def _again(self) -> float:
+        """Return seconds until the next try, ever more."""
         wait_s = self._retry_s
         self._retry_s = min(RETRY_MOST_S, self._retry_s * 2)
         return wait_s

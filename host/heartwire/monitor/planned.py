@@ -40,17 +40,23 @@ class Journal:
 
     def last(self, kind: int, node: int | None, before: Entry) -> tuple[Entry, int] | None:
         """Return the newest record of an event before another one, with its time in ms; `node` None for any."""
+        return self._newest(kind, node, before.sequence)
+
+    def _newest(self, kind: int, node: int | None, before: int | None) -> tuple[Entry, int] | None:
         event = schema.event.c
         wanted = select(event.raw, event.at_ms).where(
-            event.event == kind,
-            event.board_id == self.board_id,
-            event.journal == self.number,
-            event.sequence < before.sequence,
+            event.event == kind, event.board_id == self.board_id, event.journal == self.number
         )
+        if before is not None:
+            wanted = wanted.where(event.sequence < before)
         if node is not None:
             wanted = wanted.where(event.node == node)
         row = self.connection.execute(wanted.order_by(event.id.desc()).limit(1)).one_or_none()
         return (journal.decode(row.raw), row.at_ms) if row is not None else None
+
+    def newest(self, kind: int, node: int) -> tuple[Entry, int] | None:
+        """Return the newest record of an event of all that are stored, with its time in ms."""
+        return self._newest(kind, node, None)
 
     def silent(self) -> set[int]:
         """Return the nodes that stand open as silent."""
@@ -82,6 +88,15 @@ def severity_of(found: Journal, entry: Entry, at_ms: int) -> str:
         or _under_hand(found, node, entry, at_ms)
     )
     return "notice" if away else entry.severity
+
+
+def board_is_maintained(found: Journal, at_ms: int) -> bool:
+    """Tell whether the whole board was in maintenance when it was last heard, and may still be at `at_ms`."""
+    began = found.newest(events.MAINTENANCE_BEGAN, BOARD)
+    if began is None or at_ms > began[1] + began[0].a * 1000:
+        return False
+    ended = found.newest(events.MAINTENANCE_ENDED, BOARD)
+    return ended is None or ended[0].sequence < began[0].sequence
 
 
 def _in_maintenance(found: Journal, node: int, entry: Entry, at_ms: int) -> bool:

@@ -195,6 +195,12 @@ def test_a_board_that_goes_while_all_is_well_raises_only_that(promtool: str, tmp
     judge(promtool, tmp_path, [(5, {"m1": sees()}), (30, {"m1": sees(up=False)})], expected)
 
 
+def test_a_board_that_is_taken_away_in_maintenance_is_told_after_an_hour(promtool: str, tmp_path: Path) -> None:
+    alert = "HeartwireBoardUnreachable"
+    phases: list[Phase] = [(5, {"m1": sees(maintenance_s=600)}), (90, {"m1": sees(up=False)})]
+    judge(promtool, tmp_path, phases, {(alert, "30m"): None, (alert, "80m"): RACK})
+
+
 def test_a_board_that_one_of_two_monitors_reaches_is_reached(promtool: str, tmp_path: Path) -> None:
     phases: list[Phase] = [(10, {"m1": sees(up=False, healthy=False), "m2": sees()})]
     judge(

@@ -1,9 +1,10 @@
 """The collector and the archive: every record once, from the cursor on, whatever happens in between."""
 
+import pytest
 import sqlalchemy
 
 from heartwire.errors import Unplugged
-from heartwire.monitor import schema
+from heartwire.monitor import archive, collect, schema
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store
 from heartwire_protocol import events, records
@@ -190,6 +191,36 @@ def test_a_silent_board_is_told_once_and_so_is_its_return(store: Store, board: F
     again.collect()
     assert kinds(store) == ["unreachable", "reachable"]
     assert [letter.severity for letter in again.post()] == ["cleared"]
+
+
+def test_a_board_that_is_away_for_an_update_is_told_when_its_maintenance_would_be_over(
+    store: Store, board: FakeBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(store, board, [channel()])
+    board.log(events.MAINTENANCE_BEGAN, a=600)
+    began_ms = 20818 * 86_400_000 + 43_200_000 + 1000
+    start_s = world.clock.now_s
+    for module in (archive, collect):
+        monkeypatch.setattr(module, "now_ms", lambda: began_ms + round((world.clock.now_s - start_s) * 1000))
+    world.collect()
+    world.source.down = True
+    for _ in range(59):
+        world.collector.step()
+        world.clock.now_s += 10
+    assert kinds(store) == []
+    for _ in range(3):
+        world.collector.step()
+        world.clock.now_s += 10
+    assert kinds(store) == ["unreachable"]
+    # One that is not in maintenance any more is told at once.
+    world.source.down = False
+    board.log(events.MAINTENANCE_ENDED)
+    world.collect()
+    world.source.down = True
+    for _ in range(3):
+        world.collector.step()
+        world.clock.now_s += 10
+    assert kinds(store) == ["unreachable", "reachable", "unreachable"]
 
 
 def test_a_flash_that_takes_no_records_is_told_though_no_record_says_it(store: Store, board: FakeBoard) -> None:
