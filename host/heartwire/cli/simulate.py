@@ -40,7 +40,11 @@ def simulate(
     """Run scenario files and check what they expect.
 
     A scenario is plain text: what happens to servers, cables and the board, and what the board must do. The exit code
-    is 0 only if every expectation holds; a failing one prints the timeline around it. The virtual tier runs in real
+    is 0 only if every expectation holds, and the rules of the whole run: never two serve, no healthy one is cut, never
+    nobody for long though one is fit, no alarm that contradicts. What fails prints the timeline around it; what is seen
+    to change (relays, power, services, alarm, LED) stands behind `=`. The grammar is in tests/scenarios/README.md.
+
+    The virtual tier runs in real
     time and mostly waits: several boards at once (--jobs 8) take little more than one. The emulated tier keeps a
     processor busy for about as long after `make emulator`, and for far longer without; it needs the official image
     (`heartwire image`).
@@ -48,6 +52,7 @@ def simulate(
     \b
     Example:
       heartwire simulate tests/scenarios/failover.txt
+      heartwire simulate tests/scenarios/failover.txt --timeline
       heartwire simulate tests/scenarios/*.txt --tier virtual --jobs 8
       heartwire simulate tests/scenarios/*.txt --tier virtual --list
       heartwire simulate tests/scenarios/*.txt --tier emulated --longest 10

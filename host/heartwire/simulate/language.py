@@ -253,22 +253,42 @@ def _action(number: int, ms: int, words: list[str]) -> Action:
             raise ScenarioError(f"no such right: {holds}; there are {', '.join(vocabulary.RIGHTS)}")
     verb, rest = rest[0] if rest else "", rest[1:]
     if not _is_sensible(subject, verb, rest):
-        raise ScenarioError(f"{subject} cannot {verb} {' '.join(rest)}".rstrip())
+        raise ScenarioError(_cannot(subject, verb, rest))
     return Action(number, ms, subject, verb, tuple(rest), refused, holds)
 
 
-def _is_sensible(subject: str, verb: str, rest: list[str]) -> bool:
-    if subject in codes.NODES and verb in vocabulary.PART_VERBS:
-        return any(vocabulary.fits(wanted, rest) for wanted in vocabulary.PART_VERBS[verb])
-    verbs: dict[str, str] = {
+def _verbs_of(subject: str) -> dict[str, str]:
+    """Return what `subject` can do, with what each verb takes; nothing for one that is not there."""
+    if subject in codes.NODES:
+        return vocabulary.NODE_VERBS
+    return {
         "operator": vocabulary.OPERATOR_VERBS,
         "board": dict.fromkeys(vocabulary.BOARD_VERBS, ""),
         "button": {"held": "TIME"},
         "key-switch": {"on": "", "off": ""},
         "transfer": vocabulary.TRANSFER_VERBS,
-        **dict.fromkeys(codes.NODES, vocabulary.NODE_VERBS),
     }.get(subject, {})
+
+
+def _is_sensible(subject: str, verb: str, rest: list[str]) -> bool:
+    if subject in codes.NODES and verb in vocabulary.PART_VERBS:
+        return any(vocabulary.fits(wanted, rest) for wanted in vocabulary.PART_VERBS[verb])
+    verbs = _verbs_of(subject)
     return verb in verbs and vocabulary.fits(verbs[verb], rest)
+
+
+def _cannot(subject: str, verb: str, rest: list[str]) -> str:
+    """Say that something makes no sense, and what would."""
+    said = f"{subject} cannot {verb} {' '.join(rest)}".rstrip()
+    verbs = _verbs_of(subject)
+    if not verbs:
+        return f"{said}: there are {', '.join(codes.NODES)}, board, operator, button, key-switch, transfer"
+    if subject in codes.NODES and verb in vocabulary.PART_VERBS:
+        return f"{said}; known: {', '.join(vocabulary.PART_VERBS[verb])}"
+    if verb in verbs:
+        return f"{said}; {verb} takes {verbs[verb] or 'nothing'}"
+    parts = vocabulary.PART_VERBS if subject in codes.NODES else ()
+    return f"{said}; known: {', '.join([*verbs, *parts])}"
 
 
 def _node(word: str) -> str:

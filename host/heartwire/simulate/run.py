@@ -156,12 +156,19 @@ def _judge(scenario: Scenario, stage: Stage, expect: Expect) -> list[str]:
         first = inside[expect.most]
         when = f"it happened at {first.ms / 1000:.3f} s"
         if expect.most:
-            when = f"it happened {len(inside)} times, once more than that at {first.ms / 1000:.3f} s"
+            when = f"it happened {len(inside)} times{_moments(inside)}"
         return [_failure(scenario, stage, expect.line, first.ms, when)]
-    when = f"only at {', '.join(f'{one.ms / 1000:.3f} s' for one in found[:3])}" if found else "it did not happen"
+    when = f"only{_moments(found)}" if found else "it did not happen"
     if expect.least > 1:
-        when = f"it happened {len(near)} times"
+        when = f"it happened {len(near)} times{_moments(near)}"
     return [_failure(scenario, stage, expect.line, min(expect.by, scenario.end_ms), when)]
+
+
+def _moments(found: list[Happened]) -> str:
+    """Say when things happened: the first three, and the last."""
+    if len(found) > 4:
+        return f"{_moments(found[:3])} ... {found[-1].ms / 1000:.3f} s"
+    return f" at {', '.join(f'{one.ms / 1000:.3f} s' for one in found)}" if found else ""
 
 
 def _matches(one: Happened, expect: Expect) -> bool:
@@ -172,7 +179,9 @@ def _matches(one: Happened, expect: Expect) -> bool:
 
 def _failure(scenario: Scenario, stage: Stage, line: int, ms: int, words: str) -> str:
     """Say what failed, with the timeline around it."""
-    head = f"{scenario.name}:{line}: {scenario.lines[line - 1].strip()}" if line else f"{scenario.name}: a rule broke"
+    head = f"{scenario.name}:{line}: {scenario.lines[line - 1].strip()}"
+    if not line:
+        head = f"{scenario.name}: a rule of the whole run broke at {ms / 1000:.3f} s"
     near = [str(one) for one in stage.happened if abs(one.ms - ms) <= AROUND_MS]
     if len(near) > 60:
         near = [*near[:20], "        ...", *near[-40:]]

@@ -309,7 +309,10 @@ class WiredStage:
         # What is asked may be done before its answer is here.
         self._rules.note(action)
         if action.subject == "operator":
-            return self._operate(action)
+            refused = self._operate(action)
+            if refused is not None:
+                self._rules.take_back()
+            return refused
         self._happen(action)
         return None
 

@@ -14,7 +14,12 @@ GOOD = "# A title.\nnodes a b\nstart auto with a\n0s a crashes\n"
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("0s a explodes", "a cannot explodes"),
+        ("0s a explodes", "a cannot explodes; known: crashes, "),
+        ("0s a sense purple", "known: stuck-on, "),
+        ("0s king dies", "there are a, b, spare, board"),
+        ("0s operator cancel now", "cancel takes nothing"),
+        ("allow idle", "because WORDS"),
+        ("allow everything because it is so", "rules are two, cut"),
         ("expect by 5s nonsense a", "no such event"),
         ("expect by 5s late a because nonsense", "no such reason"),
         ("expect at 5s a mood good", "expect at TIME"),
@@ -61,10 +66,10 @@ def verdict_of(lines: str) -> run.Verdict:
 def test_events_are_counted_in_their_span() -> None:
     assert verdict_of("at most 1 times late a\nat least 1 times late a after 2s\nend 5s\n").held
     assert (
-        "once more than that at"
+        "it happened 2 times at 3.000 s, "
         in verdict_of("1s a reboots\n10s a crashes\nat most 1 times late a\nend 15s\n").failures[0]
     )
-    assert "it happened 1 times" in verdict_of("at least 2 times late a\nend 5s\n").failures[0]
+    assert "it happened 1 times at 3.000 s" in verdict_of("at least 2 times late a\nend 5s\n").failures[0]
     assert verdict_of("at most 0 times late a after 4s\nend 5s\n").held
 
 

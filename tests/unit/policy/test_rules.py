@@ -111,38 +111,94 @@ def test_what_a_file_allows_is_no_breach_but_must_be_needed() -> None:
 def test_somebody_serves_where_a_node_is_fit() -> None:
     world = World()
     world.rack.nodes[0].crash()
-    assert world.pass_time(39, ALARM) == []
-    assert world.pass_time(5, ALARM)[0].startswith("nobody has served for 40 s, though b is fit")
+    assert world.pass_time(59, ALARM) == []
+    assert world.pass_time(5, ALARM)[0].startswith("nobody has served for 60 s, though b is fit")
+
+
+def meant(world: World, why: str) -> None:
+    """Bring about that a person is needed, for the reason `why`."""
+    state, facts, row = world.state, world.facts, world.rack.settings.nodes[0]
+    if why == "mode":
+        state.mode = codes.MODE_APPROVE
+    elif why in ("safe_mode", "store_empty", "two_running", "long_ms"):
+        setattr(state, why, 1)
+    elif why in ("maintenance_ms", "failed", "denied", "locked"):
+        getattr(state, why)[0] = 1
+    elif why == "phase":
+        state.phase = policy_state.FAILED
+    elif why == "cold start":
+        facts.verdict[0], state.start_ms = codes.VERDICT_UNHEARD, 1000
+    elif why == "no fence":
+        row.fence = "none"
+    elif why == "unarmed":
+        row.fence = "lease"
+    elif why == "second sign":
+        row.second_sign, facts.power[0] = "power", codes.POWER_ON
+    elif why == "unfit":
+        state.quarantined[1] = 1
+    elif why == "unseen":
+        world.board = None
+    else:
+        raise AssertionError(why)
+
+
+PERSONS = (
+    "mode", "safe_mode", "store_empty", "two_running", "long_ms", "maintenance_ms", "failed", "denied", "locked",
+    "phase", "cold start", "no fence", "unarmed", "second sign", "unfit", "unseen",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("why", PERSONS)
+def test_a_rule_may_want_a_person(why: str) -> None:
+    world = World()
+    world.rack.nodes[0].crash()
+    meant(world, why)
+    assert world.pass_time(300, ALARM) == []
 
 
 @pytest.mark.parametrize(
-    "why", ["mode", "safe", "maintenance", "phase", "failed", "store", "cold", "busy", "unfit", "off"]
+    ("why", "longer_s"), [("grace", 120), ("starting", 120), ("busy", 600), ("assumed", 90), ("half line", 60)]
 )
-def test_a_rule_may_want_a_person_or_a_wait(why: str) -> None:
+def test_a_wait_for_the_last_holder_ends(why: str, longer_s: int) -> None:
     world = World()
-    state, facts = world.state, world.facts
     world.rack.nodes[0].crash()
-    if why == "mode":
-        state.mode = codes.MODE_APPROVE
-    elif why == "safe":
-        state.safe_mode = 1
-    elif why == "maintenance":
-        state.maintenance_ms[0] = 1
-    elif why == "phase":
-        state.phase = policy_state.FAILED
-    elif why == "failed":
-        state.failed[0] = 1
-    elif why == "store":
-        state.store_empty = 1
-    elif why == "cold":
-        facts.verdict[0], state.start_ms = codes.VERDICT_UNHEARD, 1000
-    elif why == "busy":
-        facts.node_state[0], facts.age_ms[0] = codes.STATE_BUSY, 11000
-    elif why == "unfit":
-        state.quarantined[1] = 1
+    row = world.rack.settings.nodes[0]
+    row.boot_grace_ms, row.busy_max_s, row.assumed_off_ms = 120000, 600, 90000
+    if why == "grace":
+        world.state.grace_ms[0] = 1
+    elif why in ("starting", "busy"):
+        world.facts.node_state[0] = codes.STATES.index(why)
+    elif why == "assumed":
+        row.off_proof = "assumed"
     else:
-        world.board = None
-    assert world.pass_time(120, ALARM) == []
+        world.facts.half_line[0] = True
+    assert world.pass_time(59 + longer_s, ALARM) == []
+    assert "though b is fit" in world.pass_time(2, ALARM)[0]
+
+
+def test_a_start_that_was_granted_has_its_time() -> None:
+    world = World()
+    world.rack.nodes[0].fail_service("fails")
+    for _ in range(118):
+        world.rack.nodes[0].left_ms = 8000
+        assert world.pass_time(1, ALARM) == []
+    assert world.pass_time(3, ALARM)
+
+
+def test_a_node_that_is_no_longer_enabled_is_not_missed() -> None:
+    world = World()
+    world.rack.nodes[1].crash()
+    world.board = None
+    world.ask("operator", "set", "node.b.enabled", "false")
+    assert world.pass_time(120) == []
+
+
+def test_a_refused_request_is_no_reason() -> None:
+    world = World()
+    world.pass_time(5)
+    world.ask("operator", "fence", "a")
+    world.rules.take_back()
+    assert world.pass_time(1, CUT_A)
 
 
 def test_the_alarm_is_on_while_nobody_serves() -> None:
@@ -186,11 +242,13 @@ def test_led_and_alarm_say_the_same() -> None:
 
 def test_no_alarm_while_all_is_well() -> None:
     world = World()
-    assert world.pass_time(29, ALARM) == []
+    assert world.pass_time(59, ALARM) == []
     assert "the alarm is on, though" in world.pass_time(2, ALARM)[0]
     world = World()
     world.rack.supplies[1].feeds[0].fault = "inverted"
-    assert world.pass_time(60, ALARM) == []
+    assert world.pass_time(90, ALARM) == []
+    world.rack.supplies[1].feeds[0].fault = ""
+    assert world.pass_time(90, ALARM) == []
 
 
 def test_a_board_that_is_off_says_nothing() -> None:
