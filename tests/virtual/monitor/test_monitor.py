@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -307,3 +308,24 @@ def test_ctrl_c_ends_it_in_good_order_and_a_second_monitor_is_refused(
     assert monitor.process is not None
     os.kill(monitor.process.pid, signal.SIGINT)
     assert monitor.process.wait(15) == 0
+
+
+def test_a_server_that_goes_down_in_maintenance_pages_nobody_before_its_end(
+    make_rack: Callable[..., ProductRack], make_monitor: MakeMonitor, webhook: Inbox, mailbox: Inbox
+) -> None:
+    rack = make_rack()
+    with rack.open() as board:
+        board.maintenance("b", 40)
+    monitor = make_monitor(rack)
+    monitor.start()
+    rack.servers["b"].crash()
+    dead = monitor.wait_event("dead", "b")
+    ended = webhook.wait("maintenance of b", limit_s=90)
+    assert ended[1].startswith("WARNING rack-1: maintenance of b") and "If a server is still silent" in ended[2]
+    assert dead.at_ms < monitor.wait_event("maintenance_ended", "b").at_ms
+    scraped = urllib.request.urlopen(f"http://127.0.0.1:{monitor.metrics_port}/metrics", timeout=5).read().decode()
+    assert re.search(r'heartwire_node_running\{board="rack-1",name="[^"]*",node="a"\} 1.0', scraped)
+    assert not re.search(r'heartwire_node_running\{[^}]*node="b"', scraped)  # a dead one says nothing
+    assert monitor.stop() == 0
+    for inbox in (webhook, mailbox):
+        assert [row[1] for row in inbox.got] == [ended[1]]
