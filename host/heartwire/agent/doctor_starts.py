@@ -47,10 +47,11 @@ class Start(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """A command of the settings: the file name of the hook, and the words behind the verb."""
+    """A command of the settings: the file name of the hook, the words behind the verb, its variables (NAME=VALUE)."""
 
     name: str
     about: tuple[str, ...]
+    variables: tuple[str, ...] = ()
 
 
 def commands_of(hooks: HookSettings) -> list[Command]:
@@ -62,10 +63,12 @@ def hooks_of(hooks: HookSettings) -> list[Hook]:
     """Return the hooks that are shipped, each with what it is about once; `env NAME=VALUE` before one is no hook."""
     found: dict[Hook, None] = {}
     for command in commands_of(hooks):
+        given = tuple(f"{name}={value}" for name, value in command.environment)
         for at, word in enumerate(command.argv):
             name = Path(word).name
             if name in FINDERS:
-                found[Hook(name, command.argv[at + 2 :])] = None
+                before = tuple(one for one in command.argv[:at] if "=" in one)
+                found[Hook(name, command.argv[at + 2 :], given + before)] = None
                 break
     return list(found)
 
@@ -76,7 +79,7 @@ def find(hooks: HookSettings, system: Reads) -> Iterator[Start]:
     units = sorted({word for one in commands_of(hooks) for word in one.argv if word.endswith(NAMED_ENDS)})
     starts = [start for unit in units for start in _units(unit, system)]
     for hook in hooks_of(hooks):
-        starts += FINDERS[hook.name](hook.about, system)
+        starts += FINDERS[hook.name](hook, system)
     for start in starts:
         if start not in seen:
             seen.add(start)
@@ -100,9 +103,9 @@ def _units(unit: str, system: Reads) -> Iterator[Start]:
                 yield Start(f"{name} is started by {trigger}", hint)
 
 
-def _postgresql(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
+def _postgresql(hook: Hook, system: Reads) -> Iterator[Start]:
     """Find Debian clusters with the data directory that start at boot, and enabled units that name it."""
-    data = about[0].rstrip("/") if about else ""
+    data = hook.about[0].rstrip("/") if hook.about else ""
     if not data:
         return
     for conf in sorted((system.root / "etc/postgresql").glob("*/*/postgresql.conf")):
@@ -129,12 +132,12 @@ def _postgresql(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
             )
 
 
-def _libvirt(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
+def _libvirt(hook: Hook, system: Reads) -> Iterator[Start]:
     """Find a guest that libvirt starts, or one that libvirt-guests brings back."""
-    guest = about[0] if about else ""
+    guest = hook.about[0] if hook.about else ""
     if not guest:
         return
-    told = system.output("env", "LC_ALL=C", "virsh", "dominfo", guest)
+    told = system.output("env", *hook.variables, "LC_ALL=C", "virsh", "dominfo", guest)
     if re.search(r"^Autostart:\s+enable", told, re.MULTILINE):
         yield Start(f"the guest {guest} starts by itself with libvirt", f"virsh autostart --disable {guest}")
     if system.output("systemctl", "is-enabled", "libvirt-guests.service") == "enabled":
@@ -145,10 +148,10 @@ def _libvirt(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
             yield Start("libvirt-guests starts at boot what ran when this server went down", hint)
 
 
-def _floating_ip(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
+def _floating_ip(hook: Hook, system: Reads) -> Iterator[Start]:
     """Find the address in the network's configuration."""
     try:
-        address = str(ipaddress.IPv4Interface(about[0] if about else "").ip)
+        address = str(ipaddress.IPv4Interface(hook.about[0] if hook.about else "").ip)
     except ValueError:
         return
     wanted = re.compile(rf"(?<![0-9.]){re.escape(address)}(?![0-9.])")
@@ -160,9 +163,9 @@ def _floating_ip(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
                 yield Start(f"{file} sets {address} by itself", f"take it out of {file}: the hook adds it")
 
 
-def _pacemaker(about: tuple[str, ...], system: Reads) -> Iterator[Start]:
+def _pacemaker(hook: Hook, system: Reads) -> Iterator[Start]:
     """Find a resource that Pacemaker may start wherever it likes."""
-    service = about[0] if about else ""
+    service = hook.about[0] if hook.about else ""
     if not service or not re.fullmatch(r"[\w.:-]+", service):
         return
     query = ("cibadmin", "--query", "--xpath")
@@ -177,7 +180,7 @@ def _nothing(*_: Any) -> Iterator[Start]:
     return iter(())
 
 
-FINDERS: dict[str, Callable[[tuple[str, ...], Reads], Iterator[Start]]] = {
+FINDERS: dict[str, Callable[[Hook, Reads], Iterator[Start]]] = {
     "systemd-target": _nothing,  # any unit that a hook names is looked at
     "postgresql": _postgresql,
     "libvirt-migrate": _libvirt,

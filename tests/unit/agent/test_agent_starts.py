@@ -16,6 +16,19 @@ HOOKS = "/etc/heartwire/hooks"
 DATA = "/var/lib/postgresql/15/main"
 
 
+class Asked(System):
+    """A system that gives one answer to virsh, and remembers every question."""
+
+    def __init__(self, root: Path, answer: str) -> None:
+        super().__init__(root)
+        self.answer = answer
+        self.asked: list[tuple[str, ...]] = []
+
+    def output(self, *words: str) -> str:
+        self.asked.append(words)
+        return self.answer if "virsh" in words else ""
+
+
 def found(system: System, name: str, *about: str) -> str:
     """Return what is found for a hook, with its next steps."""
     start = [f"{HOOKS}/{name}", "start", *about]
@@ -95,7 +108,18 @@ def test_every_shipped_hook_has_a_finder() -> None:
 def test_words_before_a_hook_are_passed_over() -> None:
     argv = ["env", "PGBIN=/x", f"{HOOKS}/postgresql", "start", DATA]
     settings = settings_from({"node": "a", "port": "x", "hooks": {"on_active": argv}})
-    assert doctor_starts.hooks_of(settings.hooks) == [doctor_starts.Hook("postgresql", (DATA,))]
+    assert doctor_starts.hooks_of(settings.hooks) == [doctor_starts.Hook("postgresql", (DATA,), ("PGBIN=/x",))]
+
+
+def test_libvirt_is_asked_where_the_hook_would_ask_it(tmp_path: Path) -> None:
+    hooks = {
+        "on_active": [f"{HOOKS}/libvirt-migrate", "start", "web"],
+        "environment": {"LIBVIRT_DEFAULT_URI": "xen:///system"},
+    }
+    settings = settings_from({"node": "a", "port": "x", "hooks": hooks})
+    there = Asked(tmp_path, "Autostart: enable")
+    assert [one.next_step for one in doctor_starts.find(settings.hooks, there)] == ["virsh autostart --disable web"]
+    assert ("env", "LIBVIRT_DEFAULT_URI=xen:///system", "LC_ALL=C", "virsh", "dominfo", "web") in there.asked
 
 
 @pytest.mark.parametrize(
