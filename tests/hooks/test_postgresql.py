@@ -46,15 +46,26 @@ def test_a_stopped_standby_is_started_and_promoted(clusters: Pair) -> None:
     assert standby.is_primary()
 
 
-def test_a_stopped_primary_starts_in_its_own_epoch_and_the_one_after_it(clusters: Pair) -> None:
+def test_a_stopped_primary_starts_in_its_own_epoch_and_the_next_if_its_server_saw_no_other(clusters: Pair) -> None:
     primary, _ = clusters
-    assert primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="1").code == 0
-    for epoch in ("1", "2"):
+    own = {"HEARTWIRE_NODE": "a", "HEARTWIRE_EPOCH": "1"}
+    after = {"HEARTWIRE_NODE": "a", "HEARTWIRE_EPOCH": "2", "HEARTWIRE_EPOCH_BEFORE": "1"}
+    assert primary.hook("start", **own).code == 0
+    for epoch in (own, after):
         primary.kill()
         assert primary.hook("check", HEARTWIRE_NODE="a").code == 1
-        started = primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH=epoch)
+        started = primary.hook("start", **epoch)
         assert started.code == 0, started.words
         assert primary.is_primary()
+
+
+@pytest.mark.parametrize("before", ["", "5", "7", "6x"])
+def test_the_next_epoch_is_no_proof_where_the_server_saw_others(plain: Pair, before: str) -> None:
+    primary, _ = plain
+    assert primary.hook("start", HEARTWIRE_NODE="a", HEARTWIRE_EPOCH="6").code == 0
+    primary.kill()
+    told = {"HEARTWIRE_NODE": "a", "HEARTWIRE_EPOCH": "7", "HEARTWIRE_EPOCH_BEFORE": before}
+    assert primary.hook("start", **told).code == 1
 
 
 @pytest.mark.parametrize("stopped", ["crash", "crash and stop", "stop"])

@@ -290,6 +290,7 @@ class Agent:
     def _serve(self, now_ns: int) -> None:
         judged = self.wish
         epoch = self.lease.active_epoch if judged.wish is Wish.RUN else self.lease.epoch
+        self.services.epoch_before = self.lease.epoch_before
         self.services.step(now_ns, judged, self.role, epoch, self._may_start, self.lease.until_ns)
 
     def state(self, now_ns: int) -> int:

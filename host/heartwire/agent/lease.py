@@ -113,6 +113,7 @@ class Lease:
         """
         self.on_board_loss = on_board_loss
         self.epoch = epoch
+        self.epoch_before = epoch  # the highest seen before this one; the same as this one after a restart of the agent
         self.role: int | None = None
         self.orders = 0
         self.active_epoch = 0  # epoch of the newest accepted active grant
@@ -159,7 +160,9 @@ class Lease:
             self._lease_epoch = max(self._lease_epoch, grant.epoch)
             self._resumed = True
             return Verdict.ACCEPTED
-        self.epoch = max(self.epoch, grant.epoch)
+        if grant.epoch > self.epoch:
+            self.epoch_before = self.epoch
+            self.epoch = grant.epoch
         if revoked or (grant.role != codes.ROLE_ACTIVE and not self._is_held(grant)):
             self._until_ns = 0
         elif grant.role == codes.ROLE_ACTIVE:

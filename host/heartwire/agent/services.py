@@ -44,6 +44,7 @@ class Services:
         )
         self.failed = ""  # the hook that failed last, until one succeeds
         self.epoch = 0  # they were started, or found running, under this epoch
+        self.epoch_before = 0  # the highest epoch that this server had seen before the newest one, for hooks
         self.refused_to_start = ""
         self._node = node
         self._hooks = hooks
@@ -215,12 +216,13 @@ class Services:
         self._log.info("hook_started", hook=kind, role=role, epoch=epoch, reason=reason)
 
     def _environment(self, role: str, epoch: int, reason: str) -> dict[str, str]:
-        return {
+        told = {
             "HEARTWIRE_NODE": self._node,
             "HEARTWIRE_ROLE": role,
             "HEARTWIRE_EPOCH": str(epoch),
             "HEARTWIRE_REASON": reason,
         }
+        return {**told, "HEARTWIRE_EPOCH_BEFORE": str(self.epoch_before)} if self.epoch_before else told
 
     def _hook_ended(self, now_ns: int, result: Result) -> None:
         kind = self._job_kind

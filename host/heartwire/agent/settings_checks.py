@@ -9,7 +9,9 @@ from heartwire.agent.errors import SettingsError
 # What may be the name of a variable: what every shell can read.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Set by the agent for each run; a fixed value would lie.
-OWN_VARIABLES = ("HEARTWIRE_EPOCH", "HEARTWIRE_NODE", "HEARTWIRE_REASON", "HEARTWIRE_ROLE")
+OWN_VARIABLES = (
+    "HEARTWIRE_EPOCH", "HEARTWIRE_EPOCH_BEFORE", "HEARTWIRE_NODE", "HEARTWIRE_REASON", "HEARTWIRE_ROLE",
+)  # fmt: skip
 # All names and values together, in characters: a command goes to its runner in one message of 65,536 bytes.
 ENVIRONMENT_MAX = 8192
 

@@ -189,11 +189,16 @@ def test_a_check_is_told_the_epoch_only_while_this_node_is_entitled(tmp_path: Pa
     world.board.role = ACTIVE
     world.board.epoch = 7
     world.go(3000)
-    assert world.checks.started[-1][1]["HEARTWIRE_EPOCH"] == "7"
+    told = world.checks.started[-1][1]
+    assert (told["HEARTWIRE_EPOCH"], told["HEARTWIRE_EPOCH_BEFORE"]) == ("7", "1")
     world.board.role = STANDBY
     world.board.epoch = 8
     world.go(3000)
     assert "HEARTWIRE_EPOCH" not in world.checks.started[-1][1]
+    world.board.role = ACTIVE
+    world.board.epoch = 9
+    world.go(3000)
+    assert world.checks.started[-1][1]["HEARTWIRE_EPOCH_BEFORE"] == "8", "the other one's"
 
 
 def test_the_agent_wakes_up_when_its_lease_ends(tmp_path: Path) -> None:
