@@ -116,7 +116,39 @@ def _ports() -> str:
     return f"{PORTS}\n{rule.rstrip()}"
 
 
+def _timings() -> str:
+    from heartwire_protocol import settings
+
+    board = {row[0]: row[4] for row in settings.BOARD}
+    dead_s, stable_s, drain_s = (board[name] / 1000 for name in ("dead_ms", "off_stable_ms", "drain_ms"))
+    rows = [(name, str(value)) for name, value in board.items() if name.endswith(("_ms", "_s"))]
+    width = max(len(name) for name, _ in rows)
+    sentence = {row[0]: row[5] for row in settings.BOARD}
+    return "\n".join([
+        "How long a failover takes with the default settings, from the last heartbeat on:",
+        "",
+        f"  dead            {dead_s:g} s   dead_ms",
+        f"  proven off      {stable_s:g} s    off_stable_ms, and what the supply takes to discharge",
+        "  granted         at once, with the next heartbeat of the other node (interval_ms)",
+        "  services run    whatever your on_active hook takes",
+        "",
+        f"So about {dead_s + stable_s:g} s and the start of the services; in approve mode a person's time as well.",
+        f"A planned switchover takes what your stop hook takes (at most {drain_s:g} s, drain_ms) and the start.",
+        "The demo and `heartwire virtual` without --config use bench timings, five times faster.",
+        "To be faster, lower late_ms, dead_ms, lease_ms and interval_ms together; `heartwire config check` holds their",
+        "rules. A dead_ms shorter than the longest pause of a healthy server fences healthy servers.",
+        "",
+        *(f"  {name:<{width}}  {value:>8}  {sentence[name]}" for name, value in rows),
+    ])  # fmt: skip
+
+
+def _runbook() -> str:
+    return resources.files("heartwire").joinpath("share", "runbook.md").read_text(encoding="utf-8").rstrip()
+
+
 TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
+    "runbook": ("what to do, by what status says", _runbook),
+    "timings": ("how long a failover takes, and why", _timings),
     "exit-codes": ("what each exit code means", _exit_codes),
     "json": ("the keys of --json", _json),
     "keys": ("key files and rights", KEYS.rstrip),
@@ -130,7 +162,7 @@ TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
 def help(context: click.Context, topic: str | None) -> None:
     """Explain exit codes, JSON keys, key files and ports.
 
-    TOPIC is exit-codes, json, keys, ports, or the name of a command.
+    TOPIC is runbook, timings, exit-codes, json, keys, ports, or the name of a command.
 
     \b
     Example:

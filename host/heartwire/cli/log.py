@@ -39,9 +39,7 @@ SinceTime = datetime | None
 @click.option(
     "--file", "saved", metavar="FILE", type=click.Path(path_type=Path), help="Read what --json saved instead."
 )
-@click.option(
-    "--store", metavar="FILE", type=click.Path(path_type=Path), help="Read what a monitor has stored instead."
-)
+@click.option("--store", metavar="FILE|URL", help="Read what a monitor has stored instead.")
 @click.option("--board", "which", metavar="NAME", help="With --store: which board, where there are several.")
 @click.option("--severity", type=click.Choice(codes.SEVERITIES), help="With --store: this and worse.")
 @connection_options
@@ -54,7 +52,7 @@ def log(
     limit: int | None,
     form: str | None,
     saved: Path | None,
-    store: Path | None,
+    store: str | None,
     which: str | None,
     severity: str | None,
 ) -> None:

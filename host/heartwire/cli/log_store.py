@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heartwire.chain import ChainChecker, Finding
@@ -25,7 +24,7 @@ FOLLOW_LIMIT = 10
 
 
 def print_store(
-    path: Path,
+    where: str,
     writer: Writer,
     *,
     board: str | None,
@@ -40,7 +39,7 @@ def print_store(
     from heartwire.monitor.query import Filter, Reader
     from heartwire.monitor.store import Store
 
-    with Store.open(path, create=False) as store:
+    with Store.open(where, create=False) as store:
         reader = Reader(store)
         row = one_board(reader, board)
         writer.names = row.labels

@@ -45,9 +45,7 @@ def config_option(command: Command) -> Command:
 
 def store_options(command: Command) -> Command:
     """Give a command --store and --config, one of which names the store."""
-    option = click.option(
-        "--store", metavar="FILE", type=click.Path(path_type=Path), help="The store itself, instead of --config."
-    )
+    option = click.option("--store", metavar="FILE|URL", help="The store itself, instead of --config.")
     return config_option(option(command))
 
 
@@ -73,7 +71,7 @@ def load(config: Path | None) -> MonitorSettings:
 
 
 @contextlib.contextmanager
-def opened(store: Path | None, config: Path | None) -> Iterator[Store]:
+def opened(store: str | None, config: Path | None) -> Iterator[Store]:
     """Open the store that --store or --config names, for reading."""
     from heartwire.monitor import run as monitor_run
     from heartwire.monitor.store import Store
@@ -130,7 +128,8 @@ def check(config: Path | None) -> None:
         raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
     if not settings.channel:
         warn("there is no [[channel]]: nobody will be told")
-    emit(f"good: {len(settings.board)} boards, {len(settings.channel)} channels, store {settings.store}")
+    store = f"as {settings.store_url_file} says" if settings.store_url_file else settings.store
+    emit(f"good: {len(settings.board)} boards, {len(settings.channel)} channels, store {store}")
 
 
 @monitor.command()
@@ -202,7 +201,7 @@ def _test_one(channel: ChannelSettings, severity: str) -> dict[str, Any]:
 @monitor.command()
 @store_options
 @json_option
-def status(store: Path | None, config: Path | None, as_json: bool) -> None:
+def status(store: str | None, config: Path | None, as_json: bool) -> None:
     """Show what the store knows: boards, open problems, and what is not yet told.
 
     \b
@@ -274,7 +273,7 @@ def status(store: Path | None, config: Path | None, as_json: bool) -> None:
 @click.option("--unsent", is_flag=True, help="Only what has not gone out.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="The newest N.")
 @json_option
-def outbox(store: Path | None, config: Path | None, unsent: bool, limit: int, as_json: bool) -> None:
+def outbox(store: str | None, config: Path | None, unsent: bool, limit: int, as_json: bool) -> None:
     """Show messages: what was told when (else since when it waits), by which channel, and what keeps the rest.
 
     \b
@@ -304,7 +303,7 @@ def outbox(store: Path | None, config: Path | None, unsent: bool, limit: int, as
 @click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line; times in UTC.")
 @click.option("--json", "form", flag_value="json", default=True, help="Print one JSON object a line (the default).")
 @click.option("--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write here instead of stdout.")
-def export(store: Path | None, config: Path | None, form: str, output: Path | None, **filters: Any) -> None:
+def export(store: str | None, config: Path | None, form: str, output: Path | None, **filters: Any) -> None:
     """Write stored events as CSV or JSON lines, all or by filter.
 
     \b
@@ -335,7 +334,7 @@ def export(store: Path | None, config: Path | None, form: str, output: Path | No
 @click.option("--before", metavar="SEQUENCE", type=click.IntRange(1), help="Not the last one: the last up to here.")
 @click.option("--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write here instead of stdout.")
 def timeline(
-    store: Path | None, config: Path | None, board: str | None, before: int | None, output: Path | None
+    store: str | None, config: Path | None, board: str | None, before: int | None, output: Path | None
 ) -> None:
     """Draw the last failover or switchover as an SVG picture.
 
@@ -358,7 +357,7 @@ def timeline(
 @monitor.command()
 @store_options
 @click.option("--board", metavar="NAME", help="Only this board, by name or id.")
-def verify(store: Path | None, config: Path | None, board: str | None) -> None:
+def verify(store: str | None, config: Path | None, board: str | None) -> None:
     """Check the hash chain of everything stored: was the store altered?
 
     \b

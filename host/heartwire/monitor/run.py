@@ -36,7 +36,7 @@ from heartwire.monitor.peer import Other, asker
 from heartwire.monitor.routing import Router
 from heartwire.monitor.settings import MonitorSettings, PeerSettings, read_secret, secret_lines
 from heartwire.monitor.sources import Maker, source_of
-from heartwire.monitor.store import Store
+from heartwire.monitor.store import Store, driver_problem
 
 # How long the end may take: longer than a page, shorter than systemd's patience.
 STOP_S = 10.0
@@ -76,6 +76,11 @@ def check_secrets(settings: MonitorSettings) -> list[str]:
     def url_problem(path: Path) -> str:
         return channels.apprise_problem(channels.apprise_url(path))
 
+    url_file = settings.store_url_file
+    if url_file is not None:
+        look("store", lambda: driver_problem(read_secret(url_file).strip()))
+    elif "://" in str(settings.store):
+        look("store", partial(driver_problem, str(settings.store)))
     for channel in settings.channel:
         if channel.kind == "apprise" and channel.url_file is not None:
             look(f"channel {channel.name}", partial(url_problem, channel.url_file))

@@ -21,6 +21,7 @@ from sqlalchemy import event as hooks
 from sqlalchemy import exc
 
 from heartwire.errors import BadConfig, PortBusy, StorageProblem
+from heartwire.extras import install_hint
 from heartwire.monitor import schema
 
 BUSY_S = 10.0
@@ -31,6 +32,25 @@ _FULL_WORDS = ("full", "no space")
 def now_ms() -> int:
     """Return the wall time in ms since 1970 UTC; for records, never for deadlines."""
     return time.time_ns() // 1_000_000
+
+
+def with_driver(url: str) -> str:
+    """Return a store's URL with the driver that the extra `postgresql` brings, where it names PostgreSQL and none."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgresql", "postgres") else url
+
+
+def driver_problem(url: str) -> str:
+    """Return why a store at `url` cannot be opened here, without showing it; "" if the driver is at hand."""
+    try:
+        dialect = sqlalchemy.make_url(with_driver(url)).get_dialect()
+        dialect.import_dbapi()
+    except exc.ArgumentError:  # of a kind that SQLAlchemy does not know, too
+        return "not a store that can be opened: a file, or a URL such as postgresql://user@host/heartwire"
+    except ModuleNotFoundError as error:
+        hint = f": {install_hint('postgresql')}" if error.name == "psycopg" else ""
+        return f"its driver {error.name} is not installed{hint}"
+    return ""
 
 
 class Store:
@@ -58,10 +78,11 @@ class Store:
                 raise StorageProblem(f"{label}: there is no store", "name it with --store, or start the monitor first")
         try:
             options: dict[str, Any] = {"connect_args": {"timeout": BUSY_S}} if path is not None else {}
-            url = sqlalchemy.URL.create("sqlite", database=str(path)) if path is not None else text
+            url = sqlalchemy.URL.create("sqlite", database=str(path)) if path is not None else with_driver(text)
             engine = sqlalchemy.create_engine(url, **options)
         except (exc.ArgumentError, exc.NoSuchModuleError, ModuleNotFoundError):
-            raise BadConfig(f"{label}: not a store that can be opened", "give a file or an SQLAlchemy URL") from None
+            words = driver_problem(text) or "not a store that can be opened"
+            raise BadConfig(f"{label}: {words}", "give a file or an SQLAlchemy URL") from None
         if engine.dialect.name == "sqlite":
             _tune_sqlite(engine, writer=create)
         store = cls(engine, label)

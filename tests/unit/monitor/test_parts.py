@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,3 +224,42 @@ def test_a_fault_in_one_part_does_not_silence_the_others(tmp_path: Path, board: 
     monitor.close()
     assert "part=part kind=ValueError" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://rack@db/heartwire", "psycopg"),
+        ("postgres://rack:secret@db/heartwire", "psycopg"),
+        ("nonsense://x", "not a store"),
+        ("://", "not a store"),
+    ],
+)
+def test_a_store_whose_driver_is_missing_is_found_before_it_is_needed(
+    url: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import builtins
+
+    from heartwire.monitor.store import driver_problem
+
+    there = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name == "psycopg":
+            raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+        return there(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    found = driver_problem(url)
+    assert words in found and "secret" not in found
+    with pytest.raises(BadConfig, match="the store") as raised:
+        Store.open(url, name="the store")
+    assert "secret" not in raised.value.words
+
+
+def test_an_sqlite_store_needs_no_driver() -> None:
+    from heartwire.monitor.store import driver_problem, with_driver
+
+    assert driver_problem("sqlite:///x.db") == ""
+    assert with_driver("postgresql+psycopg2://x/y") == "postgresql+psycopg2://x/y"
+    assert with_driver("postgresql://x/y") == "postgresql+psycopg://x/y"
