@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -198,20 +199,28 @@ def test_nothing_is_started_while_the_machine_goes_down(
     assert (tmp_path / "late").read_text() == "1\n"
 
 
-def test_hooks_do_not_inherit_how_precious_the_agent_is(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("score", [-900, 300])
+def test_hooks_do_not_inherit_how_precious_the_agent_is(machine: Machine, tmp_path: Path, score: int) -> None:
+    """The unit's own is -900, which a root without CAP_SYS_RESOURCE cannot give."""
     install(machine.stage)
     (machine.stage / "etc/heartwire/agent.toml").write_text(
         f'node = "a"\nport = "/dev/none"\nstate_directory = "{tmp_path}/state"\n[hooks]\n'
         f'check = ["/bin/sh", "-c", "cat /proc/self/oom_score_adj >{tmp_path}/hook"]\ncheck_interval_s = 0.2\n'
     )
     want(machine.stage, "multi-user.target", "heartwire-agent.service")
+    if score != -900:
+        write_unit(machine.stage, "heartwire-agent.service.d/score.conf", f"[Service]\nOOMScoreAdjust={score}\n")
     machine.start()
     pid = machine.shown("heartwire-agent.service", "MainPID")
     if machine.run("cat", f"/proc/{pid}/oom_score_adj").stdout == "0\n":
         pytest.skip("this root may make no process precious: it has no CAP_SYS_RESOURCE")
-    assert machine.run("cat", f"/proc/{pid}/oom_score_adj").stdout == "-900\n"
+    assert machine.run("cat", f"/proc/{pid}/oom_score_adj").stdout == f"{score}\n"
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "hook").exists() or not (tmp_path / "hook").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert (tmp_path / "hook").read_text() == "0\n"
     children = machine.run("cat", f"/proc/{pid}/task/{pid}/children").stdout.split()
     for child in children:
-        assert machine.run("cat", f"/proc/{child}/oom_score_adj").stdout == "-900\n", "its helpers are protected"
+        assert machine.run("cat", f"/proc/{child}/oom_score_adj").stdout == f"{score}\n", "its helpers are protected"
     assert machine.run(heartwire(), "agent", "status", "--config", "/etc/heartwire/agent.toml").returncode == 0

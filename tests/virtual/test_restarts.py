@@ -118,7 +118,7 @@ def test_arming_takes_over_a_service_that_runs_without_interrupting_it(tmp_path:
 
 
 @pytest.mark.parametrize("loss", ["hold", "stop"])
-@pytest.mark.parametrize("how", ["planned-off", "stopped"])
+@pytest.mark.parametrize("how", ["planned-off", "stopped", "poweroff"])
 def test_what_goes_down_on_purpose_is_drained_and_not_cut(
     make_rack: Callable[..., ProductRack], loss: str, how: str
 ) -> None:
@@ -132,6 +132,8 @@ def test_what_goes_down_on_purpose_is_drained_and_not_cut(
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert not rack.is_running("a"), "the command waits"
+    elif how == "poweroff":
+        rack.servers["a"].shut_down()
     else:
         os.kill(rack.servers["a"].pid or 0, signal.SIGUSR2)
         os.kill(rack.servers["a"].pid or 0, signal.SIGTERM)

@@ -30,7 +30,7 @@ OOM_SCORE_ADJ = Path("/proc/self/oom_score_adj")
 
 @contextlib.contextmanager
 def ordinary_for_oom(path: Path = OOM_SCORE_ADJ) -> Iterator[None]:
-    """Let what is started meanwhile be no more precious to the out-of-memory killer than any other program.
+    """Let what is started meanwhile be as precious to the out-of-memory killer as any other program.
 
     The unit protects the agent and its helpers (OOMScoreAdjust); a database that inherited that would have everything
     else killed for its own hunger.
@@ -38,7 +38,7 @@ def ordinary_for_oom(path: Path = OOM_SCORE_ADJ) -> Iterator[None]:
     protected = ""
     with contextlib.suppress(OSError, ValueError):
         found = path.read_text(encoding="ascii").strip()
-        if int(found) < 0:
+        if int(found):
             path.write_text("0", encoding="ascii")
             protected = found
     try:
