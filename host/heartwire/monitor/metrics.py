@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from heartwire.answers import NodeStatus, Status
+from heartwire.errors import StorageProblem
 from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Tally
 from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
@@ -117,7 +118,6 @@ class Source:
         yield from self._boards()
         yield from self._nodes()
         yield from self._jitter()
-        yield from self._relays()
         yield from self._monitor()
 
     def _boards(self) -> Iterator[Metric]:
@@ -191,25 +191,33 @@ class Source:
                 histogram.add_metric(labels, _buckets(jitter), jitter.total_s)
         yield histogram
 
-    def _relays(self) -> Iterator[Metric]:
+    def _stored(self) -> Iterator[Metric]:
+        """Yield what the store says; raises StorageProblem before the first metric."""
+        relays, channels = self.relay_events(), self.counts()
         words = "relay actions in the store, by what happened"
         counter = CounterMetricFamily("heartwire_relay_actions", words, labels=["board", "node", "event"])
-        for labels, count in sorted(self.relay_events().items()):
+        for labels, count in sorted(relays.items()):
             counter.add_metric(list(labels), count)
-        yield counter
-
-    def _monitor(self) -> Iterator[Metric]:
         outbox = GaugeMetricFamily("heartwire_outbox", "messages not sent, by state", labels=["channel", "state"])
-        for channel, states in sorted(self.counts().items()):
+        for channel, states in sorted(channels.items()):
             for state in ("waiting", "pending", "sending"):
                 outbox.add_metric([channel, state], states.get(state, 0))
+        yield from (counter, outbox)
+
+    def _monitor(self) -> Iterator[Metric]:
         sent = CounterMetricFamily("heartwire_messages_sent", "messages sent by this process", labels=["channel"])
         failed = CounterMetricFamily("heartwire_attempts_failed", "attempts that failed", labels=["channel"])
         for channel, tally in sorted(self.tallies.items()):
             sent.add_metric([channel], tally.sent)
             failed.add_metric([channel], tally.failed)
-        yield from (outbox, sent, failed)
-        for name, value in sorted(self.facts().items()):
+        facts = self.facts()
+        try:
+            yield from self._stored()
+        except StorageProblem:
+            # A store that is away must not take along what tells of it, and the roles.
+            facts = {**facts, "healthy": 0.0, "store_works": 0.0}
+        yield from (sent, failed)
+        for name, value in sorted(facts.items()):
             gauge = GaugeMetricFamily(f"heartwire_monitor_{name}", name.replace("_", " "))
             gauge.add_metric([], value)
             yield gauge

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from heartwire.answers import NodeStatus, Status
+from heartwire.errors import StorageProblem
 from heartwire.monitor import metrics, settings
 from heartwire.monitor.dispatch import Tally
 from heartwire.monitor.views import Jitter, View
@@ -124,6 +125,22 @@ def test_maintenance_of_the_node_and_of_the_board_and_planned_off_are_known() ->
     assert value(gone, f"heartwire_node_planned_off{b}") == 1
     held = 'heartwire_board_held{board="rack-1"}'
     assert [value(seen({}, held=reason), held) for reason in (None, "no_proof", "maintenance")] == [0, 1, 0]
+
+
+def test_a_store_that_is_away_takes_nothing_else_along() -> None:
+    found = source()
+
+    def away() -> dict[str, dict[str, int]]:
+        raise StorageProblem("the store: the database failed")
+
+    found.counts = away
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(found)
+    text = generate_latest(registry).decode()
+    assert value(text, "heartwire_monitor_store_works") == 0 == value(text, "heartwire_monitor_healthy")
+    assert value(text, 'heartwire_messages_sent_total{channel="mail"}') == 4
+    assert value(text, 'heartwire_role{board="rack-1",name="alpha",node="a",role="active"}') == 1
+    assert "heartwire_outbox" not in text
 
 
 def test_jitter_is_a_histogram_of_how_far_heartbeats_stray() -> None:
