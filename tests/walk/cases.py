@@ -49,7 +49,6 @@ class Case:
     fitted: bool = False  # with relay tests, transfer relay and schedule
     changes: tuple[tuple[str, str], ...] = ()  # settings that an operator may apply, by name
     waits: str = ""  # the rule that is broken in it still; "" once it is mended
-    alive: bool = True  # liveness is asked for as well
     disarms: tuple[int, ...] = ()  # phases in which the board must have been asked to disarm
 
     def world(self) -> World:
@@ -88,10 +87,10 @@ CASES = (
     # Fewer kinds of disturbances, and two of them, in every world that has not had two of all kinds.
     *[replace(case, name=f"{case.name}_faults", budget=2, kinds=FAULTS) for case in _EACH if case.budget < 2],
     # One part of the board or of the nodes each, among the faults that matter to it.
-    Case("drain", 2, kinds=("drain", "crash", "mute"), alive=False),
-    Case("drain_failback", 2, kinds=("drain", "crash", "mute", "board"), extra=FAILBACK, alive=False),
-    Case("states", 2, kinds=("states", "drain", "crash", "mute", "board"), alive=False),
-    Case("states_approve", 2, kinds=("states", "crash", "word"), mode=codes.MODE_APPROVE, alive=False),
+    Case("drain", 2, kinds=("drain", "crash", "mute")),
+    Case("drain_failback", 2, kinds=("drain", "crash", "mute", "board"), extra=FAILBACK),
+    Case("states", 2, kinds=("states", "drain", "crash", "mute", "board")),
+    Case("states_approve", 2, kinds=("states", "crash", "word"), mode=codes.MODE_APPROVE),
     Case("cold", 2, kinds=("mute", "crash", "reboot", "board"), extra=COLD, off=(1,)),
     Case("cold_operator", 1, extra=COLD, off=(1,)),
     Case("cold_spare", 1, kinds=FAULTS, nodes=3, extra=CLEAN + COLD_SPARE, off=(2,)),

@@ -177,11 +177,11 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
         body.incarnation = 5 if same else 6
         state.slowest_s[node] = 0
         state.fired_incarnation[node] = 5 if state.fired_incarnation[node] else 4
-        state.off_beats[node] = intake.beats if state.off_beats[node] else 90
+        state.off_beats[node] = intake.beats if state.off_beats[node] else -1
     if state.active != NO_NODE:
         state.active_incarnation = board.intakes[state.active].incarnation if state.active_incarnation else 4
     if state.target != NO_NODE:
-        state.asked_beats = board.intakes[state.target].beats if state.asked_beats else 90
+        state.asked_beats = board.intakes[state.target].beats if state.asked_beats else -1
     seq = world.sequencer
     for node, row in enumerate(sequence):
         (seq.status[node], seq.since_ms[node], seq.proof_ms[node], seq.reason[node], seq._off_ms[node],

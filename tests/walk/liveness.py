@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from heartwire_firmware import lights, policy_requests, policy_state
 from heartwire_protocol import codes, reasons
-from tests.walk.bodies import BEATS, HALF
+from tests.walk.bodies import BEATS
 from tests.walk.world import NO_NODE, World
 
 # So long at most nobody serves although a server is fit and no person is needed: a death after dead_ms, an intent, a
@@ -19,6 +19,8 @@ from tests.walk.world import NO_NODE, World
 SERVED_S = 24
 # So long at most nobody serves and no alarm is on: until a death is noticed.
 TOLD_S = 6
+UNSERVED = "a server is fit, no person is needed, and nobody serves"
+UNTOLD = "nobody serves and no alarm is on"
 
 SERVES = 1  # somebody serves
 DUE = 2  # somebody should: a server is fit and no person is needed
@@ -65,7 +67,6 @@ NEEDED: tuple[tuple[str, Callable[[World], object]], ...] = (
     ("5.5 locked out", _of_holder(lambda world, node: world.state.locked[node])),
     ("5.5 denied", _of_holder(lambda world, node: world.state.denied[node])),
     ("5.5 its line is unproven", _of_holder(lambda world, node: world.facts.unproven[node])),
-    ("5.6 half line", _of_holder(lambda world, node: world.bodies[node].up and world.bodies[node].line == HALF)),
     ("5.7 nothing was proven", _of_holder(lambda world, node: world.state.failed[node])),
     ("5.7 nothing was proven", lambda world: world.state.phase == policy_state.FAILED),
     ("5.7 it runs on", _of_holder(_runs_unasked)),
@@ -80,6 +81,15 @@ def _enabled(world: World) -> list[int]:
     return [node for node in range(world.count) if world.settings.nodes[node].enabled]
 
 
+def _leaves(world: World) -> bool:
+    """Tell whether who holds the role goes down on purpose, and is not gone yet."""
+    holder = _holder(world)
+    if holder == NO_NODE:
+        return False
+    body = world.bodies[holder]
+    return bool(body.state == codes.STATE_PLANNED_OFF and body.up and body.line == BEATS)
+
+
 def is_fit(world: World, node: int) -> bool:
     """Tell whether a server could serve if it were asked to, whatever the board believes."""
     state = world.state
@@ -87,13 +97,18 @@ def is_fit(world: World, node: int) -> bool:
     if state.locked[node] or state.quarantined[node] or state.maintenance_ms[node]:
         return False
     if world.settings.nodes[node].standby == "cold" and body.soft_off:
-        # It is started when the proof comes; later a person does.
+        # It is started when the proof comes; later, or in the place of one that lives, a person does.
         holder = _holder(world)
-        return holder != NO_NODE and not (state.quarantined[holder] and state.phase == policy_state.WATCHING)
+        if holder == NO_NODE or world.bodies[holder].up:
+            return False
+        return not (state.quarantined[holder] and state.phase == policy_state.WATCHING)
+    if body.state == codes.STATE_DEGRADED and _leaves(world):
+        return False  # nobody hands over to a degraded server
     heard = body.up and body.line == BEATS and body.follows == world.follows[node]
     able = body.state in (codes.STATE_HEALTHY, codes.STATE_DEGRADED) and not body.broken and body.obeys
-    # One that claims an epoch of no rack would not listen to the board: its file must be mended.
-    return bool(heard and able and not body.claims and body.stuck not in (codes.POWER_OFF,))
+    # It would not listen to the board.
+    able = able and not body.claims and not (node == state.active and body.epoch > state.epoch)
+    return bool(heard and able and body.stuck not in (codes.POWER_OFF,))
 
 
 def why_person(world: World) -> str:
@@ -131,6 +146,7 @@ def printed(world: World) -> Iterator[tuple[int, int, int]]:
         if state.maintenance_ms[node]:
             yield policy_requests.MAINTENANCE, node, 0
         yield policy_requests.DECLARE, node, 0
+        yield policy_requests.SWITCHOVER, node, 0
         yield policy_requests.RELEASE, node, 0
         yield policy_requests.FENCE, node, int(node == _holder(world) and not world.bodies[node].up)
     if state.maintenance_ms[3]:

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 
 from heartwire.simulate.bench import Bench
 from heartwire_protocol import codes
+from tests.walk import liveness
 from tests.walk.cases import CASES, EVERYTHING
 from tests.walk.rules import Broken, Rules
 from tests.walk.steps import QUIET, Step, apply, steps
@@ -36,7 +37,8 @@ from tests.walk.world import World
 SETTLE_TICKS = 12
 WORLDS = {case.name: case for case in CASES}
 # Worlds in which everything may happen.
-LONG_WORLDS = ("clean_start", "auto", "three", "approve")
+LONG_WORLDS = ("clean_start", "auto", "three", "approve", "peer", "cold", "ladder_reset")
+LONG_KINDS = (*EVERYTHING, "declare", "dip", "chatter", "peer", "claim", "service", "states", "drain", "fence")
 
 
 def settled(case_name: str) -> tuple[World, Rules]:
@@ -55,26 +57,50 @@ class LongWalk(RuleBasedStateMachine):
     examples: ClassVar[int] = 0
     taken: ClassVar[int] = 0
 
-    @initialize(name=st.sampled_from(LONG_WORLDS))
-    def start(self, name: str) -> None:
-        """Choose a world."""
+    @initialize(
+        name=st.sampled_from(LONG_WORLDS),
+        kinds=st.lists(st.sampled_from(LONG_KINDS), min_size=2, max_size=5, unique=True),
+    )
+    def start(self, name: str, kinds: list[str]) -> None:
+        """Choose a world, and a few kinds of what may happen: with all of them one undoes what the other one did."""
         LongWalk.examples += 1
         self.name = name
         self.world, self.demands = settled(name)
-        self.choices = steps(self.world, (*EVERYTHING, *WORLDS[name].kinds))
+        self.choices = steps(self.world, kinds)
         self.way: list[Step] = []
 
-    @rule(choice=st.integers(min_value=0, max_value=200), quiet=st.integers(min_value=0, max_value=12))
+    def teardown(self) -> None:
+        """Let time pass, and ask whether somebody serves, or a person is told that nobody does."""
+        if not hasattr(self, "way"):
+            return
+        unserved_s = untold_s = 0
+        for _ in range(liveness.SERVED_S + 1):
+            self.take(QUIET)
+            bits = liveness.seen(self.world)
+            unserved_s = unserved_s + 1 if bits & (liveness.SERVES | liveness.DUE) == liveness.DUE else 0
+            untold_s = untold_s + 1 if not bits & (liveness.SERVES | liveness.TOLD) else 0
+            if unserved_s > liveness.SERVED_S or untold_s > liveness.TOLD_S:
+                words = liveness.UNTOLD if untold_s > liveness.TOLD_S else liveness.UNSERVED
+                raise Broken(f"liveness: {words}\n{self.told()}")
+
+    def take(self, step: Step) -> None:
+        """Take one step; a breach is told with the way to it."""
+        LongWalk.taken += 1
+        self.way.append(step)
+        try:
+            apply(self.world, step)
+        except Broken as broken:
+            raise Broken(f"{broken}\n{self.told()}") from broken
+
+    def told(self) -> str:
+        """Return the way as a row for pinned.py and as a scenario file."""
+        return f'Pin("NAME", "{self.name}", {tuple(self.way)})\n{scenario_of(self.world, self.way)}'
+
+    @rule(choice=st.integers(min_value=0, max_value=400), quiet=st.integers(min_value=0, max_value=12))
     def disturb(self, choice: int, quiet: int) -> None:
         """Let something happen, and some time pass."""
         for step in (self.choices[choice % len(self.choices)], *[QUIET] * quiet):
-            LongWalk.taken += 1
-            self.way.append(step)
-            try:
-                apply(self.world, step)
-            except Broken as broken:
-                pin = f'Pin("NAME", "{self.name}", {tuple(self.way)})'
-                raise Broken(f"{broken}\n{pin}\n{scenario_of(self.world, self.way)}") from broken
+            self.take(step)
 
 
 class RealTime(RuleBasedStateMachine):

@@ -32,7 +32,6 @@ class Walk:
         self.world.observers = [Rules(always_observe=bool(case.disarms))]
         self.kinds = case.kinds
         self.budget = budget or case.budget
-        self.alive = case.alive
         self.states = 0
         self.transitions = 0
         self.served_s = self.told_s = 0  # the longest that nobody served although somebody should, and nobody was told
@@ -100,8 +99,7 @@ class Walk:
             if left < 0:
                 break
         self.states = len(best)
-        if self.alive:
-            self._ask_of_all(came)
+        self._ask_of_all(came)
         return True
 
     def _ask_of_all(self, came: dict[Any, tuple[Any, Step]]) -> None:
@@ -109,8 +107,8 @@ class Walk:
         served = self._waits(lambda bits: not bits & SERVES and bool(bits & DUE))
         told = self._waits(lambda bits: not bits & (SERVES | TOLD))
         for found, bound_s, words in (
-            (served, liveness.SERVED_S, "a server is fit, no person is needed, and nobody serves"),
-            (told, liveness.TOLD_S, "nobody serves and no alarm is on"),
+            (served, liveness.SERVED_S, liveness.UNSERVED),
+            (told, liveness.TOLD_S, liveness.UNTOLD),
         ):
             longest = max(found, key=lambda frozen: found[frozen])
             if found[longest] > bound_s:

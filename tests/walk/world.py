@@ -287,7 +287,7 @@ class World:
             return False
         live.good()
         intake.half_line = intake.altered = False
-        intake.beats = min(intake.beats + 1, 80)
+        intake.beats += 1
         intake.state = codes.STATE_DRAINING if body.drained else body.state
         intake.busy_s = body.busy_s
         if self.fittings is not None:
