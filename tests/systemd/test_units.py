@@ -97,6 +97,30 @@ def test_the_services_are_ordered_after_the_agent(machine: Machine) -> None:
     assert machine.shown("heartwire-agent.service", "TimeoutStopUSec") == "2min"
 
 
+def test_agent_and_monitor_on_one_server_keep_their_own_files(machine: Machine, tmp_path: Path) -> None:
+    """systemd gives a state directory to the user of its unit at each start, with all that is in it."""
+
+    def folder_of(unit: Path) -> str:
+        rows = [row for row in unit.read_text().splitlines() if row.startswith("StateDirectory=")]
+        assert len(rows) == 1
+        return rows[0].partition("=")[2]
+
+    agent = folder_of(SHARE / "systemd" / "heartwire-agent.service")
+    monitor = folder_of(SHARE / "heartwire-monitor.service")
+    for name, user, folder in (("agents", "root", agent), ("monitors", "nobody", monitor)):
+        write_unit(
+            machine.stage,
+            f"{name}.service",
+            f"[Service]\nType=oneshot\nUser={user}\nStateDirectory={folder}\n"
+            f"ExecStart=/bin/sh -c 'touch /var/lib/{folder}/{name}'\n",
+        )
+    machine.start()
+    for name in ("agents", "monitors", "agents", "monitors"):
+        assert machine.run("systemctl", "start", f"{name}.service").returncode == 0
+    shown = machine.run("stat", "-c", "%U", f"/var/lib/{agent}/agents", f"/var/lib/{monitor}/monitors")
+    assert shown.stdout.split() == ["root", "nobody"]
+
+
 def devices_of(unit: Path) -> list[str]:
     return [row for row in unit.read_text().splitlines() if row.startswith(("DevicePolicy=", "DeviceAllow="))]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +29,7 @@ EXAMPLES = {
     "config": "monitor.example.toml",
     "alerts": "heartwire-alerts.yml",
     "unit": "heartwire-monitor.service",
+    "user": "heartwire-sysusers.conf",
 }
 
 
@@ -91,7 +92,7 @@ def monitor(context: click.Context) -> None:
     heartwire monitor test -c monitor.toml
     heartwire monitor run -c monitor.toml
     """
-    if context.invoked_subcommand != "example":  # which prints a text, and says what else it needs
+    if context.invoked_subcommand not in ("example", "install"):  # which only write text
         extras.require("the monitor", "monitor", *NEEDED)
 
 
@@ -135,14 +136,40 @@ def check(config: Path | None) -> None:
 @monitor.command()
 @click.argument("what", type=click.Choice(sorted(EXAMPLES)))
 def example(what: str) -> None:
-    """Print an example: the config, Prometheus alert rules, or a systemd unit.
+    """Print an example: the config, Prometheus alert rules, the systemd unit, or its user for sysusers.d.
 
     \b
     Example:
       heartwire monitor example alerts > /etc/prometheus/heartwire-alerts.yml
     """
-    text = resources.files("heartwire").joinpath("share", EXAMPLES[what]).read_text(encoding="utf-8")
-    emit(text.rstrip("\n"))
+    from heartwire.monitor.install import shared
+
+    emit(shared(EXAMPLES[what], _program()).rstrip("\n"))
+
+
+def _program() -> str:
+    return shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
+
+
+@monitor.command()
+@click.option("--program", type=click.Path(), help="Path of heartwire for the units (default: this one).")
+@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Directory to install below.")
+@click.option("--force", is_flag=True, help="Overwrite units that somebody changed; never settings.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
+def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None:
+    """Write the systemd units, the monitor's user and settings to begin with.
+
+    \b
+    Example:
+      heartwire monitor install
+    """
+    from heartwire.agent.install import carry_out
+    from heartwire.monitor.install import next_steps, plan
+
+    for outcome in carry_out(plan(program or _program()), root, force, dry_run):
+        emit(f"{outcome.what:17}{root / outcome.path}")
+    for step in () if dry_run else next_steps(root):
+        emit(f"next: {step}")
 
 
 @monitor.command()

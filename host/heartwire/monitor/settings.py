@@ -46,6 +46,10 @@ def setting(
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
+# In the state directory of heartwire-monitor.service.
+STORE = "/var/lib/heartwire/monitor/monitor.db"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoardSettings:
     """One board to collect from."""
@@ -103,7 +107,9 @@ class PeerSettings:
 class MonitorSettings:
     """All settings of one monitor."""
 
-    store: str = setting("SQLite file, or an SQLAlchemy URL without a password", "/var/lib/heartwire/monitor.db")
+    store: str = setting(
+        "SQLite file, or an SQLAlchemy URL without a password", "/var/lib/heartwire/monitor/monitor.db"
+    )
     store_url_file: Path | None = setting("file with the SQLAlchemy URL where it holds a password, mode 0600", None)
     spool: Path | None = setting("folder for receipts of attempts; default: beside an SQLite store", None)
     poll_ms: int = setting("pause between two looks at a board's journal", 500, low=50, high=60_000)

@@ -103,3 +103,19 @@ def test_a_secret_that_others_may_read_is_refused_and_not_quoted(tmp_path: Path)
     assert "hunter2" not in caught.value.words
     path.chmod(0o600)
     assert settings.secret_lines(path) == ["mailto://me:hunter2@example.org"]
+
+
+def test_install_writes_units_user_and_settings_and_never_over_a_persons(tmp_path: Path) -> None:
+    from heartwire.cli.main import main
+
+    command = ["monitor", "install", "--root", str(tmp_path), "--program", "/opt/heartwire/bin/heartwire"]
+    assert main(command) == 0
+    unit = tmp_path / "etc/systemd/system/heartwire-monitor.service"
+    assert "ExecStart=/opt/heartwire/bin/heartwire monitor run" in unit.read_text()
+    assert "u heartwire" in (tmp_path / "usr/lib/sysusers.d/heartwire.conf").read_text()
+    for name in ("heartwire-selftest@.service", "heartwire-selftest@.timer"):
+        assert (tmp_path / "etc/systemd/system" / name).exists()
+    config = tmp_path / "etc/heartwire/monitor.toml"
+    config.write_text("# mine\n")
+    assert main([*command, "--force"]) == 0
+    assert config.read_text() == "# mine\n"
