@@ -29,8 +29,12 @@ It is taken from --key-file, else HEARTWIRE_KEY_FILE, else ~/.config/heartwire/k
 Keys are never shown: `key:1a2b3c4d` is a fingerprint.
 
 `heartwire config new --keys` makes keys for the host and for both nodes. A board
-without a key for a right lets anybody with the cable use it; arming always needs
-the configure key or the key switch on the board.
+without any key lets anybody with the cable use it; where a right has no key of its
+own, the next higher one is needed; reading is open without a view key. Arming always
+needs the configure key or the key switch on the board.
+
+`heartwire key roll a NEW.key` replaces a key on a running rack: both are taken until
+the new one is in use. `heartwire key list` shows which keys are in use.
 """
 
 PORTS = """\

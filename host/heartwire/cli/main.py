@@ -45,6 +45,7 @@ COMMANDS = (
     Entry("approve", "heartwire.cli.approval", ACT, "Let the action happen that the board asks for."),
     Entry("deny", "heartwire.cli.approval", ACT, "Do not let it happen."),
     Entry("config", "heartwire.cli.config", SET_UP, "Write, check, compare and apply settings."),
+    Entry("key", "heartwire.cli.key", SET_UP, "Replace keys on a running rack, and show which are in use."),
     Entry("selftest", "heartwire.cli.selftest", SET_UP, "Commission a board, or prove its relays."),
     Entry("time", "heartwire.cli.system", SET_UP, "Show or set the board's wall time."),
     Entry("update", "heartwire.cli.update", SET_UP, "Prepare an update of the board, or end it."),
