@@ -107,7 +107,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     probe_commands = ForkedCommands(quiet=True)
     disk = state.Disk(settings.state_directory, stored)
     services = Services(settings.node, settings.hooks, commands, checks, log)
-    services.suspect = former.suspect
+    services.take_over(former.suspect, former.running)
     watchdog: Watchdog = NoWatchdog()
     peer: PeerLink | None = None
     agent: Agent | None = None

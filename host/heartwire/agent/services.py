@@ -97,6 +97,13 @@ class Services:
         """Tell whether no hook is running."""
         return not self._job
 
+    def take_over(self, suspect: bool, running: bool) -> None:
+        """Begin with what a former agent of this boot knew; where a check will tell, only with what may run."""
+        self.suspect = suspect
+        if running and not self._hooks.check:
+            self.known = Known.RUNNING
+            self._running = True
+
     def presume_running(self) -> None:
         """Take services over from an agent that ended under a lease: they count as running until a check tells.
 

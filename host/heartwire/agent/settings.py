@@ -98,7 +98,7 @@ class AgentSettings:
     on_board_loss: Loss = Loss.HOLD
     on_exit: str = "leave"
     stop_timeout_s: float = 20.0
-    drain_timeout_s: float = 90.0
+    drain_timeout_s: float = 100.0
     state_directory: Path = field(default_factory=Path)
     watchdog: str = ""
     watchdog_timeout_s: float = 10.0

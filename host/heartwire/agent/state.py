@@ -142,6 +142,7 @@ class Resumption(NamedTuple):
     busy_until_ns: int = 0
     crash_dump_until_ns: int = 0
     planned_off: bool = False
+    running: bool = False  # the last start succeeded, or a check found them running
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
@@ -162,6 +163,7 @@ def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
             int(status["busy_until_ns"]),
             int(status["crash_dump_until_ns"]),
             status.get("planned_off") is True,
+            status.get("running") is True,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return Resumption()

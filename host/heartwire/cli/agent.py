@@ -135,7 +135,7 @@ def crash_dump(context: click.Context, span: str, **_: Any) -> None:
 
 
 @agent.command(name="planned-off")
-@click.option("--timeout", "span", default="90s", show_default=True, help="How long to wait until all is stopped.")
+@click.option("--timeout", "span", default="100s", show_default=True, help="How long to wait until all is stopped.")
 @click.option("--no-wait", is_flag=True, help="Only say so.")
 @_to_agent
 def planned_off(context: click.Context, span: str, no_wait: bool, **_: Any) -> None:

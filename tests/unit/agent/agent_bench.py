@@ -140,7 +140,7 @@ class AgentBench:
         self.port.inbox = b""
         self.checks = SlowChecks(lambda: self.bench.ms, check_ms, self.checks.instant["check"])
         services = Services("b", self.settings.hooks, self.commands, self.checks, self._log)
-        services.suspect = former.suspect
+        services.take_over(former.suspect, former.running)
         self.agent = Agent(
             self.settings,
             key=KEYS[B],

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from heartwire.agent.lease import Loss
-from heartwire.agent.settings import AgentSettings
+from heartwire.agent.settings import AgentSettings, HookSettings
 from heartwire.agent.state import LEASE_MAX_MS, Resumption, read_resumption
 from heartwire_protocol import codes, events
 from tests.unit.agent.agent_bench import AgentBench, B
 from tests.unit.agent.agent_fakes import HOOKS, ms
 
 
-def active(directory: Path, loss: Loss) -> AgentBench:
+def active(directory: Path, loss: Loss, hooks: HookSettings = HOOKS) -> AgentBench:
     """Return a bench on which b is active and runs its service."""
     settings = f"board.preferred=b\nnode.b.on_board_loss={loss.value}\n"
-    bench = AgentBench(directory, text=settings, mode=codes.MODE_AUTO, on_board_loss=loss, obedient=True)
+    bench = AgentBench(directory, text=settings, mode=codes.MODE_AUTO, hooks=hooks, on_board_loss=loss, obedient=True)
     bench.bench.run(3000)
     assert bench.agent.services.running and bench.agent.judged.reason == "granted"
     bench.commands.started.clear()
@@ -42,6 +42,16 @@ def test_an_agent_that_is_restarted_is_noticed_by_nobody(tmp_path: Path, loss: L
     bench.bench.run(30_000)
     assert bench.commands.names() == []
     assert (bench.agent.services.running, bench.agent.lease.epoch) == (True, epoch)
+    assert set(told(bench)) <= {"new_incarnation", "evidence", "state_reported"}
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_where_nothing_checks_a_service_that_was_started_is_not_started_again(tmp_path: Path, loss: Loss) -> None:
+    hooks = HookSettings(on_active=HOOKS.on_active, on_standby=HOOKS.on_standby)
+    bench = active(tmp_path, loss, hooks)
+    bench.restart_agent()
+    bench.bench.run(30_000)
+    assert bench.commands.names() == []
     assert set(told(bench)) <= {"new_incarnation", "evidence", "state_reported"}
 
 
