@@ -30,6 +30,11 @@ NOTE_REPL = 0x2A57E002
 # SIO: the levels of all pins (datasheet 2.3.1.7).
 _GPIO_IN = 0xD0000004
 _FOLDER = "/data"
+# Scratch register 3: bit 0 while flash is written, above it how often the watchdog ended that, in a row. Worn-out flash
+# keeps the file system looking for a good block for longer than the watchdog waits. After this often nothing is written
+# until the power was off: a board that fences nobody but renews leases is better than one that restarts for ever.
+_WRITING = SCRATCH + 12
+_BITES_MAX = 2
 # What main.py writes when the firmware fails.
 _CRASH = "/crash.txt"
 _CRASH_MAX = 100
@@ -174,6 +179,10 @@ class FlashFiles(ports.Files):
             os.mkdir(_FOLDER)
         except OSError:
             pass
+        word = machine.mem32[_WRITING]
+        bites = (word >> 1) + (word & 1)
+        machine.mem32[_WRITING] = bites << 1
+        self._is_stuck = bites >= _BITES_MAX
 
     def read(self, name: str) -> "bytes | None":
         try:
@@ -192,38 +201,70 @@ class FlashFiles(ports.Files):
 
     def write(self, name: str, data: bytes) -> bool:
         # littlefs commits on close: before, the old contents stand; after, the new ones do.
-        try:
-            with open(_FOLDER + "/" + name, "wb") as file:
-                return file.write(data) == len(data)
-        except OSError:
-            return False
+        done = False
+        if self._starts():
+            try:
+                with open(_FOLDER + "/" + name, "wb") as file:
+                    done = file.write(data) == len(data)
+            except OSError:
+                done = False
+            finally:
+                self._ends(done)
+        return done
 
     def begin(self, name: str) -> bool:
+        if not self._starts():
+            return False
         try:
             self._open = open(_FOLDER + "/" + name, "ab")
             return True
         except OSError:
             return False
+        finally:
+            self._ends(False)
 
     def put(self, data) -> bool:
+        if not self._starts():
+            return False
         try:
             return self._open.write(data) == len(data)
         except OSError:
             return False
+        finally:
+            self._ends(False)
 
     def end(self) -> bool:
-        try:
-            self._open.close()
-            return True
-        except OSError:
-            return False
+        done = False
+        if self._starts():
+            try:
+                self._open.close()
+                done = True
+            except OSError:
+                pass
+            finally:
+                self._ends(done)
+        return done
 
     def remove(self, name: str) -> bool:
+        if not self._starts():
+            return False
         try:
             os.remove(_FOLDER + "/" + name)
             return True
         except OSError:
             return False
+        finally:
+            self._ends(False)
+
+    def _starts(self) -> bool:
+        """Note that flash is written from now on; return False where it has never come back from that."""
+        if not self._is_stuck:
+            machine.mem32[_WRITING] = machine.mem32[_WRITING] | 1
+        return not self._is_stuck
+
+    def _ends(self, held: bool) -> None:
+        """Note that it came back; `held`: and that what was written is there."""
+        machine.mem32[_WRITING] = 0 if held else machine.mem32[_WRITING] & ~1
 
     def names(self) -> "list[str]":
         try:
