@@ -18,6 +18,8 @@ from heartwire.journal import Entry
 T = TypeVar("T")
 # So many records wait at most for one that tells the time.
 WAIT = 1000
+# A board's clock that is further from the host's was set wrong: its crystal (100 ppm) makes 9 s a day.
+WRONG = timedelta(minutes=1)
 
 
 class Dating:
@@ -30,16 +32,23 @@ class Dating:
 
     def learn(self, entry: Entry) -> None:
         """Take note of what an entry tells."""
-        if entry.wall is not None:
+        if entry.wall is not None and not self._is_wrong(entry):
             self._exact[entry.boot] = entry.wall - timedelta(milliseconds=entry.uptime_ms)
 
     def knows(self, entry: Entry) -> bool:
         """Tell whether the entry's time is known exactly."""
         return entry.wall is not None or entry.boot in self._exact
 
+    def _is_wrong(self, entry: Entry) -> bool:
+        """Tell whether the board's clock was wrong when it wrote the entry, by the clock of whoever reads it now."""
+        booted = self._about.get(entry.boot)
+        if booted is None or entry.wall is None:
+            return False
+        return abs(entry.wall - booted - timedelta(milliseconds=entry.uptime_ms)) > WRONG
+
     def date(self, entry: Entry) -> Entry:
         """Return the entry with its time, computed if it can be."""
-        if entry.wall is not None:
+        if entry.wall is not None and not self._is_wrong(entry):
             return entry
         booted = self._exact.get(entry.boot) or self._about.get(entry.boot)
         return replace(entry, wall=booted + timedelta(milliseconds=entry.uptime_ms)) if booted else entry

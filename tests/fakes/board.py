@@ -30,7 +30,7 @@ def status_body(**changes: Any) -> dict[str, Any]:
         "name": "rack-1", "version": "0.1.0", "boot": 3, "uptime_s": 273845, "mode": "auto", "safe": 0, "epoch": 7,
         "holder": "a", "active": "a", "phase": "watching", "target": None, "successor": None, "held": None,
         "advisory": 0, "bench": 0, "generation": 3, "crc": 0, "trial_s": 0, "newest": 0, "lost": 0, "maintenance_s": 0,
-        "approval": None, "free": 81232, "loop_ms": 3, "key": 0, "wall": [20818, 43200000], "alarm": 0, **changes,
+        "approval": None, "free": 81232, "loop_ms": 3, "key": 0, "wall": [20821, 57845000], "alarm": 0, **changes,
     }  # fmt: skip
 
 

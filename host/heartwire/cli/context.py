@@ -121,8 +121,10 @@ def ask(question: str, yes: bool) -> None:
 
 
 def keep_time(board: Board, status: Status) -> None:
-    """Set the board's wall time if it has none and we may; say nothing either way."""
-    if status.wall is None:
+    """Set the board's wall time if it has none or a wrong one, and we may; say nothing either way."""
+    from heartwire.hostclock import is_off
+
+    if is_off(status):
         with contextlib.suppress(NotAllowed, Refused, ProtocolMismatch):
             board.set_time()
 

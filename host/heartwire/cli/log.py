@@ -19,6 +19,7 @@ from heartwire.times import parse_since
 from heartwire_protocol import codes
 
 if TYPE_CHECKING:
+    from heartwire.answers import Status
     from heartwire.board import Board, Notice
     from heartwire.chain import Finding
     from heartwire.cli.log_view import Writer
@@ -103,9 +104,8 @@ def log(
         writer.names = labels_of(board)
         wanted = limit if limit is not None else FOLLOW_LIMIT if follow else DEFAULT_LIMIT if start is None else 0
         after = _start(board, start, found.newest, wanted if node is None else 0)
-        # A record of this boot tells it better, if there is one with a time.
-        booted = datetime.now(UTC) - timedelta(seconds=found.uptime_s)
-        dating = Dating(found.boot, booted if board.status().wall else None)
+        # A record of this boot tells it better, if there is one with a time that agrees with the board's clock of now.
+        dating = Dating(found.boot, _booted(board.status()))
         if not follow:
             entries = _since(dated(board.events(after), dating), start, board)
             _finish(writer, _print(writer, _newest(_about(entries, node), wanted)))
@@ -150,6 +150,12 @@ def _before(board: Board, moment: datetime, newest: int) -> int:
     return low
 
 
+def _booted(status: Status) -> datetime | None:
+    """Return when the board started by its clock of now, which may have been corrected since; None without one."""
+    wall = status.wall_clock
+    return wall - timedelta(seconds=status.uptime_s) if wall else None
+
+
 class _Anchor:
     """Tells when a record was written: by its wall time, else by its age in this boot, else not at all."""
 
@@ -159,15 +165,13 @@ class _Anchor:
         if board is not None:
             found = board.status()
             self._boot = found.boot
-            self._booted -= timedelta(seconds=found.uptime_s)
+            self._booted = _booted(found) or self._booted - timedelta(seconds=found.uptime_s)
 
     def time_of(self, entry: Entry) -> datetime | None:
         """Return the time of an entry, or None where nothing tells it."""
-        if entry.wall is not None:
-            return entry.wall
         if entry.boot == self._boot:
-            return self._booted + timedelta(milliseconds=entry.uptime_ms)
-        return None
+            return self._booted + timedelta(milliseconds=entry.uptime_ms)  # the board's clock may have been set wrong
+        return entry.wall
 
 
 def _since(

@@ -136,14 +136,25 @@ def seconds_until(when: str) -> int:
     try:
         seconds = round(parse_span(when).total_seconds())
     except UsageProblem:
-        try:
-            moment = datetime.fromisoformat(when).astimezone()
-        except ValueError:
-            raise UsageProblem(f"--at {when}: neither a span such as 2h nor a time such as 2030-01-31T02:00") from None
-        seconds = round((moment - datetime.now(UTC)).total_seconds())
+        seconds = round((_moment(when) - datetime.now(UTC)).total_seconds())
     if not 0 < seconds <= SCHEDULE_MAX_S:
         raise UsageProblem(f"--at {when}: must lie within the next week")
     return seconds
+
+
+def _moment(when: str) -> datetime:
+    """Return a point in time; one without an offset is local, and must exist here."""
+    try:
+        said = datetime.fromisoformat(when)
+    except ValueError:
+        raise UsageProblem(f"--at {when}: neither a span such as 2h nor a time such as 2030-01-31T02:00") from None
+    moment = said.astimezone()
+    if said.tzinfo is None and moment.astimezone(UTC).astimezone().replace(tzinfo=None) != said:
+        raise UsageProblem(
+            f"--at {when}: there is no such time here, the clocks go forward then",
+            "name a time before or after the change, or one with its offset, such as 2030-01-31T02:00+01:00",
+        )
+    return moment
 
 
 @click.command()

@@ -24,6 +24,7 @@ from heartwire.agent.control import short_path
 from heartwire.answers import LogPage, NodeStatus, Status
 from heartwire.board import PAGE, Board
 from heartwire.errors import BoardNotFound, NoAnswer, NotAllowed, NotPermitted, ProtocolMismatch, Refused, Unplugged
+from heartwire.hostclock import is_off
 from heartwire.monitor.settings import BoardSettings
 
 AGENT_SCHEME = "agent:"
@@ -83,7 +84,7 @@ class BoardSource:
     def status(self) -> tuple[Status, list[NodeStatus]] | None:
         board = self._open_board()
         status = board.status()
-        if status.wall is None and self._set_time:
+        if self._set_time and is_off(status):
             with contextlib.suppress(NotAllowed, Refused, ProtocolMismatch):
                 board.set_time()
         if self._nodes is None:
