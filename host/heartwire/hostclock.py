@@ -24,7 +24,7 @@ def is_kept() -> bool:
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
     except (OSError, AttributeError):
         return False
-    return 0 <= state < TIME_ERROR
+    return bool(0 <= state < TIME_ERROR)
 
 
 def is_off(status: Status, now: datetime | None = None) -> bool:
