@@ -54,3 +54,10 @@ def test_on_the_micropython_vm(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("ok test_") == len(NAMES)
+
+
+def test_the_flags_of_a_heartbeat_fit_into_the_evidence_of_the_journal() -> None:
+    """The evidence has seven bits for them, and its power field begins right above."""
+    from heartwire_protocol import messages
+
+    assert sum(bit for bit, _, _ in messages.FLAGS) < 128

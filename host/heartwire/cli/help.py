@@ -66,6 +66,7 @@ def _exit_codes() -> str:
 def _json() -> str:
     from heartwire import journal, next_steps, selftest
     from heartwire.answers import NodeStatus, Status
+    from heartwire.cli import history
     from heartwire.ports import Port
 
     def table(kind: type) -> list[tuple[str, str]]:
@@ -79,6 +80,7 @@ def _json() -> str:
         ("status --json: each of nodes", table(NodeStatus)),
         ("status --json: each of next", list(next_steps.JSON_DOC)),
         ("log --json: an object a line", list(journal.JSON_DOC)),
+        ("history --json: each of a list", list(history.JSON_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
         ("mode --json", [("mode", "the mode"), ("advisory", "grants are advisory")]),
         ("time --json", [("wall", "the board's time, UTC; null if not set"), ("offset_s", "against this host")]),

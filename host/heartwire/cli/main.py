@@ -32,6 +32,7 @@ COMMANDS = (
     Entry(
         "why", "heartwire.cli.why", LOOK, "Explain a decision: which rule, which evidence, what else was considered."
     ),
+    Entry("history", "heartwire.cli.history", LOOK, "Show who was active when, and why it changed."),
     Entry("plans", "heartwire.cli.plans", LOOK, "Show what would happen now if each node failed."),
     Entry("mode", "heartwire.cli.operate", ACT, "Show or change the mode."),
     Entry("switchover", "heartwire.cli.operate", ACT, "Make another node active, in order."),

@@ -107,9 +107,7 @@ class PeerSettings:
 class MonitorSettings:
     """All settings of one monitor."""
 
-    store: str = setting(
-        "SQLite file, or an SQLAlchemy URL without a password", "/var/lib/heartwire/monitor/monitor.db"
-    )
+    store: str = setting("SQLite file, or an SQLAlchemy URL without a password", STORE)
     store_url_file: Path | None = setting("file with the SQLAlchemy URL where it holds a password, mode 0600", None)
     spool: Path | None = setting("folder for receipts of attempts; default: beside an SQLite store", None)
     poll_ms: int = setting("pause between two looks at a board's journal", 500, low=50, high=60_000)

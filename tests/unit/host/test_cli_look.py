@@ -261,6 +261,17 @@ def test_log_of_an_empty_journal(run: Run) -> None:
     assert (result.code, result.out, result.err) == (0, "", "-- no such record\n")
 
 
+def test_history_lists_who_was_active_and_why(board: FakeBoard, run: Run) -> None:
+    assert "nobody was active yet" in run("history").err
+    failover(board)
+    rows = run("history").out.splitlines()
+    assert len(rows) == 3
+    assert rows[2].split()[:1] == ["10"] and "b (beta)" in rows[2] and "11s" in rows[2]
+    assert rows[2].endswith("the node was proven off")
+    found = json.loads(run("history", "--json", "--limit", "1").out)
+    assert [(row["node"], row["epoch"], row["without_ms"]) for row in found] == [("b", 8, 11420)]
+
+
 def test_log_with_a_gap_is_loud(board: FakeBoard, run: Run) -> None:
     failover(board)
     del board.records[4:6]
