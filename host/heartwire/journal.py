@@ -167,7 +167,7 @@ def _evidence(value: int) -> str:
     if verdict in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD):
         # A silent node says nothing now, and its line tells nothing of what it hears.
         return f"{', '.join([name, *parts])}; it said last: {', '.join(said)}"
-    if value >> 12 & 1:
+    if value >> 12 & 1 and verdict == codes.VERDICT_GOOD:  # a late node is silent, and so answers nothing
         parts.append("half line")
     return ", ".join([name, *said, *parts])
 

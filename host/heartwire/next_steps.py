@@ -39,6 +39,11 @@ def is_heard(node: NodeStatus) -> bool:
     return node.verdict in ("good", "late") and node.power != "off"
 
 
+def hears_nothing(node: NodeStatus) -> bool:
+    """Tell whether the node is heard without fresh answers; one that falls silent answers nothing either."""
+    return node.half_line and node.verdict == "good"
+
+
 def says_running(node: NodeStatus) -> bool:
     """Tell whether the node is heard and says that its services run."""
     return is_heard(node) and bool(node.flags & messages.FLAG_RUNNING)

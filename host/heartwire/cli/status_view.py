@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from heartwire import journal, next_steps
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli.output import Cell, Line, Part, Sheet, line
-from heartwire.next_steps import is_heard
+from heartwire.next_steps import hears_nothing, is_heard
 from heartwire.times import span_words
 from heartwire_protocol import messages
 
@@ -72,7 +72,7 @@ def troubles(status: Status, nodes: Sequence[NodeStatus]) -> list[str]:
     for node in nodes:
         if node.verdict != "good" and not next_steps.is_away_on_purpose(node):
             found.append(f"{node.label} is {node.verdict}")
-        half_line = node.half_line and is_heard(node)
+        half_line = hears_nothing(node)
         if node.role == "quarantined" or node.locked or node.altered or half_line or node.fence == "failed":
             found.append(f"{node.label}: {'; '.join(_remarks(node)) or node.role}")
     return found
@@ -194,7 +194,7 @@ def _causes(nodes: Sequence[NodeStatus]) -> list[str]:
             found.append(f"{node.label} is locked out")
         elif node.verdict in ("dead", "unheard") and not next_steps.is_away_on_purpose(node):
             found.append(f"{node.label} is {node.verdict}")
-        elif node.half_line and is_heard(node):
+        elif hears_nothing(node):
             found.append(f"{node.label} does not hear the board")
         elif node.relay and node.power == "on":
             found.append(f"the relay of {node.label} cuts, but its power is on")
@@ -292,7 +292,7 @@ def _remarks(node: NodeStatus) -> list[str]:
 
 def _said(node: NodeStatus) -> list[str]:
     found = []
-    if node.half_line:
+    if hears_nothing(node):
         found.append("half line: it is heard but does not hear the board")
     if next_steps.says_running(node) and node.role != "active":
         found.append("runs its services although it is not active")

@@ -250,6 +250,18 @@ def test_a_server_proven_off_neither_runs_nor_listens() -> None:
     assert "half line" not in text and "runs" not in text
 
 
+@pytest.mark.parametrize(("deaf", "words"), [(True, "it is heard but does not hear the board"), (False, "")])
+def test_only_a_node_that_is_heard_can_be_deaf(deaf: bool, words: str) -> None:
+    bench = settled()
+    if deaf:
+        bench.deaf.add(0)
+    else:
+        bench.nodes[0].crash()
+    bench.run(6000)
+    text = screen(bench)
+    assert ("hear the board" in text) == deaf and words in text
+
+
 def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
     text = screen(unplugged())
     assert "approval 1 wanted" in text and "a lost its power, and not by this board: let b take over" in text
