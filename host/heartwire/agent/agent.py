@@ -110,6 +110,18 @@ class Agent:
         self._off_sequence = 0  # of the last heartbeat that said planned off
         self._rest_sequence = 0  # of the first heartbeat that said planned off with the services at rest
 
+    def use_key(self, key: bytes) -> None:
+        """Sign with `key` from the next heartbeat on, as the same incarnation; a board that rolls it takes both."""
+        signer = Signer(key)
+        self._builder.use(signer)
+        self.grants.use(signer)
+        self.fencing.use(signer)
+        self._log.info("key_read")
+
+    def say_key_stays(self, problem: str) -> None:
+        """Log that the key file could not be read again; the key stays."""
+        self._log.error("key_not_read", problem=problem)
+
     def leave(self) -> None:
         """Begin to end: stop the services if so wanted, say farewell, then be `finished`."""
         if not self._leaving:

@@ -108,6 +108,10 @@ class HeartbeatBuilder:
         self._signed = memoryview(self._payload)[: self._layout.offset("mac")]
         self._wire = bytearray(framing.wire_length(self._layout.length))
 
+    def use(self, signer: Signer) -> None:
+        """Sign with another key from now on."""
+        self._signer = signer
+
     def build(self, incarnation: Incarnation, sequence: int, report: Report) -> memoryview:
         """Return the frame; it is valid until the next call."""
         challenge = incarnation.challenge or NO_CHALLENGE

@@ -67,6 +67,10 @@ class FenceAsker:
         self._queue.append(_Request(asked, now_ns + int(seconds * NS_PER_S), answer))
         return ""
 
+    def use(self, signer: Signer) -> None:
+        """Sign with another key from now on."""
+        self._signer = signer
+
     @property
     def waits(self) -> bool:
         """Tell whether a request waits to be sent or answered."""

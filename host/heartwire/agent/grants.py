@@ -32,11 +32,16 @@ class GrantReader:
         self.newest_event = 0
         self.refused = dict.fromkeys(Refusal, 0)
         self._signer = signer
+        self._former: Signer | None = None  # until the first grant with the key after it
         self._layout = messages.layout_of(messages.GRANT)
         self._values = [0] * len(self._layout.names)
         self._index = {name: at for at, name in enumerate(self._layout.names)}
         self._challenge_at = self._layout.offset("challenge")
         self._mac_at = self._layout.offset("mac")
+
+    def use(self, signer: Signer) -> None:
+        """Take another key from now on; what answers a heartbeat from before may still be signed with the former."""
+        self._former, self._signer = self._signer, signer
 
     def read(self, message_type: int, payload: memoryview | bytes, incarnation: Incarnation) -> Grant | Refusal:
         """Return the grant in `payload`, or why it is none. A good one also sets the challenge to answer next."""
@@ -68,7 +73,12 @@ class GrantReader:
         if self._signer is None:
             right = auth.same(mac, binding)
         else:
-            right = auth.same(mac, self._signer.mac(b"G", binding, bytes(payload[: self._mac_at])))
+            body = bytes(payload[: self._mac_at])
+            right = auth.same(mac, self._signer.mac(b"G", binding, body))
+            if right:
+                self._former = None
+            elif self._former is not None:
+                right = auth.same(mac, self._former.mac(b"G", binding, body))
         if not right:
             return Refusal.WRONG_MAC
         incarnation.answered(sequence, bytes(payload[self._challenge_at : self._challenge_at + 4]))

@@ -237,6 +237,18 @@ def keep_on_time(settings: AgentSettings, log: Log) -> None:
     log.info("on_time", memory=memory or "locked", priority=priority or settings.real_time_priority)
 
 
+def take_key(agent: Agent) -> None:
+    """Read the key file again, for a key that is rolled; what cannot be read leaves the key as it is, and says so."""
+    path = agent.settings.key_file
+    try:
+        key = read_key(path) if path else None
+    except HeartwireError as error:
+        agent.say_key_stays(error.words)
+        return
+    if key is not None:
+        agent.use_key(key)
+
+
 def loop(agent: Agent, runners: Sequence[ForkedCommands], controls: Sequence[Control], notifier: Notifier) -> None:
     """Wait and step until the agent has said farewell."""
     wake_read, wake_write = socket.socketpair()
@@ -248,11 +260,11 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], controls: Sequence[Con
         signal.SIGUSR2: lambda: agent.plan_off(shutdown=False),
         signal.SIGTERM: agent.leave,
         signal.SIGINT: agent.leave,
+        signal.SIGHUP: lambda: take_key(agent),
     }
     before = {
         number: signal.signal(number, lambda number, _: handlers[signal.Signals(number)]()) for number in handlers
     }
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     wakeup_before = signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
     poller = select.poll()
     helpers = {runner.fileno() for runner in runners}

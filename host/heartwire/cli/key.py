@@ -84,10 +84,10 @@ def roll(session: Session, what: str, file: Path, finish: bool, cancel: bool, wa
     """Replace the key of WHAT by the one in FILE, which is made if it is missing.
 
     WHAT is a node, a right of the host link, or host for all rights that the board has keys for. First the board takes
-    both keys. Put FILE where the old key is: on the node, as its agent's key_file, then restart the agent; for a right,
-    on every host that holds it. A node's roll ends when it has signed with the new key; that of a right with --finish,
-    signed with the new key itself. Nothing is cut or refused meanwhile, and a roll that was broken off goes on with the
-    same command.
+    both keys. Put FILE where the old key is: on the node, as its agent's key_file, then reload the agent (SIGHUP) or
+    restart it; for a right, on every host that holds it. A node's roll ends when it has signed with the new key; that
+    of a right with --finish, signed with the new key itself. Nothing is cut or refused meanwhile, and a roll that was
+    broken off goes on with the same command.
 
     \b
     Example:
@@ -148,7 +148,7 @@ def _is_used(board: Board, what: str, file: Path, finish: bool, wait_s: float) -
         return finish
     if board.node(what).key == USES_NEXT or finish:
         return True
-    note(f"next: put {file} on {what} in place of its key_file and restart its agent; waiting for it to be used")
+    note(f"next: put {file} on {what} in place of its key_file, and `systemctl reload heartwire-agent` there; waiting")
     end = time.monotonic() + wait_s
     while time.monotonic() < end:
         time.sleep(LOOK_S)

@@ -81,7 +81,7 @@ def test_a_roll_that_is_broken_off_goes_on_with_the_same_command(
 ) -> None:
     file = str(tmp_path / "a-2.key")
     result = run("key", "roll", "a", file, "--yes", "--wait", "0s", "--key-file", host_keys)
-    assert result.code == 0 and "restart its agent" in result.err
+    assert result.code == 0 and "systemctl reload heartwire-agent" in result.err
     assert rack.board.config.current.nodes[0].key == KEYS[0].hex()
     other = run("key", "roll", "a", str(tmp_path / "a-3.key"), "--yes", "--key-file", host_keys)
     assert other.code == 9 and "is on its way" in other.err
