@@ -277,8 +277,8 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
 
 
 COMMAND = re.compile(r"`heartwire ([a-z-]+)[^`]*`")
-# What only looks, or is no request to the board: taken in every state.
-LOOKS = frozenset(("status", "log", "why", "plans", "agent", "monitor", "config"))
+# What only looks, or asks nothing of the policy: taken in every state.
+LOOKS = frozenset(("status", "log", "why", "plans", "agent", "monitor", "config", "flash"))
 _THEN = re.compile(r"[;,] then `heartwire [^`]+` it")
 
 
