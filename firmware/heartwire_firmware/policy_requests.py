@@ -220,8 +220,8 @@ def _peer_fence(policy, node: int, argument: int) -> int:
     reason = may_ask(policy, asker, node)
     if reason != reasons.NONE:
         return reason
-    if policy.facts.verdict[asker] != codes.VERDICT_GOOD:
-        return reasons.NOT_FIT
+    if not policy.facts.beats[asker] or policy.facts.age_ms[asker] >= policy.settings.board.late_ms:
+        return reasons.NOT_FIT  # it was not heard just now; a board that has just started hears its first heartbeats
     if policy.state.quarantined[asker]:
         return reasons.FENCE_FIRED
     return _fence(policy, node, argument & ~1)

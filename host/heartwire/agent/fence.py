@@ -1,9 +1,10 @@
 """Ask the board over this node's own line to fence another node, or how that node is; believe only its signed reply.
 
-One request at a time, sent right behind the grant for the newest heartbeat: the board accepts it only with
-the challenge of that grant. A fence that got no reply is never sent again, it is
-reported as unknown; a question is, behind the next grant. The agent feeds
-grants, replies and time in, and writes the frames; control.py brings the requests. It decides nothing.
+One request at a time, sent right behind the grant for the newest heartbeat: the board accepts it only with the
+challenge of that grant. A question that got no reply is sent again behind the next grant, and so is a fence, for
+RESEND_NS: a board that has just started does not know this agent yet, and one that has fenced already answers without
+moving anything. After that a fence without a reply is reported as unknown. The agent feeds grants, replies and time in,
+and writes the frames; control.py brings the requests. It decides nothing.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,9 @@ QUEUE_MAX = 4
 SECONDS_MAX = 120
 # Each request costs the board two signatures.
 PAUSE_NS = NS_PER_S // 10
+# Two heartbeats after its start a board knows a node again. Power that a fence has cut comes back after 10 s (off_ms),
+# and then boot grace keeps it: a request is not sent again for so long.
+RESEND_NS = 5 * NS_PER_S
 # The board knows an incarnation once it gave a right answer: the second grant at the earliest.
 ANSWERS_NEEDED = 2
 
@@ -33,6 +37,7 @@ class _Request:
     until_ns: int
     answer: Answer
     sent: tuple[int, int] | None = None  # incarnation and sequence that it was bound to
+    first_ns: int = 0  # when it was sent first
 
 
 class FenceAsker:
@@ -83,9 +88,12 @@ class FenceAsker:
         request = self._queue[0]
         current = incarnation.newest_answered == incarnation.sequence and incarnation.answers >= ANSWERS_NEEDED
         now_as = (incarnation.number, incarnation.sequence)
-        asked_once = request.sent == now_as or (request.sent and not request.asked & messages.FENCE_QUESTION)
+        may_repeat = request.asked & messages.FENCE_QUESTION or now_ns - request.first_ns < RESEND_NS
+        asked_once = request.sent == now_as or (request.sent and not may_repeat)
         if asked_once or not current or incarnation.challenge is None:
             return b""
+        if request.sent is None:
+            request.first_ns = now_ns
         request.sent = now_as
         self.next_ns = now_ns + PAUSE_NS
         body = self._request.pack(target=request.asked, sequence=incarnation.sequence, mac=bytes(8))[:-8]
