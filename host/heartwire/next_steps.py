@@ -107,13 +107,14 @@ def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
 
 def after_refusal(reason: str, node: str | None, status: Status, nodes: Sequence[NodeStatus]) -> str:
     """Return the next step after the board refused something for `node` because of `reason`; "" if there is none."""
-    target = _find(nodes, status.target)
-    if reason == "other_operation" and status.phase == "failed" and target is not None and target.power == "off":
-        # Firmware before power_loss takes no word while the relay is open.
-        return f"`heartwire release {target.node}` if you have seen that {target.label} is off, then this command again"
     if reason == "other_operation" and status.phase != "watching":
-        said = [f"`heartwire {step.command}`: {step.words}" for step in steps(status, nodes) if step.command]
+        said = [f"`heartwire {step.command}`: {step.words}" if step.command else step.words
+                for step in steps(status, nodes)]  # fmt: skip
         return said[0] if said else "wait until it is over: `heartwire status --watch`"
+    if reason == "powered" and (status.target or status.holder) not in (None, node):
+        other = str(status.target or status.holder)
+        by_board = "" if status.phase == "failed" else f", or `heartwire fence {other}`"
+        return f"{_label(nodes, other)} has power: pull its plug{by_board}, then again"
     if reason == "not_fit":
         return _why_not_fit(_find(nodes, node), nodes)
     if reason in ("not_active", "store_empty"):
@@ -130,7 +131,7 @@ _AFTER_REFUSAL: Mapping[str, str] = {
     "safe_mode": "`heartwire log` says why the board started badly; `heartwire restart` ends safe mode",
     "long_lease": "an update of the board is under way: `heartwire plans` says for how long",
     "two_running": "stop the services where they must not run, on that server; `heartwire status` shows where they run",
-    "powered": "its power is on: pull its plug, or `heartwire fence {node}`",
+    "powered": "its power is on: pull its plug, then again",
     "not_quarantined": "there is nothing to clear; `heartwire status`",
     "no_fence": "`heartwire config show` says how it can be fenced",
     "not_in_maintenance": "`heartwire maintenance {node} 30m`, then again",

@@ -262,6 +262,22 @@ def test_only_a_node_that_is_heard_can_be_deaf(deaf: bool, words: str) -> None:
     assert ("hear the board" in text) == deaf and words in text
 
 
+@pytest.mark.parametrize(
+    ("command", "step"),
+    [
+        ("switchover b", "cut the power of a by hand"),
+        ("declare b", "a has power: pull its plug, then again"),
+    ],
+)
+def test_what_a_failed_fence_refuses_is_answered_with_what_helps(
+    command: str, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = failed()
+    monkeypatch.setattr(transport, "open_channel", lambda address: BenchChannel(bench))
+    assert main([*command.split(), "--yes"]) == 9
+    assert step in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
     text = screen(unplugged())
     assert "approval 1 wanted" in text and "a lost its power, and not by this board: let b take over" in text
