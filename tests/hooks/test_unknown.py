@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.hooks.bench import SHARE, call, only, program
+from tests.hooks.bench import PATH, SHARE, call, only, program
 
 # Each hook with what it is about, its verbs, and its tools.
 VERBS = ("start", "stop", "check")
@@ -56,3 +59,22 @@ def test_a_strange_tool_proves_nothing(tmp_path: Path, name: str, verb: str, how
     else:
         assert outcome.code != 0, outcome.words
     assert outcome.words.strip(), "it says why"
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_what_a_hook_asked_ends_with_it(tmp_path: Path, name: str) -> None:
+    """The agent ends a hook by its process group: nothing may go on stopping what is to run now."""
+    about, _, tools = HOOKS[name]
+    (tmp_path / "PG_VERSION").write_text("8\n")
+    tmp_path.chmod(0o755)
+    asked = tmp_path / "asked"
+    for tool in tools:
+        program(tmp_path, tool, f"echo $$ >{asked}.new; mv {asked}.new {asked}; exec sleep 100")
+    words = [str(SHARE / name), "check", *(str(tmp_path) if word == "@data" else word for word in about)]
+    variables = {"PATH": f"{tmp_path}:{PATH}", "PGBIN": str(tmp_path)}
+    with subprocess.Popen(words, env=variables, start_new_session=True, stderr=subprocess.DEVNULL) as hook:
+        while not asked.exists():
+            os.sched_yield()
+        asks = Path("/proc") / asked.read_text().strip()
+        assert os.getpgid(int(asks.name)) == hook.pid
+        os.killpg(hook.pid, signal.SIGKILL)
