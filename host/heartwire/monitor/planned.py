@@ -110,7 +110,11 @@ def _in_maintenance(found: Journal, node: int, entry: Entry, at_ms: int) -> bool
 def _said_so(found: Journal, node: int, entry: Entry) -> bool:
     """Tell whether the node said last that it goes down on purpose."""
     said = found.last(events.STATE_REPORTED, node, entry)
-    return said is not None and said[0].a == codes.STATE_PLANNED_OFF
+    if said is None or said[0].a != codes.STATE_PLANNED_OFF:
+        return False
+    # What it said when it came back may be among what was missed; that it became active is not so soon rotated out.
+    since = [found.last(kind, node, entry) for kind in (events.GRANTED, events.ADOPTED)]
+    return not any(later is not None and later[0].sequence > said[0].sequence for later in since)
 
 
 def _under_hand(found: Journal, node: int, entry: Entry, at_ms: int) -> bool:

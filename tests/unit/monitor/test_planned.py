@@ -229,3 +229,12 @@ def test_power_that_is_gone_in_maintenance_is_no_disagreement(told: Callable[...
     off = (events.DISAGREE, {"node": B, "a": codes.POWER_ON, "b": codes.POWER_OFF})
     assert told(BEGAN, off) == []
     assert told((events.MAINTENANCE_ENDED, {"node": B}), off) == ["alarm"]
+
+
+@pytest.mark.parametrize("event", [events.GRANTED, events.ADOPTED])
+def test_one_that_was_made_active_since_is_not_off_on_purpose(event: int, told: Callable[..., list[str]]) -> None:
+    said = (events.STATE_REPORTED, {"node": B, "a": codes.STATE_PLANNED_OFF})
+    dead = (events.DEAD, {"node": B, "a": 10_000})
+    assert told(said, dead) == []
+    back = (event, {"node": B, "reason": reasons.OPERATOR, "a": 4})
+    assert told(back, dead) == ["alarm"]
