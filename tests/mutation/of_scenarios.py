@@ -8,16 +8,16 @@ MUTANTS = (
     Mutant(
         "fence in observe mode",
         "policy_requests.py",
-        "if state.mode == codes.MODE_OBSERVE:\n        return reasons.OBSERVE_MODE\n    reason = guards",
-        "reason = guards",
+        "if state.mode == codes.MODE_OBSERVE:\n        return reasons.OBSERVE_MODE\n    fence = ",
+        "fence = ",
         "scenario observe_ships_so",
     ),
     Mutant(
         "fencer mode grants",
         "policy_fence.py",
-        " or state.mode not in ARMED:\n            # A standby",
-        ":\n            # A standby",
-        "walk fencer",
+        " or state.mode not in ARMED or state.store_empty:",
+        " or state.store_empty:",
+        "walk disarm",
     ),
     guard("safe mode", "return bool(state.safe_mode)", "scenario safe_mode", "return False"),
     guard(
@@ -167,8 +167,8 @@ MUTANTS = (
     Mutant(
         "sense never seen on is trusted",
         "sequencer.py",
-        "self._start(node, sense_seen and self._senses.power[node] == POWER_ON)",
-        "self._start(node, self._senses.power[node] == POWER_ON)",
+        "self._start(node, sense_seen and was_on)",
+        "self._start(node, was_on)",
         "scenario sense_unknown",
     ),
     Mutant(
@@ -254,14 +254,14 @@ MUTANTS = (
     Mutant(
         "old store believed",
         "policy_seek.py",
-        "if facts.node_epoch[node] > state.epoch:",
+        "if facts.node_epoch[node] > state.epoch and not state.claimed[node]:",
         "if False:",
         "scenario store_restored",
     ),
     Mutant(
         "empty store grants at once",
         "policy_seek.py",
-        "if state.declared == NO_NODE and not fitness.is_cold(self.settings, facts, node):\n                    return",
+        "if not fitness.is_cold(self.settings, facts, node):\n                    return",
         "pass",
         "scenario store_lost",
     ),
@@ -271,13 +271,6 @@ MUTANTS = (
         "if self.state.seek_ms < lease_ms or self.state.long_ms:",
         "if False:",
         "scenario lease_waited_out",
-    ),
-    Mutant(
-        "runs while declared",
-        "policy_seek.py",
-        "if facts.verdict[node] in HEARD or facts.sign_ms[node] < self.settings.board.dead_ms:",
-        "if False:",
-        "scenario declare_refused_while_heard",
     ),
     Mutant(
         "heartbeat does not void",
@@ -331,8 +324,8 @@ MUTANTS = (
     Mutant(
         "failback fences",
         "policy_switch.py",
-        "if state.cause == reasons.FAILBACK:\n",
-        "if False:\n",
+        "if state.cause in NEVER_FENCES:",
+        "if False:",
         "scenario failback_never_fences",
     ),
     Mutant(

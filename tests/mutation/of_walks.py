@@ -7,7 +7,7 @@ from tests.mutation.mutant import Mutant, guard
 MUTANTS = (
     guard(
         "test of who holds or runs",
-        "return node == state.active or node == state.holder or is_running(facts, node)",
+        "return node == state.active or node == state.holder or is_running(state, facts, node)",
         "walk relay_test_lone",
         "return False",
     ),
@@ -71,13 +71,6 @@ MUTANTS = (
         "return not going and fitness.has_stopped(self.facts, node)",
         "return not going and self.facts.node_state[node] != 4 and fitness.has_stopped(self.facts, node)",
         "scenario drain_answered_late",
-    ),
-    Mutant(
-        "a standby that is on counts as cold",
-        "fitness.py",
-        " or facts.power[node] != codes.POWER_OFF:\n        return False\n    return facts.fence[node] == IDLE",
-        ":\n        return False\n    return facts.fence[node] == IDLE",
-        "walk cold",
     ),
     Mutant(
         "transfer relay before the grant",
