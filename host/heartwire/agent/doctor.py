@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from heartwire.agent import doctor_starts, state
+from heartwire.agent import doctor_starts, doctor_units, state
 from heartwire.agent.doctor_findings import BAD, OK, WARNING, Finding
 from heartwire.agent.doctor_line import ask_board
 from heartwire.agent.errors import StateError
@@ -272,7 +272,14 @@ def read_status(settings: AgentSettings) -> dict[str, Any] | None:
     return status
 
 
-CHECKS: tuple[Check, ...] = (check_key, check_port, check_state, check_services, check_safety, check_agent)
+def check_unit(settings: AgentSettings, system: System) -> Iterator[Finding]:
+    """Check that the unit of the agent announces a shutdown."""
+    yield from doctor_units.findings(settings, system.text(doctor_units.UNIT))
+
+
+CHECKS: tuple[Check, ...] = (
+    check_key, check_port, check_state, check_services, check_unit, check_safety, check_agent,
+)  # fmt: skip
 
 
 def examine(settings: AgentSettings, system: System, checks: tuple[Check, ...] = CHECKS) -> list[Finding]:

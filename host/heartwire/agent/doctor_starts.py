@@ -98,7 +98,9 @@ def _units(unit: str, system: Reads) -> Iterator[Start]:
             yield Start(f"{name} starts by itself at boot", hint)
         for trigger in system.output("systemctl", "show", "--property=TriggeredBy", "--value", name).split():
             outside = trigger.endswith(TRIGGER_ENDS) and trigger not in members
-            if outside and system.output("systemctl", "is-active", trigger) == "active":
+            # Active now, or at the next boot before the agent has said a word.
+            told = [system.output("systemctl", verb, trigger) for verb in ("is-active", "is-enabled")]
+            if outside and ("active" in told or "enabled" in told):
                 hint = f"systemctl disable --now {trigger}, or make it a part of {unit}, which then stops it"
                 yield Start(f"{name} is started by {trigger}", hint)
 

@@ -1,15 +1,18 @@
 """Going down on purpose: a drain that starts nothing, waits for what stops, and is told until the board hears it."""
 
+import dataclasses
 import itertools
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heartwire.agent import doctor_units
 from heartwire.agent.lease import Loss
 from heartwire.agent.runner import ordinary_for_oom
-from heartwire.agent.settings import Command, HookSettings
+from heartwire.agent.settings import AgentSettings, Command, HookSettings
 from heartwire.agent.state import read_resumption
 from heartwire.cli.agent_wait import TOLD_S, wait_at_rest
 from heartwire.errors import NotAsAsked
@@ -271,3 +274,14 @@ def test_a_hook_is_as_precious_as_any_other_program(tmp_path: Path) -> None:
         assert path.read_text() == before
     with ordinary_for_oom(tmp_path / "none"):
         pass
+
+
+def test_the_doctor_finds_units_that_announce_nothing_or_do_not_wait() -> None:
+    shipped = (resources.files("heartwire") / "share/systemd/heartwire-agent.service").read_text()
+    settings = AgentSettings("a", "x")
+    assert list(doctor_units.findings(settings, "")) == []
+    assert list(doctor_units.findings(settings, shipped)) == []
+    (older,) = doctor_units.findings(settings, "[Service]\nExecStart=x\nTimeoutStopSec=120\n")
+    assert "older version" in older.words and "install --force" in older.next_step
+    (short,) = doctor_units.findings(dataclasses.replace(settings, drain_timeout_s=150.0), shipped)
+    assert "120 s" in short.words and "160" in short.next_step
