@@ -49,14 +49,15 @@ def refusal(known):
 
 def choose():
     # The folder of the last whole update (host: flash/install.py); without one the firmware stands at the top. After
-    # three bad starts it is the other one's turn.
+    # three bad starts it is the other one's turn, also where the name is lost or nonsense.
     import os
 
+    slot = ""
     try:
         with open("/slot") as file:
             slot = file.read()
-    except OSError:
-        return
+    except (OSError, ValueError):
+        pass
     word = machine.mem32[BAD_BOOTS]
     bad = word & 0xFF
     if bad > 1 and bad % TURN == 1:
@@ -70,7 +71,8 @@ def choose():
                 os.rename("/slot.new", "/slot")
         except OSError:
             pass
-    sys.path.insert(0, "/" + slot)
+    if slot:
+        sys.path.insert(0, "/" + slot)
 
 
 def may_show():
@@ -133,18 +135,23 @@ def start():
     if why or machine.mem32[NOTE] == NOTE_PROMPT:
         return
     bad = machine.mem32[BAD_BOOTS] & 0xFF
-    if bad >= GIVE_UP and may_show():
-        prompt()
-        return
+    shows = False
+    # Whatever goes wrong in here must not end at a prompt.
     try:
-        guard()
+        shows = bad >= GIVE_UP and may_show()
+        if not shows:
+            guard()
     except BaseException as error:
         note(error)
         if bad >= GIVE_UP:
             import time
 
             time.sleep_ms(SLOWLY_MS)
-    machine.reset()
+    finally:
+        if shows:
+            prompt()
+        else:
+            machine.reset()
 
 
 start()

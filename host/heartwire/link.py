@@ -24,6 +24,7 @@ from heartwire.errors import (
     ProtocolMismatch,
     Refused,
     StorageProblem,
+    Unplugged,
     UsageProblem,
 )
 from heartwire.journal import reason_words
@@ -134,9 +135,14 @@ class Link:
         self._welcome = None
         self._noise = b""
         frame = framing.encode(messages.HELLO, self._layouts[messages.HELLO].pack(version=messages.PROTOCOL_VERSION))
-        while self._welcome is None and self.channel.now() < deadline:
-            self.channel.write(frame)
-            self._wait(min(deadline, self.channel.now() + HELLO_INTERVAL_S), (messages.WELCOME,))
+        try:
+            while self._welcome is None and self.channel.now() < deadline:
+                self.channel.write(frame)
+                self._wait(min(deadline, self.channel.now() + HELLO_INTERVAL_S), (messages.WELCOME,))
+        except Unplugged:
+            # It has said why it goes away.
+            if b"Traceback" not in self._noise:
+                raise
         if self._welcome is None:
             raise self._no_board()
         if self._welcome.version != messages.PROTOCOL_VERSION:
@@ -296,7 +302,11 @@ class Link:
             )
         if "Traceback" in text:
             last = [line for line in text.splitlines() if line.strip()][-1].strip()
-            return NoAnswer(f"{name}: the board's program has stopped: {last[:100]}", "restart or flash the board")
+            return NoAnswer(
+                f"{name}: the board's program does not start: {last[:100]}",
+                "turn the board's key switch on and repeat `heartwire flash` until it finds the prompt, or flash it "
+                "from its boot loader",
+            )
         if self._noise:
             return NoAnswer(f"{name}: something talks there, but it is no Heartwire board")
         return NoAnswer(f"{name}: no answer within {self.timeout_s:g} s")

@@ -5,6 +5,7 @@ It runs here as it is, but for its absolute paths, which lead into a folder of t
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Board:
         """Start once, as boot.py counts it; return whether it restarted at the end (False: the prompt)."""
         self.registers[BAD_BOOTS] += 1
         self.registers.pop(WATCHDOG_CLEAR, None)
-        reset = self.mocker.Mock()
+        reset = self.reset = self.mocker.Mock()
         pin = self.mocker.Mock()
         pin.return_value.value.side_effect = lambda: next(self.key)
         hardware = SimpleNamespace(mem32=self.registers, reset=reset, Pin=pin)
@@ -145,6 +146,36 @@ def test_where_neither_starts_both_are_tried_in_turn_and_no_prompt_shows_the_key
         turns.append(board.slot())
     assert turns == (["fw_a"] * 3 + ["fw_b"] * 3) * 5
     assert board.slept == [5000] * (30 - GIVE_UP + 1), "slowly, once it is clear"
+
+
+@pytest.mark.parametrize("slot", [None, b"", b"fw_c", b"\xff\xfe\x80", b"fw_a\n"], ids=str)
+def test_a_folders_name_that_is_lost_or_nonsense_is_found_again(
+    board: Board, capsys: pytest.CaptureFixture[str], slot: bytes | None
+) -> None:
+    (board.folder / "slot").unlink()
+    board.put("slot", slot)
+    for _ in range(3):
+        assert board.start(), "a restart, never a prompt"
+    assert "guards" not in capsys.readouterr().out
+    board.start()
+    assert "heartwire_board.py" in capsys.readouterr().out
+    assert board.slot() in ("fw_a", "fw_b")
+
+
+@pytest.mark.parametrize("number", [1, GIVE_UP])
+def test_what_goes_wrong_while_it_is_noted_ends_in_a_restart_too(
+    board: Board, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails() -> None:
+        raise MemoryError
+
+    board.put("fw_a/heartwire_board.py", BAD["raises"])
+    board.put("fw_b/heartwire_board.py", BAD["raises"])
+    board.registers[BAD_BOOTS] = number - 1
+    monkeypatch.setattr(io, "StringIO", fails)
+    with pytest.raises(MemoryError):
+        board.start()
+    assert board.reset.called and WATCHDOG_CLEAR not in board.registers
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["none", "empty"])

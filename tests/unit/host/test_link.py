@@ -75,7 +75,7 @@ def test_a_silent_port_is_no_answer_after_the_timeout() -> None:
     ("noise", "words"),
     [
         (b"\r\nMicroPython v1.24 on 2030-01-01; Raspberry Pi Pico\r\n>>> ", "Heartwire does not run on it"),
-        (b"Traceback (most recent call last):\r\n  File\r\nMemoryError: \r\n", "stopped: MemoryError"),
+        (b"Traceback (most recent call last):\r\n  File\r\nMemoryError: \r\n", "does not start: MemoryError"),
         (b"$GPGGA,123519,4807.038,N\r\n", "no Heartwire board"),
     ],
 )
@@ -84,6 +84,23 @@ def test_what_talks_instead_is_told(noise: bytes, words: str) -> None:
     board.receive = lambda data: noise  # type: ignore[method-assign]
     with pytest.raises(NoAnswer, match=words):
         connect(board)
+
+
+@pytest.mark.parametrize("said", [b"", b"Traceback (most recent call last):\r\n  File\r\nValueError: no\r\n"])
+def test_a_board_that_restarts_again_and_again_is_not_said_to_guard(said: bytes) -> None:
+    board = FakeBoard()
+    answers = iter([said])
+
+    def gone(data: bytes) -> bytes:
+        for answer in answers:
+            return answer
+        raise Unplugged("gone")
+
+    board.receive = gone  # type: ignore[method-assign]
+    with pytest.raises(NoAnswer if said else Unplugged) as found:
+        connect(board)
+    assert ("guarding" in found.value.next_step) is not bool(said)
+    assert ("key switch" in found.value.next_step) is bool(said)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 4096])
