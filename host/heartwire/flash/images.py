@@ -1,4 +1,4 @@
-"""The official MicroPython image: one pinned version, kept in the user's cache and checked before every use.
+"""The official MicroPython images by table: the preferred one is kept in the user's cache, checked before every use.
 
 Downloads only from the project's own address, over HTTPS, and never uses bytes whose SHA-256 is not the pinned one.
 Called by `heartwire image`, `heartwire flash` and the emulated tier (which skips with the words of ImageMissing).
@@ -11,15 +11,51 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from heartwire.errors import HeartwireError, StorageProblem
 
-VERSION = "1.24.0"
-NAME = "RPI_PICO-20241025-v1.24.0.uf2"
-URL = "https://micropython.org/resources/firmware/" + NAME
-SHA256 = "e4f5f96d67b2ddd20b028e135bc410da86ebc29c8e5f44c2dfb44295b001da1a"
-# The file has 683 KiB; more than this is not it.
+ADDRESS = "https://micropython.org/resources/firmware/"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An official image: for the board of that name (boards.py), its file's name, size in bytes and SHA-256."""
+
+    board: str
+    version: str
+    name: str
+    size: int
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return cache_folder() / self.name
+
+
+# The preferred one of each board first. The hash of 1.29.0 is what two public sources say; a download is checked by it.
+IMAGES = (
+    Image(
+        "Raspberry Pi Pico",
+        "1.24.0",
+        "RPI_PICO-20241025-v1.24.0.uf2",
+        666_624,
+        "e4f5f96d67b2ddd20b028e135bc410da86ebc29c8e5f44c2dfb44295b001da1a",
+    ),
+    Image(
+        "Raspberry Pi Pico",
+        "1.29.0",
+        "RPI_PICO-20260824-v1.29.0.uf2",
+        680_960,
+        "e1160e602e277d85920adb5fe741435edccba9ba6ecadc85fdab75252eeff4e9",
+    ),
+)
+PREFERRED = IMAGES[0]
+VERSION, NAME, SHA256 = PREFERRED.version, PREFERRED.name, PREFERRED.sha256
+URL = ADDRESS + NAME
+# More than this is none of them.
 SIZE_MAX = 4 * 1024 * 1024
 TIMEOUT_S = 30.0
 CHUNK = 65536
@@ -35,10 +71,23 @@ class ImageMissing(HeartwireError):
     default_next = f"download {URL} on another machine and give it to `heartwire image --from FILE`"
 
 
-def cache_path() -> Path:
-    """Return where the image is kept."""
+def cache_folder() -> Path:
+    """Return where images are kept."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "heartwire" / "images" / NAME
+    return (Path(base) if base else Path.home() / ".cache") / "heartwire" / "images"
+
+
+def cache_path() -> Path:
+    """Return where the preferred image is kept."""
+    return PREFERRED.path
+
+
+def is_kept(image: Image) -> bool:
+    """Tell whether an image is in the cache, whole."""
+    try:
+        return hashlib.sha256(image.path.read_bytes()).hexdigest() == image.sha256
+    except OSError:
+        return False
 
 
 def find() -> Path:
@@ -85,7 +134,7 @@ def get(progress: Progress | None = None, *, source: Path | None = None) -> tupl
 
 def _download(progress: Progress | None) -> bytes:
     content = b""
-    with urllib.request.urlopen(URL, timeout=TIMEOUT_S) as answer:
+    with urllib.request.urlopen(URL, timeout=TIMEOUT_S) as answer:  # noqa: S310 - HTTPS, from the table
         total = int(answer.headers.get("Content-Length") or 0)
         while piece := answer.read(CHUNK):
             content += piece

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from heartwire.cli.main import main
-from heartwire.flash import images, prompt
+from heartwire.flash import boards, images, prompt
 from tests.unit.flash.conftest import NEW, OLD, FakePrompt, World
 
 
@@ -19,6 +21,30 @@ def test_flash_says_both_versions(world: World, capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert out == f"MicroPython {images.VERSION}, Heartwire {OLD} -> {NEW}\n"
     assert "the board restarts" in err
+
+
+def test_image_list_says_which_boards_and_images_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = images.cache_path()
+    assert path == tmp_path / "heartwire" / "images" / images.NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not whole")
+    assert main(("image", "--list")) == 0
+    text = capsys.readouterr().out
+    assert all(board.name in text and board.refused in text for board in boards.BOARDS)
+    assert main(("image", "--list", "--json")) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["use"] for row in rows if row["micropython"] == images.VERSION] == ["preferred"]
+    assert not [row for row in rows if row["in_cache"]], "what is not whole is not there"
+    assert [path.name for path in path.parent.iterdir()] == [images.NAME], "nothing is got"
+
+
+def test_each_image_is_for_a_board_that_is_supported() -> None:
+    names = {board.name for board in boards.SUPPORTED}
+    assert {image.board for image in images.IMAGES} <= names
+    assert all(len(image.sha256) == 64 and image.size % 512 == 0 for image in images.IMAGES)
 
 
 def test_flash_of_a_new_board_says_that_there_was_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
