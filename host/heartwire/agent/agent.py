@@ -16,7 +16,7 @@ from heartwire.agent.control import Reply
 from heartwire.agent.events import EventReader
 from heartwire.agent.fence import FenceAsker
 from heartwire.agent.grants import GrantReader, Refusal
-from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish
+from heartwire.agent.lease import NS_PER_MS, Judgement, Lease, Verdict, Wish, grace_ns
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.peer import PeerLink
@@ -31,6 +31,8 @@ STATUS_NS = NS_PER_S
 EPOCH_RETRY_NS = 5 * NS_PER_S
 # A node that has just started, or heard a recorded grant, is told so as well; only an order that stands is obeyed.
 RECOVER_GRANTS = 3
+# Why a service that has no lease must stop.
+WITHOUT_LEASE = ("board_holds", "not_leased")
 # The last heartbeats say "planned off" this often; the higher number where the services were stopped for it and no
 # answer came, as the board lets another one take over only by that word.
 FAREWELLS = 2
@@ -89,6 +91,7 @@ class Agent:
         self.peer_seen: bool | None = None
         self.newest_grant_ns = 0
         self.judged = lease.judge(clock())
+        self.wish = self.judged
         if services.suspect and self.judged.left_ms:
             services.presume_running()
         self.epochs_refused = 0
@@ -103,6 +106,7 @@ class Agent:
         self._next_status_ns = 0
         self._next_epoch_ns = 0
         self._stored_as: tuple[Any, ...] = ()
+        self._free_until_ns = 0  # what runs without a lease goes on till then
         self._leaving = False
         self._left_ns = 0
         self._farewells = 0
@@ -202,25 +206,32 @@ class Agent:
         self._tell(now_ns)
 
     def _judge(self, now_ns: int) -> None:
-        before = self.judged
         self.judged = self.lease.judge(now_ns)
-        if (before.wish, before.reason) != (self.judged.wish, self.judged.reason):
-            self._log.info(
-                "wish", wish=self.judged.wish.value, reason=self.judged.reason, role=self.role, epoch=self.lease.epoch
-            )
+        if self.judged.wish is Wish.ADVISORY:
+            self._free_until_ns = now_ns + grace_ns(self.settings.interval_ms)
+        wish = self._wish_at(now_ns)
+        if (self.wish.wish, self.wish.reason) != (wish.wish, wish.reason):
+            self._log.info("wish", wish=wish.wish.value, reason=wish.reason, role=self.role, epoch=self.lease.epoch)
+        self.wish = wish
 
     @property
     def role(self) -> str:
         """Return the name of the role that the board gave last; "none" before the first grant."""
         return "none" if self.lease.role is None else codes.ROLES[self.lease.role]
 
-    @property
-    def wish(self) -> Judgement:
-        """Return what holds, with the wish to stop in good order laid over it while this server or agent ends."""
-        if self._drains and self.judged.wish in (Wish.RUN, Wish.KEEP):
+    def _wish_at(self, now_ns: int) -> Judgement:
+        """Return what is done with the services: what the lease says, but for two cases.
+
+        While this server or agent ends they stop in good order. And a board that is armed may say `hold` before it
+        takes over what runs: that goes on for a grace, unless it is revoked.
+        """
+        judged = self.judged
+        if self._drains and judged.wish in (Wish.RUN, Wish.KEEP):
             reason = "planned_off" if self.conditions.planned_off else "agent_ends"
-            return self.judged._replace(wish=Wish.DRAIN, reason=reason)
-        return self.judged
+            return judged._replace(wish=Wish.DRAIN, reason=reason)
+        if judged.wish is Wish.STOP and judged.reason in WITHOUT_LEASE and now_ns < self._free_until_ns:
+            return judged._replace(wish=Wish.KEEP)
+        return judged
 
     def _guard(self, now_ns: int) -> None:
         if dog.may_feed(self.lease.judge(now_ns), self.services.suspect, now_ns, self._stop_timeout_ns):
@@ -300,7 +311,7 @@ class Agent:
         return ""
 
     def _serve(self, now_ns: int) -> None:
-        judged = self.wish
+        self.wish = judged = self._wish_at(now_ns)
         epoch = self.lease.active_epoch if judged.wish is Wish.RUN else self.lease.epoch
         self.services.epoch_before = self.lease.epoch_before
         self.services.step(now_ns, judged, self.role, epoch, self._may_start, self.lease.until_ns)
@@ -417,8 +428,8 @@ class Agent:
             "off_told": self.off_told,
             "role": self.role,
             "orders": [row[1] for row in messages.ORDERS if self.lease.orders & row[0]],
-            "wish": self.judged.wish.value,
-            "reason": self.judged.reason,
+            "wish": self.wish.wish.value,
+            "reason": self.wish.reason,
             "entitled": self.judged.entitled,
             "lease_left_ms": self.judged.left_ms,
             "lease_until_ns": self.lease.until_ns,

@@ -20,8 +20,7 @@ The table it implements (newest grant accepted, lease, what to do with on_board_
 
 A lease ends by its time, by a revoke, by a role without `hold`, and by a `hold` that names a higher epoch: then it was
 given to somebody since. A board that has just restarted knows neither of this lease nor of its end, so its `hold`
-takes nothing back. Nor does an advisory grant; what runs under one has a grace when the board is armed, as it may say
-`hold` before it takes over what runs.
+takes nothing back. Nor does an advisory grant.
 
 The board answers a heartbeat again when a role or an order changes. Such a second grant counts only if it takes away,
 or if its epoch is higher than any seen: an old grant that comes again gives nothing back.
@@ -103,13 +102,11 @@ class Lease:
         resumed_until_ns: int = 0,
         started_ns: int = 0,
         resumed_epoch: int | None = None,
-        interval_ms: int = 1000,
     ) -> None:
         """Begin without a grant; `epoch` is the highest ever seen.
 
         Until `resumed_until_ns` (the end of a former agent's lease, or a grace) what runs goes on and nothing starts.
-        `resumed_epoch` is the epoch of that lease; the highest ever seen unless given. `interval_ms` is that of the
-        heartbeats.
+        `resumed_epoch` is the epoch of that lease; the highest ever seen unless given.
         """
         self.on_board_loss = on_board_loss
         self.epoch = epoch
@@ -123,7 +120,6 @@ class Lease:
         self._until_ns = resumed_until_ns
         self._lease_epoch = epoch if resumed_epoch is None else resumed_epoch  # epoch the lease was given under
         self._resumed = True  # no lease of this agent's own: it starts nothing
-        self._grace_ns = grace_ns(interval_ms)
         self._stop_since_ns = max(resumed_until_ns, started_ns)
 
     @property
@@ -156,9 +152,6 @@ class Lease:
         self.orders = grant.orders
         self.newest_sent_ns = grant.sent_ns
         if advisory:
-            self._until_ns = max(self._until_ns, grant.sent_ns + self._grace_ns)
-            self._lease_epoch = max(self._lease_epoch, grant.epoch)
-            self._resumed = True
             return Verdict.ACCEPTED
         if grant.epoch > self.epoch:
             self.epoch_before = self.epoch

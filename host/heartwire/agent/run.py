@@ -173,12 +173,11 @@ def resumed_lease(settings: AgentSettings, epoch: int, former: state.Resumption,
     The grace is time to hear the board first: it may be only watching, and then nothing may be stopped. Services that a
     former agent left behind under a lease have none, only the rest of that lease.
     """
-    interval_ms = settings.interval_ms
     if former.suspect and not former.advisory:
         until_ns, lease_epoch = former.lease_until_ns, former.lease_epoch
     else:
-        until_ns, lease_epoch = now_ns + grace_ns(interval_ms), epoch
-    return Lease(settings.on_board_loss, epoch, until_ns, now_ns, lease_epoch, interval_ms)
+        until_ns, lease_epoch = now_ns + grace_ns(settings.interval_ms), epoch
+    return Lease(settings.on_board_loss, epoch, until_ns, now_ns, lease_epoch)
 
 
 def is_harmless(settings: AgentSettings, suspect: bool, advisory: bool) -> bool:

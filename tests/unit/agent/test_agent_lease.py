@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartwire.agent.lease import NS_PER_MS, Grant, Lease, Loss, Verdict, Wish, grace_ns
+from heartwire.agent.lease import NS_PER_MS, Grant, Lease, Loss, Verdict, Wish
 from heartwire_protocol import codes, messages
 from tests.unit.agent.agent_fakes import ACTIVE, STANDBY, ms
 
@@ -204,19 +204,10 @@ def test_a_resumed_lease_is_kept_through_a_hold_of_its_epoch_only() -> None:
     assert older.judge(T0 + ms(20)).wish is Wish.STOP
 
 
-@pytest.mark.parametrize("orders", [HOLD, 0])
-def test_a_board_that_is_armed_may_take_its_time_to_take_over_what_runs(orders: int) -> None:
-    lease = Lease(Loss.STOP, 5)
-    lease.take(grant(1, STANDBY, ADVISORY), T0)
-    lease.take(grant(1, ACTIVE if not orders else STANDBY, orders, lease_ms=0), T0 + ms(100))
-    assert lease.judge(T0 + ms(3999)).wish is Wish.KEEP
-    assert lease.judge(T0 + ms(4000)).wish is Wish.STOP
-
-
-def test_an_advisory_time_starts_nothing_afterwards() -> None:
+def test_an_advisory_time_takes_no_lease_away_and_gives_none() -> None:
     lease = granted(Loss.STOP)
     lease.take(grant(2, ACTIVE, ADVISORY, sent=T0 + ms(1000)), T0 + ms(1001))
-    lease.take(grant(3, ACTIVE, HOLD, lease_ms=0, sent=T0 + ms(2000)), T0 + ms(2001))
+    lease.take(grant(3, STANDBY, HOLD, lease_ms=0, sent=T0 + ms(2000)), T0 + ms(2001))
     assert lease.judge(T0 + ms(7999)).wish is Wish.KEEP
     assert lease.judge(T0 + ms(8000)).wish is Wish.STOP
 
@@ -270,9 +261,8 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
     sequence = 10
     highest = epoch
     newest_accepted = 0
-    # The latest moment up to which any grant seen so far, valid by its own epoch, could entitle; and let go on.
+    # The latest moment up to which any grant seen so far, valid by its own epoch, could entitle.
     latest_end = 0
-    latest_grace = 0
     last: Grant | None = None
     for later, travelled, step, role, orders, grant_epoch, lease_ms in history:
         now += ms(later)
@@ -284,12 +274,10 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
             assert new.sequence > newest_accepted or takes or grant_epoch > highest
             assert new.sequence >= newest_accepted
             last = new
-            if orders & ADVISORY:
-                latest_grace = max(latest_grace, new.sent_ns + grace_ns(1000))
-            else:
+            if not orders & ADVISORY:
                 highest = max(highest, grant_epoch)
-            if not orders & ADVISORY and (orders & REVOKE or (role != ACTIVE and not orders & HOLD)):
-                latest_end = latest_grace = 0
+                if orders & REVOKE or (role != ACTIVE and not orders & HOLD):
+                    latest_end = 0
             if role == ACTIVE and not orders & (ADVISORY | REVOKE):
                 assert grant_epoch == highest, "a lower epoch was accepted"
                 latest_end = max(latest_end, new.sent_ns + lease_ms * NS_PER_MS)
@@ -310,7 +298,7 @@ def test_whatever_comes_the_rules_hold(history: list[tuple[int, ...]], loss: Los
             elif last.orders & REVOKE or (last.role != ACTIVE and not last.orders & HOLD):
                 assert judged.wish is Wish.STOP
             if loss is Loss.STOP and judged.wish is Wish.KEEP:
-                assert probe < max(latest_end, latest_grace)
+                assert probe < latest_end
             if judged.wish in (Wish.STOP, Wish.DRAIN):
                 assert judged.stop_since_ns <= probe
 

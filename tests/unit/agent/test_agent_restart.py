@@ -11,9 +11,9 @@ import pytest
 from heartwire.agent.lease import Loss
 from heartwire.agent.settings import AgentSettings, HookSettings
 from heartwire.agent.state import LEASE_MAX_MS, Resumption, read_resumption
-from heartwire_protocol import codes, events
+from heartwire_protocol import codes, events, messages
 from tests.unit.agent.agent_bench import AgentBench, B
-from tests.unit.agent.agent_fakes import HOOKS, ms
+from tests.unit.agent.agent_fakes import HOOKS, World, ms
 
 
 def active(directory: Path, loss: Loss, hooks: HookSettings = HOOKS) -> AgentBench:
@@ -106,3 +106,20 @@ def test_a_new_agent_keeps_no_lease_of_an_older_epoch(tmp_path: Path) -> None:
     settings = AgentSettings("b", "x", hooks=HOOKS, on_board_loss=Loss.STOP)
     lease = resumed_lease(settings, 9, Resumption(ms(9000), 8, suspect=True), ms(1000))
     assert (lease.epoch, lease.lease_epoch, lease.until_ns) == (9, 8, ms(9000))
+
+
+@pytest.mark.parametrize("orders", [messages.ORDER_HOLD, messages.ORDER_HOLD | messages.ORDER_REVOKE])
+@pytest.mark.parametrize("role", [codes.ROLE_STANDBY, codes.ROLE_ACTIVE])
+def test_a_board_that_is_armed_may_take_a_moment_to_take_over_what_runs(tmp_path: Path, orders: int, role: int) -> None:
+    """It says hold before it has stored its first epoch. What it revokes it does not want to take over."""
+    world = World(tmp_path, loss=Loss.STOP, resumed_ms=5000)
+    world.checks.instant["check"] = 0
+    world.board.orders = messages.ORDER_ADVISORY
+    world.go(10_000)
+    assert world.commands.names() == []
+    world.board.role, world.board.orders, world.board.lease_ms = role, orders, 0
+    revoked = bool(orders & messages.ORDER_REVOKE)
+    world.go(3500)
+    assert set(world.commands.names()) == ({"on_standby"} if revoked else set())
+    world.go(2000)
+    assert set(world.commands.names()) == {"on_standby"}, "and no longer than a moment"
