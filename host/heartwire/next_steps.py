@@ -188,18 +188,26 @@ def _at_rest(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
         found += _of_node(status, node)
         if node in running and status.active not in (None, node.node):
             found.append(Step(f"stop the services of {node.label}, on that server: they must not run there"))
-        if node.verdict == "dead" and node.fence == "idle" and node.power != "off":
+        if node.verdict == "dead" and node.fence == "idle":
             found += _silent(status, nodes, node)
     return found
 
 
 def _silent(status: Status, nodes: Sequence[NodeStatus], node: NodeStatus) -> list[Step]:
     other = standby_of(nodes, node.node)
-    if node.node == status.active and status.held and other is not None and not status.long_lease_s:
+    if (
+        node.node == status.active
+        and node.power != "off"
+        and status.held
+        and other is not None
+        and not status.long_lease_s
+    ):
         words = f"if {node.label} is really gone: its power is cut, then {other.label} takes over"
         return [Step(words, f"fence {node.node}")]
     if is_away_on_purpose(node) or status.active is None:
         return []
+    if node.power == "off":
+        return [Step(f"{node.label} has no power, and not by its relay: look at its plug, breaker and supply")]
     return [Step(f"look at {node.label} itself: console, power, agent; then at its cable")]
 
 
@@ -253,7 +261,7 @@ def _of_node(status: Status, node: NodeStatus) -> list[Step]:
         if status.mode == "fencer" or node.locked:
             return [Step(f"gives {node.label} its power back", f"release {node.node}")]
         return []
-    if node.node == status.holder and status.active is None:
+    if (node.node == status.holder and status.active is None) or (node.verdict != "good" and not node.locked):
         return []
     return [Step(f"{node.label} may take over again, once you know why it failed", f"clear {node.node}")]
 
