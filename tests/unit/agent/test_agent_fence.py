@@ -38,19 +38,19 @@ def test_a_board_that_has_just_started_answers(tmp_path: Path, since_ms: int) ->
     assert fired(world) == 1
 
 
-def test_a_lost_reply_costs_no_second_fence(tmp_path: Path) -> None:
+def test_a_lost_reply_costs_no_second_fence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = AgentBench(tmp_path)
     world.bench.run(3000)
     send = world.bench.board.intakes[1].send
     lost: list[int] = []
 
-    def lose(frame: memoryview) -> None:
+    def lose(frame: Any) -> None:
         if len(frame) < 30 and not lost:  # a reply is shorter than a grant
             lost.append(len(frame))
             return
         send(frame)
 
-    world.bench.board.intakes[1].send = lose  # type: ignore[method-assign]
+    monkeypatch.setattr(world.bench.board.intakes[1], "send", lose)
     answer = asked(world)
     world.bench.run(8000)
     assert lost
