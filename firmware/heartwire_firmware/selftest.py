@@ -73,6 +73,8 @@ class SelfTest:
             return reasons.OTHER_OPERATION
         if self._senses.power[node] == POWER_OFF:
             return reasons.ALREADY_OFF
+        if self._senses.power[node] == POWER_ON and not self._senses.full[node]:
+            return reasons.SENSE_UNSEEN  # a feed that is off before proves nothing of its contact
         self.node = node
         self.cut_ms = min(max(seconds, 1), MAX_S) * 1000
         self._sequence = self._journal.append(events.PROOF_BEGAN, node, reasons.OPERATOR, self.cut_ms)
@@ -146,7 +148,7 @@ class SelfTest:
         return codes.PROOF_RELAY_IDLE
 
     def _measure_on(self) -> None:
-        if self._senses.power[self.node] == POWER_ON:
+        if self._senses.full[self.node]:  # each feed has its power back
             self.on_ms = self._since_ms
             self._finish(codes.PROOF_SLOW if self.off_ms > self._off_timeout_ms else codes.PROOF_PASSED)
         elif self._since_ms >= BACK_MS:

@@ -24,7 +24,7 @@ from heartwire_firmware.policy import Policy
 from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
 from heartwire_firmware.repeats import Repeats
-from heartwire_firmware.selftest import CUT, WAITING, SelfTest
+from heartwire_firmware.selftest import CUT, SETTLING, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.storage import Storage
 from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
@@ -388,6 +388,9 @@ class Supervisor:
             if reason != reasons.NONE:
                 test.end(reason)
         test.step(elapsed)
+        if test.result == codes.PROOF_PASSED and test.phase == SETTLING and self.state.suspect[test.node]:
+            self.state.suspect[test.node] = 0  # its contact does cut
+            self._persist = True
 
     def _judge(self, taken: bool) -> bool:
         """Judge the nodes and let the policy decide: at once where a verdict, a sense or a fence changed, in the next

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heartwire.answers import NodeStatus, Status
-from heartwire_protocol import messages
+from heartwire_protocol import alarms, messages
 
 ARMED = ("auto", "approve")
 OPEN_FENCES = ("firing", "failed")
@@ -95,6 +95,8 @@ def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
         found.append(Step("everything stays as it is", "cancel"))
     elif status.phase == "watching":
         found += _at_rest(status, nodes)
+    if status.alarms & alarms.EPOCH_CLAIM:
+        found.append(Step("on the node whose epoch is far above the board's: what its epoch file says", "agent epoch"))
     for node in nodes:
         if node.maintenance_s:
             found.append(Step(f"ends the maintenance of {node.label} early", f"maintenance {node.node} off"))

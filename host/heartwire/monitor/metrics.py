@@ -58,6 +58,11 @@ BOARD_GAUGES: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
     ("heartwire_board_held", "1 while the board holds an action and waits for a person", _held),
     ("heartwire_board_epoch", "fencing token of the newest activation", lambda status: status.epoch),
     ("heartwire_board_maintenance_seconds", "maintenance left", lambda status: status.maintenance_s),
+    (
+        "heartwire_board_schedule_seconds",
+        "until a scheduled switchover; -1 without one",
+        lambda status: -1 if status.schedule is None or status.schedule_s is None else max(0, status.schedule_s),
+    ),
     ("heartwire_board_settings_crc", "CRC-16 of the running settings", lambda status: status.crc),
     ("heartwire_journal_newest", "sequence of the newest record on the board", lambda status: status.newest),
     ("heartwire_journal_lost", "records that the board could not write", lambda status: status.lost),
@@ -66,6 +71,12 @@ BOARD_GAUGES: tuple[tuple[str, str, Callable[[Status], float]], ...] = (
 NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeStatus, Status], float]], ...] = (
     ("heartwire_lease_margin_seconds", "lease left; 0 for none", lambda node, _: node.lease_ms / 1000),
     ("heartwire_node_relay", "1 while the relay is told to cut its power", lambda node, _: int(node.relay)),
+    (
+        "heartwire_node_relay_suspect",
+        "1 after its contact did not cut its power, until it did or somebody cleared it",
+        lambda node, _: int(node.suspect),
+    ),
+    ("heartwire_node_feeds_on", "sensed feeds that have power", lambda node, _: node.feeds.bit_count()),
     ("heartwire_node_locked_out", "1 after too many automatic actions", lambda node, _: int(node.locked)),
     (
         "heartwire_node_half_line",

@@ -471,3 +471,17 @@ def test_a_node_under_test_is_not_fit(bench: Bench) -> None:
     assert fitness.is_fit(board.config.current, board.state, board.facts, 1)
     board.facts.proof = 1
     assert not fitness.is_fit(board.config.current, board.state, board.facts, 1)
+
+
+def test_a_feed_that_is_off_before_proves_nothing() -> None:
+    bench = make("node.b.senses=2\n")
+    bench.board.senses.full[1] = False
+    bench.board.senses.power[1] = codes.POWER_ON
+    assert bench.board.selftest.begin(1, 3) == reasons.SENSE_UNSEEN
+
+
+def test_a_test_that_passes_clears_a_contact_that_was_suspected(bench: Bench) -> None:
+    bench.board.state.suspect[1] = 1
+    begin(bench, seconds=3)
+    finish(bench)
+    assert not bench.board.state.suspect[1]
