@@ -256,3 +256,24 @@ def test_a_board_that_is_off_says_nothing() -> None:
     world.rack.nodes[0].crash()
     world.board = None
     assert world.pass_time(120, {}) == []
+
+
+def test_a_node_with_its_key_from_before_is_healthy_and_one_with_an_unknown_key_is_not() -> None:
+    world = World()
+    world.pass_time(5)
+    world.rack.change_key(0, on_board=True)
+    world.pass_time(15)
+    assert world.pass_time(1, CUT_A)
+    world = World()
+    world.pass_time(5)
+    world.rack.change_key(0, on_board=False)
+    world.pass_time(15)
+    assert world.pass_time(1, CUT_A) == []
+
+
+def test_what_is_played_back_over_a_live_line_hides_nobody() -> None:
+    world = World()
+    world.rack.recordings[1].begin(world.rack.ms, 3000)
+    world.pass_time(5)
+    world.rack.replay(1, on=True)
+    assert world.pass_time(120) == []
