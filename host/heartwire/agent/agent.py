@@ -32,7 +32,7 @@ EPOCH_RETRY_NS = 5 * NS_PER_S
 # A node that has just started, or heard a recorded grant, is told so as well; only an order that stands is obeyed.
 RECOVER_GRANTS = 3
 # Why a service that has no lease must stop.
-WITHOUT_LEASE = ("board_holds", "not_leased")
+WITHOUT_LEASE = ("board_holds", "not_leased", "lease_over")
 # The last heartbeats say "planned off" this often; the higher number where the services were stopped for it and no
 # answer came, as the board lets another one take over only by that word.
 FAREWELLS = 2
@@ -229,12 +229,18 @@ class Agent:
         if self._drains and judged.wish in (Wish.RUN, Wish.KEEP):
             reason = "planned_off" if self.conditions.planned_off else "agent_ends"
             return judged._replace(wish=Wish.DRAIN, reason=reason)
+        return self._with_grace(judged, now_ns)
+
+    def _with_grace(self, judged: Judgement, now_ns: int) -> Judgement:
+        """Return `judged`, or that what runs goes on for the moment."""
         if judged.wish is Wish.STOP and judged.reason in WITHOUT_LEASE and now_ns < self._free_until_ns:
             return judged._replace(wish=Wish.KEEP)
         return judged
 
     def _guard(self, now_ns: int) -> None:
-        if dog.may_feed(self.lease.judge(now_ns), self.services.suspect, now_ns, self._stop_timeout_ns):
+        if dog.may_feed(
+            self._with_grace(self.lease.judge(now_ns), now_ns), self.services.suspect, now_ns, self._stop_timeout_ns
+        ):
             self.watchdog.feed()
             self._log.changed("watchdog", "fed")
         elif self._log.changed("watchdog", "starving"):

@@ -119,7 +119,9 @@ def test_a_board_that_is_armed_may_take_a_moment_to_take_over_what_runs(tmp_path
     assert world.commands.names() == []
     world.board.role, world.board.orders, world.board.lease_ms = role, orders, 0
     revoked = bool(orders & messages.ORDER_REVOKE)
+    fed = world.watchdog.fed
     world.go(3500)
+    assert world.watchdog.fed >= fed + 70
     assert set(world.commands.names()) == ({"on_standby"} if revoked else set())
     world.go(2000)
     assert set(world.commands.names()) == {"on_standby"}, "and no longer than a moment"
