@@ -21,7 +21,7 @@ from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.peer import PeerLink
 from heartwire.agent.probes import Probes
-from heartwire.agent.services import NS_PER_S, Services
+from heartwire.agent.services import NS_PER_S, STORING, Services
 from heartwire.agent.settings import AgentSettings
 from heartwire.agent.state import Disk
 from heartwire_protocol import codes, framing, messages
@@ -311,9 +311,7 @@ class Agent:
             # The board may act on that word still: it has to hear first that this server stays.
             return "the board knows this server as going down"
         if self.disk.durable_epoch < self.lease.active_epoch:
-            return (
-                self.disk.epoch_error and f"the epoch could not be stored: {self.disk.epoch_error}"
-            ) or "storing the epoch"
+            return (self.disk.epoch_error and f"the epoch could not be stored: {self.disk.epoch_error}") or STORING
         return ""
 
     def _serve(self, now_ns: int) -> None:

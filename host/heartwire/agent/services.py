@@ -21,6 +21,8 @@ NS_PER_S = 1_000_000_000
 CHECK_STOPPED = (1, 3)
 
 
+# Why a start waits for a moment, each time.
+STORING = "storing the epoch"
 # A service that ended by itself is not started again before this: in a shutdown the word of it comes just behind.
 SETTLE_NS = NS_PER_S
 
@@ -169,7 +171,9 @@ class Services:
         if refusal != self.refused_to_start:
             self.refused_to_start = refusal
             if refusal:
-                self._log.error("start_refused", reason=refusal, epoch=epoch)
+                # A fsync before each start is no fault.
+                level, event = ("info", "start_waits") if refusal == STORING else ("error", "start_refused")
+                self._log.line(level, event, reason=refusal, epoch=epoch)
         if refusal:
             return
         self.epoch = epoch

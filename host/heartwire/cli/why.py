@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from heartwire.cli.context import Session, connection_options, json_option, labels_of
-from heartwire.cli.output import emit, emit_json
+from heartwire.cli.output import emit, emit_json, note
+
+if TYPE_CHECKING:
+    from heartwire.journal import Entry
 
 AFTER = 100
+# More records than this take the board seconds.
+LONG = 400
 
 
 @click.command()
@@ -44,10 +51,20 @@ def why(session: Session, event: int | None, saved: Path | None, as_json: bool) 
             names = labels_of(board)
             newest = board.status().newest
             # Of what came after a record of long ago, its next minute is enough.
-            rows = needed(board.events_back(newest if event is None else min(newest, event + AFTER)), event)
+            rows = needed(_told(board.events_back(newest if event is None else min(newest, event + AFTER))), event)
     found = explain(dated(rows), event)
     if as_json:
         emit_json(found.as_json(names))
         return
     for line in found.lines(names):
         emit(line)
+
+
+def _told(pieces: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+    """Pass pieces of the journal on, and say so where it has to be read far back."""
+    count = 0
+    for piece in pieces:
+        count += len(piece)
+        if count > LONG >= count - len(piece):
+            note("-- the newest fence, grant or hold lies further back in the journal; reading on")
+        yield piece
