@@ -8,7 +8,7 @@ import pytest
 
 from heartwire.agent.hooks import ForkedCommands
 from heartwire.agent.lease import Loss, Wish
-from heartwire.agent.services import Known
+from heartwire.agent.services import STORING, Known
 from heartwire.agent.settings import Command
 from heartwire_protocol import messages
 from tests.unit.agent.agent_fakes import ACTIVE, HOOKS, STANDBY, World, ms
@@ -227,13 +227,14 @@ def test_a_runner_holds_nothing_of_the_agent_open(tmp_path: Path) -> None:
         second.close()
 
 
-def test_a_start_that_waits_for_the_epoch_to_be_stored_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "level", "event"),
+    [(STORING, "info", "start_waits"), ("the epoch could not be stored", "error", "start_refused")],
+)
+def test_a_start_that_waits_for_the_epoch_to_be_stored_is_no_error(
+    tmp_path: Path, refusal: str, level: str, event: str
+) -> None:
     world = World(tmp_path)
-    for refusal, level, event in (
-        ("storing the epoch", "info", "start_waits"),
-        ("disk full", "error", "start_refused"),
-    ):
-        world.services.known = Known.STOPPED
-        world.services._want_running(0, world.agent.judged, "active", 2, lambda refusal=refusal: refusal, 0)
-        assert f"level={level} event={event}" in world.log
-        assert ("level=error" in world.log) == (level == "error")
+    world.services.known = Known.STOPPED
+    world.services._want_running(0, world.agent.judged, "active", 2, lambda: refusal, 0)
+    assert f"level={level} node=a event={event}" in world.log
