@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heartwire import keys, ports
 from heartwire.answers import Status
@@ -108,13 +109,25 @@ def flash(
         if version != images.VERSION:
             tell(f"MicroPython {version} is replaced by {images.VERSION}; files and settings stay")
             at = _replace_micropython(way, at, tell)
-        install.install(at, progress)
+        slot = install.install(at, progress)
     except BaseException:
         _put_back(way, at, before, ours, tell)
         raise
     tell("the files are right; the board restarts")
     _restarted(at, tell)
-    return Report(images.VERSION, before, _wait_for_hello(way, ours, tell))
+    after = _wait_for_hello(way, ours, tell)
+    _demand_folder(way, slot)
+    return Report(images.VERSION, before, after)
+
+
+def _demand_folder(way: _Way, slot: str) -> None:
+    """Raise CannotLoad if the board runs the firmware of another folder: what was installed did not start."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(HeartwireError), way.open() as board:  # an older one cannot say it
+        found = board.platform()
+    if found.get("folder") not in (None, "", slot):
+        why = found.get("crash") or "no word why"
+        raise install.CannotLoad(f"the new firmware did not start, the one from before guards again: {why}")
 
 
 def to_prompt(port: str | None, key_file: str | None, timeout_s: float | None, tell: Tell = lambda _: None) -> str:

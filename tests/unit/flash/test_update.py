@@ -290,6 +290,16 @@ def test_ctrl_c_while_the_board_goes_to_its_prompt_restarts_it(world: World, mon
     assert world.steps == [*STOPPED, "reset"]
 
 
+def test_firmware_that_did_not_start_is_no_success(world: World) -> None:
+    world.guard()
+    world.link.script["platform"] = {"folder": "fw_b", "crash": "OSError: 5"}
+    with pytest.raises(install.CannotLoad, match="the one from before guards again: OSError: 5"):
+        world.flash()
+    assert world.where == "guarding"
+    world.link.script["platform"] = {"folder": "fw_a", "crash": ""}
+    assert world.flash().after == NEW
+
+
 # Failures in the middle.
 
 
