@@ -7,6 +7,7 @@ Runs only inside the sender process (deliver.py); Apprise is imported there and 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import logging
@@ -15,6 +16,8 @@ import re
 import signal
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +66,7 @@ def send(channel: dict[str, Any], message: dict[str, Any], *, keep_open: tuple[i
     ways: dict[str, Callable[[], None]] = {
         "apprise": lambda: _apprise(channel, message),
         "command": lambda: _command(channel, message, keep_open),
+        "webhook": lambda: _webhook(channel, message),
         "syslog": lambda: _syslog(channel, message),
         "journald": lambda: _journald(message),
     }
@@ -233,6 +237,43 @@ def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[
         raise Undelivered(f"the command did not end within {channel['limit_s']:g} s") from None
     if running.returncode:
         raise Undelivered(f"the command ended with {running.returncode}")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would turn the POST into a GET elsewhere."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def webhook_problem(path: Any) -> str:
+    """Return what is wrong with the secret file of a webhook; "" if it holds one URL. Raises HeartwireError."""
+    lines = secret_lines(path)
+    good = len(lines) == 1 and re.fullmatch(r"https?://[^\s/]+\S*", lines[0])
+    return "" if good else f"{path}: must hold exactly one URL that begins with http:// or https://"
+
+
+def _webhook(channel: dict[str, Any], message: dict[str, Any]) -> None:
+    """POST the message as JSON, the same that a command gets on stdin; any answer but 2xx is a failure."""
+    from pathlib import Path  # noqa: PLC0415
+
+    try:
+        problem = webhook_problem(Path(channel["url_file"]))
+        url = secret_lines(Path(channel["url_file"]))[0] if not problem else ""
+    except HeartwireError as error:
+        problem = error.words
+    if problem:
+        raise Undelivered(problem)
+    headers = {"Content-Type": "application/json", "User-Agent": "heartwire", "X-Heartwire-Id": message["uid"]}
+    try:
+        request = urllib.request.Request(url, json.dumps(message).encode(), headers, method="POST")  # noqa: S310
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=channel["limit_s"]) as answer:
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        raise Undelivered(f"the server answered {error.code}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise Undelivered(f"the webhook could not be reached{_why(str(reason))}") from None
 
 
 def _syslog(channel: dict[str, Any], message: dict[str, Any]) -> None:

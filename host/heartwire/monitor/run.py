@@ -84,6 +84,8 @@ def check_secrets(settings: MonitorSettings) -> list[str]:
     for channel in settings.channel:
         if channel.kind == "apprise" and channel.url_file is not None:
             look(f"channel {channel.name}", partial(url_problem, channel.url_file))
+        if channel.kind == "webhook" and channel.url_file is not None:
+            look(f"channel {channel.name}", partial(channels.webhook_problem, channel.url_file))
         if channel.kind == "command" and not _runnable(channel.command[0]):
             problems.append(f"channel {channel.name}: {channel.command[0]}: no such program, or not executable")
     for board in settings.board:

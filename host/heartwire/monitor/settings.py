@@ -26,7 +26,7 @@ ENVIRONMENT = "HEARTWIRE_MONITOR_CONFIG"
 SYSTEM_CONFIG = Path("/etc/heartwire/monitor.toml")
 SECRET_BYTES = 65536
 NEXT = "mend the file and try `heartwire monitor check`"
-KINDS = ("apprise", "command", "syslog", "journald")
+KINDS = ("apprise", "command", "syslog", "journald", "webhook")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -64,11 +64,11 @@ class ChannelSettings:
     """One way to tell people."""
 
     name: str = setting("unique; two monitors that share the work use the same names")
-    kind: str = setting("apprise, command, syslog or journald", choices=KINDS)
+    kind: str = setting("apprise, command, webhook, syslog or journald", choices=KINDS)
     severity: str = setting("this and worse: info, notice, warning or alarm", "warning", choices=codes.SEVERITIES)
     boards: tuple[str, ...] = setting("only these boards; empty for all", ())
     cleared: bool = setting("tell as well when what was told is over", True)
-    url_file: Path | None = setting("apprise: file with one Apprise URL, mode 0600", None)
+    url_file: Path | None = setting("apprise, webhook: file with one (Apprise) URL, mode 0600", None)
     command: tuple[str, ...] = setting("command: program and arguments; the message comes as JSON on stdin", ())
     address: str = setting("syslog: socket path or HOST:PORT (UDP)", "/dev/log")
     limit_s: float = setting("seconds until an attempt is given up and tried again later", 20.0, low=1, high=300)
@@ -248,8 +248,9 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
     names = {board.name for board in settings.board}
     for at, channel in enumerate(settings.channel, 1):
         path = f"channel[{at}]"
-        if channel.kind == "apprise" and channel.url_file is None:
-            problems.append(f"{path}.url_file: an apprise channel needs a file with its URL")
+        if channel.kind in ("apprise", "webhook") and channel.url_file is None:
+            article = "an" if channel.kind == "apprise" else "a"
+            problems.append(f"{path}.url_file: {article} {channel.kind} channel needs a file with its URL")
         if channel.kind == "command" and not channel.command:
             problems.append(f"{path}.command: a command channel needs its command")
         problems += [f"{path}.boards: no board is called {name!r}" for name in channel.boards if name not in names]

@@ -190,3 +190,38 @@ def test_a_sender_serves_many_messages_and_one_that_ended_is_replaced(tmp_path: 
     assert last != int(pids[0])
     courier.close()
     assert not Path(f"/proc/{last}").exists()
+
+
+def webhook(tmp_path: Path, url: str) -> dict[str, Any]:
+    path = tmp_path / "hook.url"
+    path.write_text(url + "\n")
+    path.chmod(0o600)
+    return {"kind": "webhook", "url_file": str(path), "limit_s": 5.0}
+
+
+MESSAGE = {"uid": "f" * 32, "severity": "alarm", "title": "ALARM rack-1: a is dead", "body": "What happened: a is dead"}
+
+
+def test_a_webhook_gets_the_same_json_as_a_command(tmp_path: Path, hook: tuple[type[Hook], int]) -> None:
+    handler, port = hook
+    channels.send(webhook(tmp_path, f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE)
+    headers, body = handler.posts[0]
+    assert body == MESSAGE
+    assert headers["Content-Type"] == "application/json" and headers["X-Heartwire-Id"] == "f" * 32
+
+
+@pytest.mark.parametrize("answer", [302, 404, 500])
+def test_a_webhook_that_is_not_taken_is_undelivered(tmp_path: Path, hook: tuple[type[Hook], int], answer: int) -> None:
+    handler, port = hook
+    handler.answer = answer
+    with pytest.raises(channels.Undelivered, match=f"the server answered {answer}"):
+        channels.send(webhook(tmp_path, f"http://127.0.0.1:{port}/{SECRET}"), MESSAGE)
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://127.0.0.1:1/{SECRET}", f"ftp://{SECRET}/x", f"http://{SECRET} x/", "http:///x"]
+)
+def test_a_webhook_that_cannot_be_used_shows_no_secret(tmp_path: Path, url: str) -> None:
+    with pytest.raises(channels.Undelivered) as raised:
+        channels.send(webhook(tmp_path, url), MESSAGE)
+    assert SECRET not in str(raised.value)
