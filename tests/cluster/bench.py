@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from heartwire.board import Board
-from heartwire.errors import HeartwireError
+from heartwire.errors import HeartwireError, PortBusy
 from heartwire.journal import Entry
 from heartwire.keys import Keys
 from heartwire.virtual.board import VirtualBoard
@@ -162,8 +162,17 @@ class Bench:
 
     def story(self) -> str:
         """Return what happened so far, for a failing test."""
-        with Board.open(self.port, keys=self.keys) as board:
-            entries = [item.sentence() if isinstance(item, Entry) else str(item) for item in board.events()]
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with Board.open(self.port, keys=self.keys) as board:
+                    entries = [item.sentence() if isinstance(item, Entry) else str(item) for item in board.events()]
+                break
+            except PortBusy as error:  # the cluster looks after its fence device meanwhile
+                entries = [str(error)]
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(0.1)
         consoles = [f"server {node}: {server.log_text()[-1500:]}" for node, server in self.servers.items()]
         return "\n".join([*entries, *consoles])
 

@@ -65,6 +65,8 @@ DUMMY = """<primitive id="heartwire" class="stonith" type="fence_dummy"><instanc
 <nvpair id="d2" name="pcmk_host_check" value="static-list"/><nvpair id="d3" name="pcmk_host_list" value="alpha beta"/>
 </instance_attributes></primitive>"""
 KEY = "5a" * 32
+# A key to operate protects nothing without one to configure.
+CONFIGURE = "6b" * 32
 
 # Where the service runs is a file in the machine's memory: it is gone with the machine.
 MARK = """#!/bin/bash
@@ -133,7 +135,7 @@ class Pair:
             self.bench = Bench(
                 directory / "bench",
                 self._command,
-                text=f"{text}board.operate_key={KEY}\n",
+                text=f"{text}board.operate_key={KEY}\nboard.configure_key={CONFIGURE}\n",
                 unlocked_by=KEY,
                 start=False,
             )

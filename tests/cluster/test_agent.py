@@ -230,7 +230,9 @@ def test_assumed_off_takes_its_time(make_bench: MakeBench) -> None:
 
 def test_keys_from_a_file_and_refusal_without(make_bench: MakeBench) -> None:
     key = "5a" * 32
-    bench = make_bench(text=settings_text() + f"board.operate_key={key}\n", unlocked_by=key)
+    bench = make_bench(
+        text=settings_text() + f"board.operate_key={key}\nboard.configure_key={'6b' * 32}\n", unlocked_by=key
+    )
     bench.wait_good()
     assert bench.by_stdin(action="off", plug="a").code == 1
     assert bench.powered("a")
