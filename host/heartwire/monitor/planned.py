@@ -51,7 +51,7 @@ class Journal:
             wanted = wanted.where(event.sequence < before)
         if node is not None:
             wanted = wanted.where(event.node == node)
-        row = self.connection.execute(wanted.order_by(event.id.desc()).limit(1)).one_or_none()
+        row = self.connection.execute(wanted.order_by(event.sequence.desc()).limit(1)).one_or_none()
         return (journal.decode(row.raw), row.at_ms) if row is not None else None
 
     def newest(self, kind: int, node: int) -> tuple[Entry, int] | None:

@@ -67,6 +67,7 @@ event = Table(
     Index("event_severity", "severity", "id"),
     Index("event_node", "node", "id"),
     Index("event_kind", "event", "id"),
+    Index("event_last", "board_id", "journal", "event", "node", "sequence"),  # what was last said of a node
 )
 
 # What the monitor itself noticed: gaps, damaged records, resets, silent boards.

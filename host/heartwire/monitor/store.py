@@ -167,6 +167,9 @@ class Store:
         if create:
             with self.write() as connection:
                 schema.metadata.create_all(connection)
+                for table in schema.metadata.sorted_tables:
+                    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                        index.create(connection, checkfirst=True)  # a store of before may lack one
                 found = connection.scalar(
                     sqlalchemy.select(schema.about.c.value).where(schema.about.c.name == "version")
                 )
