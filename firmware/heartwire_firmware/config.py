@@ -143,6 +143,7 @@ class Config:
                 self.failed = True
                 return False
             self.trial_ms = 0
+            self._before = ""
             self.lost = False
         return True
 

@@ -65,6 +65,7 @@ class Operations:
             "generation": config.generation,
             "crc": config.crc,
             "trial_s": config.trial_ms // 1000,
+            "lost_settings": int(config.lost),
             "newest": board.journal.durable,
             "lost": board.journal.lost,
             "maintenance_s": state.maintenance_ms[NODE_COUNT] // 1000,

@@ -94,6 +94,7 @@ class Status(Answer):
     generation: int = doc("generation of the running settings", 0)
     crc: int = doc("CRC-16 of the running settings", 0)
     trial_s: int = doc("seconds until unconfirmed settings revert; 0 without a trial", 0)
+    lost_settings: bool = doc("its settings are lost: it takes orders only while its key switch is on", False)
     newest: int = doc("sequence of the newest journal record", 0)
     lost: int = doc("journal records that could not be written", 0)
     maintenance_s: int = doc("seconds of maintenance left for the whole board", 0)

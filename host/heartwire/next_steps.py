@@ -85,7 +85,9 @@ def without_service(status: Status, nodes: Sequence[NodeStatus]) -> NodeStatus |
 def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
     """Return what to do, the most urgent first; empty if there is nothing."""
     found: list[Step] = []
-    if status.safe:
+    if status.lost_settings:
+        found.append(Step("puts its settings back; turn its key switch on before, and off again after", "config apply"))
+    elif status.safe:
         found.append(Step("ends safe mode, once you know why it did not start well", "restart"))
     if status.phase == "approval" and status.approval:
         found += _approval(status, nodes)

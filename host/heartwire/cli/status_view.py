@@ -110,7 +110,9 @@ def warnings(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, str
 
 def _at_once(status: Status, nodes: Sequence[NodeStatus], names: journal.Names) -> list[tuple[str, str]]:
     found = []
-    if status.safe:
+    if status.lost_settings:
+        found.append(("its settings are lost: nothing is guarded, and orders need the key switch", "bold red"))
+    elif status.safe:
         found.append(("safe mode: no automatic action; `heartwire log` says why", "bold red"))
     if status.storage_bad:
         words = "its flash does not take what is written, so it fences nobody: replace the board"

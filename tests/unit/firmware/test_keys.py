@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from heartwire import next_steps
+from heartwire.answers import Status
 from heartwire_firmware import config, slots
 from heartwire_protocol import codes, events, framing, reasons, settings, settings_rules
 from tests.fakes.bench import KEYS, Bench
@@ -242,7 +244,10 @@ def test_a_board_that_has_lost_its_settings_takes_no_order_without_the_key_switc
     bench = lost.bench
     assert bench.board.state.mode == codes.MODE_AUTO and bench.board.state.safe_mode
     assert counted(bench, 0, events.SETTINGS_LOST) == [(events.SETTINGS_LOST, 3, reasons.CORRUPT)]
-    assert lost.ask(op="status")["safe"] == 1
+    status = lost.ask(op="status")
+    assert (status["safe"], status["lost_settings"]) == (1, 1)
+    shown = Status.of(status)
+    assert next(step.command for step in next_steps.steps(shown, [])) == "config apply"
     for request in (
         {"op": "fence", "node": "a", "by": 3},
         {"op": "mode", "mode": "observe"},
