@@ -194,6 +194,7 @@ def apply(session: Session, file: Path, yes: bool) -> None:
             emit(f"the board runs {file} already (generation {running.generation})")
             return
         show([_sheet(changes)])
+        _tell_line_changes(changes)
         ask(f"Apply {len(changes)} change{'s' if len(changes) > 1 else ''} to {_name(running.values)}?", yes)
         try:
             with _progress() as progress:
@@ -223,6 +224,19 @@ def revert(session: Session) -> None:
             return
         board.link.request("settings_revert")
         emit(f"back to generation {board.settings().generation}")
+
+
+def _tell_line_changes(changes: list[Difference]) -> None:
+    """Say beforehand which changes a server must follow: its heartbeats do not count until it has."""
+    for path, before, _ in changes:
+        section, _, name = path.rpartition(".")
+        if name == "key" and before:
+            note(
+                f"{path}: the server must have its new key within a minute, or the old one stays; without that hurry: "
+            )
+            note(f"  `heartwire key roll {section.rpartition('.')[2]} FILE`")
+        elif name in ("baud", "profile", "interval_ms", "early_ms"):
+            note(f"{path}: servers must follow within a minute, or the old settings stay")
 
 
 def told_once() -> Waiting:
