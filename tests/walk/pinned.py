@@ -10,7 +10,7 @@ from typing import NamedTuple
 from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
 from tests.walk.bodies import HALF, MUTE
-from tests.walk.steps import Step
+from tests.walk.steps import QUIET, Step
 
 
 class Pin(NamedTuple):
@@ -44,5 +44,23 @@ PINS = (
             ("ask", (asks.FENCE, 1, 1)),
             ("full", 0),
         ),
+    ),
+    # Its services failed twice, so it is locked out while it is active; a person clears it, as `status` says.
+    Pin(
+        "clear_of_the_active_node",
+        "clean_start",
+        (
+            ("ask", (asks.FENCE, 0, 0)),
+            *[QUIET] * 4,
+            ("service", (0, 2)),
+            ("ask", (asks.FENCE, 1, 0)),
+            *[QUIET] * 4,
+            ("obey", (1, 0)),
+            QUIET,
+            ("service", (0, 0)),
+            *[QUIET] * 12,
+            ("ask", (asks.CLEAR, 1, 0)),
+        ),
+        "a cleared node is told that it is a standby, also if it is active",
     ),
 )

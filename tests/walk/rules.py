@@ -250,6 +250,8 @@ class Rules:
         for node in (state.active, state.holder):
             demand("17", node == NO_NODE or world.facts.enabled[node], "who is active or holder is disabled")
         node = state.active
+        if node != NO_NODE and state.mode in ARMED:
+            demand("5.1", state.role[node] == codes.ROLE_ACTIVE, "who is active is told another role")
         quiet = state.phase in (policy_state.WATCHING, policy_state.APPROVAL, policy_state.PREPARING)
         if node != NO_NODE and quiet and state.mode in ARMED:
             beats = world.bodies[node].up and world.bodies[node].line == BEATS
