@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.systemd.rack import MachineRack, heartwire
+from tests.systemd.rack import DEAD_S, MachineRack, heartwire
 
 pytestmark = pytest.mark.virtual
 # Long enough for systemd's watchdog, which acts after 10 s, to be quicker than the board.
@@ -30,11 +30,11 @@ def main_pid(rack: MachineRack) -> str:
     return rack.shown("heartwire-agent.service", "MainPID")
 
 
-def wait_new_agent(rack: MachineRack, before: str, limit_s: float = 40.0) -> None:
+def wait_new_agent(rack: MachineRack, before: str, limit_s: float = 90.0) -> None:
     """Wait until another agent is ready and the board hears it."""
     deadline = time.monotonic() + limit_s
     while main_pid(rack) in ("0", before) or rack.shown("heartwire-agent.service", "ActiveState") != "active":
-        assert time.monotonic() < deadline, "no new agent"
+        assert time.monotonic() < deadline, rack.run("journalctl", "--no-pager", "-n", "40").stdout
         time.sleep(0.1)
     time.sleep(3.0)
     rack.wait_verdict("a", "good")
@@ -55,7 +55,7 @@ def test_a_restart_and_an_upgrade_are_not_noticed_by_the_service(make_rack: Make
     for how in (
         ("systemctl", "restart", "heartwire-agent"),
         ("systemctl", "try-restart", "heartwire-agent.service"),
-        ("sh", "-c", "systemctl daemon-reload && systemctl reload-or-restart heartwire-agent"),
+        ("sh", "-c", "systemctl daemon-reload && systemctl restart heartwire-agent"),
         ("systemctl", "kill", "--kill-who=main", "--signal=KILL", "heartwire-agent"),
     ):
         before = main_pid(rack)
@@ -85,7 +85,7 @@ def shut_down(rack: MachineRack, verb: str, stop_s: float) -> None:
     wait_stopped(rack, began)
     rack.wait_active("b", 20)
     served_s = time.time() - began
-    time.sleep(5.0)  # twice dead_ms
+    time.sleep(2 * DEAD_S)
     told = rack.told(began)
     for row in told:
         print(f"  {row.at_s:+6.2f} s service: {row.what}")
@@ -96,8 +96,9 @@ def shut_down(rack: MachineRack, verb: str, stop_s: float) -> None:
 
 
 @pytest.mark.parametrize(("stop_s", "on_exit", "unit"), [
-    (6, "leave", ""), (6, "stop", ""), (0, "leave", ""), (3, "leave", "After=heartwire-agent.service"),
-    (3, "leave", "DefaultDependencies=no"), (3, "leave", "After=heartwire-planned-off.service"),
+    (DEAD_S + 3, "leave", ""), (DEAD_S + 3, "stop", ""), (0, "leave", ""),
+    (3, "leave", "After=heartwire-agent.service"), (3, "leave", "DefaultDependencies=no"),
+    (3, "leave", "After=heartwire-planned-off.service"),
 ])  # fmt: skip
 def test_poweroff_cuts_nothing_and_starts_nothing(make_rack: MakeRack, stop_s: float, on_exit: str, unit: str) -> None:
     rack = make_rack(stop_s=stop_s, on_exit=on_exit, unit=unit)
@@ -117,13 +118,13 @@ def test_a_reboot_comes_back_as_a_standby(make_rack: MakeRack) -> None:
 
 
 def test_a_stop_of_the_agent_alone_moves_the_services(make_rack: MakeRack) -> None:
-    rack = make_rack(stop_s=4)
+    rack = make_rack(stop_s=DEAD_S + 3)
     began = time.time()
     done = rack.run("systemctl", "stop", "heartwire-agent")
     assert done.returncode == 0
     wait_stopped(rack, began, 1.0)
     rack.wait_active("b", 20)
-    time.sleep(5.0)
+    time.sleep(2 * DEAD_S)
     assert rack.fences() == 0
     rack.run("systemctl", "start", "heartwire-agent")
     rack.wait_verdict("a", "good")
@@ -139,7 +140,7 @@ def test_a_package_that_stops_and_starts_a_busy_agent_moves_nothing(make_rack: M
     assert rack.run(heartwire(), "agent", "busy", "--for", "2m", *to_agent).returncode == 0
     time.sleep(1.0)
     rack.run("systemctl", "stop", "heartwire-agent")
-    time.sleep(6.0)  # three times dead_ms
+    time.sleep(2 * DEAD_S)
     assert rack.shown("heartwire-agent.service", "ActiveState") == "inactive"
     rack.run("systemctl", "start", "heartwire-agent")
     rack.wait_verdict("a", "good")
