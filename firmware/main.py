@@ -92,10 +92,14 @@ def may_show():
 
 
 def guard():
+    import gc
+
     choose()
     # All of the firmware in one module: host/heartwire/bundle makes it of firmware/heartwire_*.
     import heartwire_board  # type: ignore[import-not-found]
 
+    # What loading has left lies between what lives: now it is filled first, and large pieces stay for later.
+    gc.collect()
     heartwire_board.guard()
 
 
