@@ -108,7 +108,7 @@ def test_damaged_only_settings(board_image: Path) -> None:
     found = _lives(board_image, _damaged(data, name, 40))
     # The defaults stand: it knows no key, so nobody's heartbeat counts, and nothing moves.
     assert found["status"]["generation"] == 0
-    assert (events.SETTINGS_REVERTED, reasons.CORRUPT) in found["rows"]
+    assert (events.SETTINGS_LOST, reasons.CORRUPT) in found["rows"]
     assert found["status"]["active"] is None
     assert found["status"]["epoch"] == EPOCH
     assert found["leases"] == [set(), set()]
