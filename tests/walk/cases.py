@@ -74,7 +74,7 @@ _EACH = (
     Case(
         "lone",
         2,
-        kinds=(*FAULTS, "operator"),
+        kinds=(*THIN_FAULTS, "operator"),
         nodes=1,
         extra="node.a.quarantine=clean_start\nboard.lone=act\nnode.a.recovery=cycle\n",
     ),
