@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.mutant import Mutant
 
 STORAGE = "test unit/firmware/test_storage.py::"
+DURABLE = "test unit/firmware/test_durable.py::"
 INTAKE = "test unit/firmware/test_intake.py::"
 SELFTEST = "test unit/firmware/test_selftest.py::"
 LOOK = "test unit/firmware/test_lastlook.py::"
@@ -31,28 +32,28 @@ MUTANTS = (
         "slots.py",
         "found[0] > best[0]",
         "found[0] < best[0]",
-        STORAGE + "test_durable_state_keeps_epoch_and_holder_together_at_every_cut",
+        DURABLE + "test_durable_state_keeps_epoch_and_holder_together_at_every_cut",
     ),
     Mutant(
         "a durable number out of range",
         "durable.py",
         "if number >= INT_LIMIT:",
         "if False:",
-        STORAGE + "test_durable_state_survives_a_round_trip_and_refuses_nonsense",
+        DURABLE + "test_durable_state_survives_a_round_trip_and_refuses_nonsense",
     ),
     Mutant(
         "a durable holder that is none",
         "durable.py",
         "if found[1][0] > NO_NODE or found[2][0] >= len(MODES):",
         "if False:",
-        STORAGE + "test_durable_state_survives_a_round_trip_and_refuses_nonsense",
+        DURABLE + "test_durable_state_survives_a_round_trip_and_refuses_nonsense",
     ),
     Mutant(
         "an old record is read as a new one",
         "durable.py",
         "known = min(version or len(FIELDS), len(FIELDS))",
         "known = len(FIELDS)",
-        STORAGE + "test_durable_state_of_an_older_version_keeps_what_it_has_and_the_rest_is_default",
+        DURABLE + "test_durable_state_of_an_older_version_keeps_what_it_has_and_the_rest_is_default",
     ),
     Mutant(
         "routine records fill the queue",

@@ -111,7 +111,7 @@ MUTANTS = (
         "policy_switch.py",
         "            if not runs:\n                self.count_action(node, reason)",
         "            pass",
-        "scenario service_fails_and_moves",
+        "scenario service_failures_lock_out",
     ),
     Mutant(
         "a crash loop does not count",

@@ -38,5 +38,5 @@ def test_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
     path.write_text(text.replace(mutant.old, mutant.new))
     command = [sys.executable, str(ROOT / "tests" / "mutation" / "catch.py"), *mutant.catcher.split()]
     environment = {**os.environ, "PYTHONPATH": f"{copy}:{FIRMWARE}:{ROOT / 'host'}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == CAUGHT, f"{mutant.catcher} did not catch it: {done.returncode}\n{done.stderr[-2000:]}"
