@@ -35,6 +35,8 @@ _FOLDER = "/data"
 # until the power was off: a board that fences nobody but renews leases is better than one that restarts for ever.
 _WRITING = SCRATCH + 12
 _BITES_MAX = 2
+# A failure that took so long counts as a bite: longer than any two erases (W25Q16JV datasheet 9.6).
+_LONG_MS = 900
 # What main.py writes when the firmware fails.
 _CRASH = "/crash.txt"
 _CRASH_MAX = 100
@@ -209,29 +211,31 @@ class FlashFiles(ports.Files):
             except OSError:
                 done = False
             finally:
-                self._ends(done)
+                self._ends(done, True)
         return done
 
     def begin(self, name: str) -> bool:
-        if not self._starts():
-            return False
-        try:
-            self._open = open(_FOLDER + "/" + name, "ab")
-            return True
-        except OSError:
-            return False
-        finally:
-            self._ends(False)
+        done = False
+        if self._starts():
+            try:
+                self._open = open(_FOLDER + "/" + name, "ab")
+                done = True
+            except OSError:
+                pass
+            finally:
+                self._ends(done, False)
+        return done
 
     def put(self, data) -> bool:
-        if not self._starts():
-            return False
-        try:
-            return self._open.write(data) == len(data)
-        except OSError:
-            return False
-        finally:
-            self._ends(False)
+        done = False
+        if self._starts():
+            try:
+                done = self._open.write(data) == len(data)
+            except OSError:
+                pass
+            finally:
+                self._ends(done, False)
+        return done
 
     def end(self) -> bool:
         done = False
@@ -242,29 +246,39 @@ class FlashFiles(ports.Files):
             except OSError:
                 pass
             finally:
-                self._ends(done)
+                self._ends(done, True)
         return done
 
     def remove(self, name: str) -> bool:
-        if not self._starts():
-            return False
-        try:
-            os.remove(_FOLDER + "/" + name)
-            return True
-        except OSError:
-            return False
-        finally:
-            self._ends(False)
+        done = False
+        if self._starts():
+            try:
+                os.remove(_FOLDER + "/" + name)
+                done = True
+            except OSError:
+                pass
+            finally:
+                self._ends(done, False)
+        return done
 
     def _starts(self) -> bool:
         """Note that flash is written from now on; return False where it has never come back from that."""
         if not self._is_stuck:
+            self._since_ms = time.ticks_ms()
             machine.mem32[_WRITING] = machine.mem32[_WRITING] | 1
         return not self._is_stuck
 
-    def _ends(self, held: bool) -> None:
-        """Note that it came back; `held`: and that what was written is there."""
-        machine.mem32[_WRITING] = 0 if held else machine.mem32[_WRITING] & ~1
+    def _ends(self, done: bool, whole: bool) -> None:
+        """Note that it came back, `done` or after looking for so long that the next time may be too long; `whole`: what
+        was written is there.
+        """
+        word = machine.mem32[_WRITING] & ~1
+        if done and whole:
+            word = 0
+        elif not done and time.ticks_diff(time.ticks_ms(), self._since_ms) > _LONG_MS:
+            word += 2
+            self._is_stuck = word >> 1 >= _BITES_MAX
+        machine.mem32[_WRITING] = word
 
     def names(self) -> "list[str]":
         try:

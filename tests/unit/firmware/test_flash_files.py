@@ -20,6 +20,8 @@ def registers(chip_modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     found: dict[int, int] = defaultdict(int)
     monkeypatch.setattr(hw_rp2, "machine", SimpleNamespace(mem32=found))
+    clock = SimpleNamespace(ticks_ms=lambda: found[0], ticks_diff=lambda later, before: later - before)
+    monkeypatch.setattr(hw_rp2, "time", clock)
     monkeypatch.setattr(hw_rp2, "_FOLDER", str(tmp_path / "data"))
     return found
 
@@ -76,3 +78,20 @@ def test_an_error_of_any_kind_is_no_bite(registers: dict[int, int], monkeypatch:
     with pytest.raises(MemoryError):
         store.write("a", b"1")
     assert registers[WRITING] == 0
+
+
+@pytest.mark.parametrize(("took_ms", "stuck"), [(100, False), (1200, True)])
+def test_failures_that_take_long_count_as_bites(
+    registers: dict[int, int], monkeypatch: pytest.MonkeyPatch, took_ms: int, stuck: bool
+) -> None:
+    store = files()
+    inner = builtins.open
+
+    def fails(*_: Any) -> Any:
+        registers[0] += took_ms
+        raise OSError(28)
+
+    monkeypatch.setattr(builtins, "open", fails)
+    assert not store.write("a", b"1") and not store.begin("b")
+    monkeypatch.setattr(builtins, "open", inner)
+    assert store.write("a", b"1") is not stuck
