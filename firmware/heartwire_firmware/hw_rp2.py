@@ -325,7 +325,11 @@ class Rp2Chip(ports.Chip):
         found = sys.implementation
         parts = [str(part) for part in found[1] if part != ""]  # type: ignore[index]
         folder = sys.path[0]
-        return "-".join([".".join(parts[:3])] + parts[3:]), found._machine, folder[1:] if folder[:4] == "/fw_" else ""
+        return (
+            "-".join([".".join(parts[:3])] + parts[3:]),
+            getattr(found, "_machine", ""),
+            folder[1:] if folder[:4] == "/fw_" else "",
+        )
 
     def crash(self) -> str:
         try:
