@@ -63,4 +63,10 @@ PINS = (
         ),
         "a cleared node is told that it is a standby, also if it is active",
     ),
+    # A start that fails before the board saw it run, and is tried again, is one activation.
+    Pin(
+        "start_tried_again",
+        "clean_start",
+        (("reboot", 0), QUIET, ("service", (0, 2)), ("service", (0, 0)), QUIET),
+    ),
 )
