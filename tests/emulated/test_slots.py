@@ -82,6 +82,7 @@ def test_after_three_bad_starts_the_firmware_before_guards(board_image: Path, ki
         found: dict[str, Any] = {
             "resets": len(rig.chip.resets),
             "status": rig.ask("status"),
+            "platform": rig.ask("platform"),
             "relays": [edge for edge in rig.chip.edges if edge.signal in POWER and edge.level == 1],
             "running": [fake.running for fake in rig.nodes],
             "rows": [(row["event"], row["a"]) for row in rig.journal()],
@@ -97,6 +98,9 @@ def test_after_three_bad_starts_the_firmware_before_guards(board_image: Path, ki
     assert found["resets"] == 3
     status = found["status"]
     assert (status["mode"], status["epoch"], status["safe"], status["active"]) == ("auto", EPOCH, 0, "a")
+    platform = found["platform"]
+    assert (platform["micropython"], platform["machine"]) == ("1.24.0", "Raspberry Pi Pico with RP2040")
+    assert platform["folder"] == other, "what it runs is what it says"
     assert found["slot"] == other.encode(), "the next start would try the bad one again"
     assert (events.FELL_BACK, 3) in found["rows"]
     assert found["relays"] == [] and found["running"] == [True, False]
