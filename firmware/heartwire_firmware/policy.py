@@ -57,9 +57,11 @@ class Policy(Recover):
                 self._observe(node)
         self._watch_common()
         self.drop_stale_incarnation()
-        self.count_stable(elapsed_ms)
         self.make_way()
         PHASE_STEPS[self.state.phase](self)
+        if self.state.phase == FENCING and not self.state.phase_ms:
+            return  # the contact moves when this returns: all else can wait for the next step
+        self.count_stable(elapsed_ms)
         self.watch_plans()
         for node in range(NODE_COUNT):
             if self.facts.enabled[node]:

@@ -71,6 +71,9 @@ class Facts:
         self.schedule_s = COUNT_MAX  # until a scheduled switchover is due; COUNT_MAX while the wall time is unknown
 
 
+NAMES: "list[str]" = []  # of the fields of State, in the order of a frozen one
+
+
 class State:
     """What the policy remembers. Durable fields are listed in durable.FIELDS."""
 
@@ -154,14 +157,20 @@ class State:
     def freeze(self) -> "tuple[object, ...]":
         """Return the whole state as a tuple, to be compared, hashed and thawed."""
         parts = []
-        for name in sorted(self.__dict__):
+        for name in self._names():
             value = getattr(self, name)
             parts.append(tuple(value) if isinstance(value, list) else value)
         return tuple(parts)
 
+    def _names(self) -> "list[str]":
+        # Sorting them takes milliseconds, and a deadline waits for it.
+        if not NAMES:
+            NAMES.extend(sorted(self.__dict__))
+        return NAMES
+
     def thaw(self, frozen: "tuple[object, ...]") -> None:
         """Set the whole state from a frozen one."""
-        names = sorted(self.__dict__)
+        names = self._names()
         for index in range(len(names)):
             value = frozen[index]
             setattr(self, names[index], list(value) if isinstance(value, tuple) else value)

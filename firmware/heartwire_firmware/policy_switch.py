@@ -64,18 +64,28 @@ class Switch(Fence):
             self.end_drain(reasons.NO_SUCCESSOR)
             return
         answered = facts.beats[node] != state.asked_beats and facts.node_state[node] in GOING
-        if facts.verdict[node] == codes.VERDICT_GOOD and answered and fitness.has_stopped(facts, node):
-            self.out.say(events.DRAINED, node, 0, state.phase_ms)
-            state.last_age_ms = facts.age_ms[node]
-            successor = state.successor
-            cause = state.cause
-            self.retire(node, reasons.DRAINED)
-            self.promote(successor, reasons.SWITCHOVER if cause == reasons.OPERATOR else cause)
+        if answered and self._says_stopped(node):
+            self._drained(node)
         elif state.phase_ms >= self.settings.board.drain_ms:
             self._drain_timeout(node)
 
+    def _says_stopped(self, node: int) -> bool:
+        return self.facts.verdict[node] == codes.VERDICT_GOOD and fitness.has_stopped(self.facts, node)
+
+    def _drained(self, node: int) -> None:
+        state = self.state
+        self.out.say(events.DRAINED, node, 0, state.phase_ms)
+        state.last_age_ms = self.facts.age_ms[node]
+        successor = state.successor
+        cause = state.cause
+        self.retire(node, reasons.DRAINED)
+        self.promote(successor, reasons.SWITCHOVER if cause == reasons.OPERATOR else cause)
+
     def _drain_timeout(self, node: int) -> None:
         state = self.state
+        if state.cause == reasons.SERVICE and self._says_stopped(node) and self.facts.beats[node] != state.asked_beats:
+            self._drained(node)  # its agent answers no drain, but has said all the time that nothing runs
+            return
         if state.cause in NEVER_FENCES:
             self.end_drain(reasons.DRAIN_TIMEOUT)  # nobody is fenced for a preference, or for services that failed
             return
