@@ -96,7 +96,7 @@ def is_fit(settings, state, facts, node: int) -> bool:
     """Tell whether `node` may become active: good, idle, powered, in no quarantine, lock-out, maintenance or fence."""
     if not is_good(facts, node) or facts.half_line[node] or facts.altered[node]:
         return False
-    if facts.keyed[node] and claims_too_much(state, facts, node):
+    if facts.node_epoch[node] > state.epoch and facts.keyed[node] and claims_too_much(state, facts, node):
         return False  # it would not listen to the board
     if facts.node_state[node] not in ABLE:
         return False

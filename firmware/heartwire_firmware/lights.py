@@ -92,8 +92,8 @@ def is_alarm(state, facts) -> bool:
     return alarm_bits(state, facts) != 0
 
 
-def pattern_of(state, facts) -> int:
-    """Return the index in PATTERNS of what LED_STATUS shows."""
+def pattern_of(state, facts, bits: int = -1) -> int:
+    """Return the index in PATTERNS of what LED_STATUS shows; `bits` are the alarm_bits, if they are known."""
     if state.safe_mode:
         return 0
     if state.phase == APPROVAL:
@@ -105,7 +105,7 @@ def pattern_of(state, facts) -> int:
             return 3
     if state.mode not in ARMED or state.maintenance_ms[NODE_COUNT]:
         return 5
-    return 4 if is_alarm(state, facts) else 6
+    return 4 if (alarm_bits(state, facts) if bits < 0 else bits) else 6
 
 
 class Lights:
@@ -116,6 +116,7 @@ class Lights:
         self._state = state
         self._facts = facts
         self._ms = 0
+        self._tenth = -1
         self._shown = -1
         self._test_ms = 0
         self._test = 0
@@ -135,8 +136,12 @@ class Lights:
         self._ms = (self._ms + elapsed_ms) % _PERIOD_MS
         state = self._state
         tenth = self._ms // 100
-        status = PATTERNS[pattern_of(state, self._facts)][1] >> tenth & 1
-        guarding = 1 if state.mode in ARMED and not is_alarm(state, self._facts) else 0
+        if tenth == self._tenth and not self._test_ms:
+            return  # looking at everything takes milliseconds, so it is done ten times a second
+        self._tenth = tenth
+        bits = alarm_bits(state, self._facts)
+        status = PATTERNS[pattern_of(state, self._facts, bits)][1] >> tenth & 1
+        guarding = 1 if state.mode in ARMED and not bits else 0
         shown = (1 if tenth == 0 else 0) | status << 1 | guarding << 2
         if self._test_ms:
             self._test_ms = max(0, self._test_ms - elapsed_ms) if self.may_test else 0

@@ -57,7 +57,8 @@ class Policy(Recover):
                 self._observe(node)
         self._watch_common()
         self.drop_stale_incarnation()
-        self.make_way()
+        if self.state.phase:
+            self.make_way()
         PHASE_STEPS[self.state.phase](self)
         if self.state.phase == FENCING and not self.state.phase_ms:
             return  # the contact moves when this returns: all else can wait for the next step

@@ -114,9 +114,12 @@ class Observe(Core):
             if armed != state.watchdog_seen[node]:
                 state.watchdog_seen[node] = armed
                 self.out.persist = True
-            if facts.fence[node] == IDLE and facts.proof != node and facts.power[node] != codes.POWER_UNKNOWN:
-                self._watch_feeds(node)
-            self._cancel(node)
+            # Calls are dear on the board, and this is done for each node in each step.
+            if not facts.power_full[node] or not state.sense_seen[node] or state.feed_lost[node]:
+                if facts.fence[node] == IDLE and facts.proof != node and facts.power[node] != codes.POWER_UNKNOWN:
+                    self._watch_feeds(node)
+            if state.prepared[node] or state.cancel_s[node]:
+                self._cancel(node)
         elif facts.power[node] == codes.POWER_OFF and self._is_off_since(node):
             state.off_beats[node] = facts.beats[node]  # what it said last is over
         if facts.fence[node] != state.fence_told[node]:
@@ -286,7 +289,7 @@ class Observe(Core):
         silent = 1 if heard > 1 and not good else 0
         running = 0
         for node in range(NODE_COUNT):
-            if fitness.is_running(state, facts, node):
+            if facts.flags[node] & messages.FLAG_RUNNING and fitness.is_running(state, facts, node):
                 running += 1
             if silent and facts.verdict[node] == codes.VERDICT_DEAD and facts.fence[node] == IDLE:
                 if not guards.heard_clearly_later(self.settings, facts, node):
@@ -322,5 +325,6 @@ class Observe(Core):
             state.actions[node] = 0
         self.out.persist = True
         self.out.say(events.CLEARED, node, reason)
-        heard = self.facts.verdict[node] in HEARD
-        self.set_role(node, codes.ROLE_STANDBY if heard else codes.ROLE_OFFLINE, reason)
+        if node != state.active:
+            heard = self.facts.verdict[node] in HEARD
+            self.set_role(node, codes.ROLE_STANDBY if heard else codes.ROLE_OFFLINE, reason)

@@ -8,7 +8,7 @@ from heartwire_firmware.clock import add_capped
 from heartwire_firmware.policy_core import ARMED, PREPARE_MS
 from heartwire_firmware.policy_fence import Fence
 from heartwire_firmware.policy_state import DRAINING, WATCHING
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import codes, events, messages, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 # A schedule that fell due while the board was off is kept only this much later.
@@ -111,7 +111,7 @@ class Switch(Fence):
             return
         if facts.node_state[node] == codes.STATE_PLANNED_OFF:
             self._planned_off(node)
-        elif not self._watch_service(node):
+        elif not (state.ill_ms or state.ill_told) or not self._watch_service(node):
             self._failback(node)
 
     def _planned_off(self, node: int) -> None:
@@ -173,19 +173,36 @@ class Switch(Fence):
 
     def count_stable(self, elapsed_ms: int) -> None:
         """Count how long each node has been fit without a break, and how long the active node's services have not."""
+        # Few names each: see DESIGN, "A look takes nothing from the heap".
         state = self.state
-        state.ill_ms = add_capped(state.ill_ms, elapsed_ms, COUNT_MAX) if self._is_ill() else 0
-        barred = 0
         for node in range(NODE_COUNT):
             if fitness.is_fit(self.settings, state, self.facts, node):
                 state.stable_ms[node] = add_capped(state.stable_ms[node], elapsed_ms, COUNT_MAX)
-                if node != state.active:
-                    barred = NODE_COUNT
             else:
                 state.stable_ms[node] = 0
-                if state.quarantined[node] and node != state.active:
-                    barred += 1
-        state.exposed = 1 if 0 < barred < NODE_COUNT and not self._cold_waits() else 0
+        if state.exposed or state.quarantined[0] or state.quarantined[1] or state.quarantined[2]:
+            state.exposed = 1 if self._is_exposed() else 0
+        self._count_ill(state.active, elapsed_ms)
+
+    def _count_ill(self, node: int, elapsed_ms: int) -> None:
+        state = self.state
+        facts = self.facts
+        well = node == NO_NODE or facts.node_state[node] == codes.STATE_HEALTHY
+        if well and (node == NO_NODE or facts.flags[node] & messages.FLAG_RUNNING):
+            state.ill_ms = 0
+        else:
+            state.ill_ms = add_capped(state.ill_ms, elapsed_ms, COUNT_MAX) if self._is_ill() else 0
+
+    def _is_exposed(self) -> bool:
+        """Tell whether nobody could take over, because of a quarantine."""
+        state = self.state
+        barred = False
+        for node in range(NODE_COUNT):
+            if node != state.active:
+                if state.stable_ms[node] or fitness.is_fit(self.settings, state, self.facts, node):
+                    return False
+                barred = barred or bool(state.quarantined[node])
+        return barred and not self._cold_waits()
 
     def _cold_waits(self) -> bool:
         return fitness.cold_successor_of(self.settings, self.state, self.facts, self.state.active) != NO_NODE

@@ -28,22 +28,23 @@ class Storage:
         takes it.
         """
         board = self._board
-        facts = board.facts
-        durable = board.durable
-        journal = board.journal
         self._good_ms = add_capped(self._good_ms, elapsed_ms, COUNT_MAX)
         self._since_probe_ms += elapsed_ms
-        probe = self._since_probe_ms >= PROBE_MS or board.config.failed
-        board.config.failed = False
-        if probe:
-            self._since_probe_ms = 0
-        if durable.failed or journal.failed:
+        if board.durable.failed or board.journal.failed:
             self._good_ms = 0
-        if bool(self._good_ms < GOOD_MS) != facts.storage_bad:
-            facts.storage_bad = not facts.storage_bad
-            board.changed = True
-            if facts.storage_bad:
-                journal.append(events.STORAGE_BAD, NO_NODE)
-            else:
-                journal.append(events.STORAGE_GOOD, NO_NODE, 0, journal.lost)
-        return probe
+        if bool(self._good_ms < GOOD_MS) != board.facts.storage_bad:
+            self._tell()
+        if self._since_probe_ms < PROBE_MS and not board.config.failed:
+            return False
+        board.config.failed = False
+        self._since_probe_ms = 0
+        return True
+
+    def _tell(self) -> None:
+        board = self._board
+        board.facts.storage_bad = not board.facts.storage_bad
+        board.changed = True
+        if board.facts.storage_bad:
+            board.journal.append(events.STORAGE_BAD, NO_NODE)
+        else:
+            board.journal.append(events.STORAGE_GOOD, NO_NODE, 0, board.journal.lost)

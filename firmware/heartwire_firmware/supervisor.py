@@ -265,9 +265,8 @@ class Supervisor:
         self.filler.advance(elapsed)
         self._step_inputs(bits, elapsed)
         self.senses.advance(elapsed)
-        asked = self.state.request_number if self.state.phase == policy_state.APPROVAL else 0
-        if self.button.advance(elapsed, asked):
-            self.request(policy_requests.APPROVE, NO_NODE, asked, reasons.BUTTON)
+        if self.button.advance(elapsed, self.state.request_number if self.state.phase == policy_state.APPROVAL else 0):
+            self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
         self.relays.step(elapsed)
         if self.sequencer.busy:
             self.sequencer.step(elapsed)
