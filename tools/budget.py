@@ -18,10 +18,11 @@ from tests.emulated import measures
 from tests.emulated.rig import Rig
 
 # Compiled bytes of the one module that the board loads, boot.py and main.py as source included.
-SIZE_MAX = 92_000
+SIZE_MAX = 98_000
 # Free heap after the last collection, of the 226 KB that MicroPython 1.24 gives.
 HEAP = 226_192
-HEAP_FREE_MIN = 56_000
+# Ninety passes leave 45 KB at most before garbage is collected (timeslots.COLLECT_AT_LAST_PASSES); the rest is margin.
+HEAP_FREE_MIN = 51_000
 
 
 def main() -> int:

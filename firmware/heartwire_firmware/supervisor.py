@@ -112,10 +112,11 @@ class Supervisor:
         self.free_memory = 0  # after the last collection, so that growth shows and garbage does not
         self._young = True
 
-    # Start.
+        # Start.
 
     def start(self) -> None:
         """Load what is durable, take up a marked fence, and begin to guard."""
+        self.state.names()
         self.config.load()
         self.durable.load(self.state)
         empty = self.durable.empty
@@ -421,17 +422,17 @@ class Supervisor:
                 return False
         self.changed = False
         out = self._out
-        before = None
-        if self.clock.is_ahead:
-            before = self.state.freeze()
+        ahead = self.clock.is_ahead
+        if ahead:
+            self.state.keep()
         else:
             self._last_look.taken_back = 0
         self.filler.fill()
         self.policy.step(self._since_policy_ms)
         self.grants.step(self._since_policy_ms)
-        if before and not self._last_look.confirms(out):
+        if ahead and not self._last_look.confirms(out):
             # A heartbeat came while its death was being decided: nothing was decided.
-            self.state.thaw(before)
+            self.state.take_back()
             out.clear()
             self.changed = True
             return True

@@ -21,13 +21,13 @@ COLLECT_MS = 37
 # whose heartbeats are far apart leave no such moment: some come in a collection then, and count from its end.
 VARIATION_PARTS = 50
 # Garbage is collected before memory runs out, which would do it at a moment of its own choice: a full pass leaves some
-# 500 bytes, of more than 56,000. And once shortly before a death may have to be decided.
+# 500 bytes, of more than 51,000. And once shortly before a death may have to be decided.
 COLLECT_EVERY_MS = 5000
-COLLECT_EVERY_PASSES = 60
+COLLECT_EVERY_PASSES = 54
 # Checking, judging and answering a frame leaves as much as so many passes.
 FRAME_PASSES = 6
 # Then heartbeats that are expected are no reason to wait any more, nor so shortly before a death.
-COLLECT_AT_LAST_PASSES = 100
+COLLECT_AT_LAST_PASSES = 90
 COLLECT_AHEAD_MS = 300
 COLLECT_AHEAD_AT_LAST_MS = 150
 COLLECT_CLEAR_MS = 70  # before a deadline, where passes are to be short: collecting, and all that is near

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from heartwire.bundle import shake
 from heartwire.bundle.names import Rewriter, bound_names, locals_of
+from heartwire.bundle.near import bring_near
 from heartwire.bundle.share import share
 from heartwire.bundle.tables import STAR, VALUES, WORDS
 
@@ -69,7 +70,7 @@ def make(sources: dict[str, str], roots: tuple[tuple[str, str], ...]) -> str:
     imports = {name: item for module in order for name, item in module.outside.items()}
     used = {node.id for item in kept for node in ast.walk(item) if isinstance(node, ast.Name)}
     head = [item for name, item in sorted(imports.items()) if name in used]
-    whole = share(ast.Module([*head, *kept], []), {renamed[root] for root in roots})
+    whole = bring_near(share(ast.Module([*head, *kept], [])))
     return ast.unparse(ast.fix_missing_locations(whole)) + "\n"
 
 
