@@ -23,7 +23,7 @@ VARIATION_PARTS = 50
 # Garbage is collected before memory runs out, which would do it at a moment of its own choice: a full pass leaves some
 # 500 bytes, of more than 51,000. And once shortly before a death may have to be decided.
 COLLECT_EVERY_MS = 5000
-COLLECT_EVERY_PASSES = 54
+COLLECT_EVERY_PASSES = 60
 # Checking, judging and answering a frame leaves as much as so many passes.
 FRAME_PASSES = 6
 # Then heartbeats that are expected are no reason to wait any more, nor so shortly before a death.
