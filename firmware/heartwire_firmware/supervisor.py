@@ -5,7 +5,7 @@ only where no deadline falls due; the watchdog is fed in one place, after every 
 the board, by tests with fake hardware. Hardware is handed in (ports.py).
 """
 
-from heartwire_firmware import guards, policy_requests, policy_state, starts
+from heartwire_firmware import following, guards, policy_requests, policy_state, starts, walltime
 from heartwire_firmware.button import Button
 from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
@@ -22,7 +22,7 @@ from heartwire_firmware.lines import Lines
 from heartwire_firmware.liveness import Liveness
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.ports import Activity
-from heartwire_firmware.relays import FAULT, MOVED, Input, Relays, Senses, Transfer
+from heartwire_firmware.relays import Input, Relays, Senses, Transfer
 from heartwire_firmware.repeats import Repeats
 from heartwire_firmware.selftest import CUT, SETTLING, WAITING, SelfTest
 from heartwire_firmware.sequencer import Sequencer
@@ -40,8 +40,6 @@ URGENT_MS = 5
 BOUNCE_MS = 60
 # Passes in a row with heavy work on the lines before the rest gets a turn all the same.
 HEAVY_MAX = 1
-# A clock that the host corrects by less is not worth a record.
-WALL_ERROR_MS = 2000
 # A fence that is over needs a new intent before the next.
 FENCE_OVER = (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED)
 AFTER_THE_LINES = (policy_requests.APPROVE, policy_requests.DECLARE, policy_requests.READOPT, policy_requests.FENCE)
@@ -164,33 +162,11 @@ class Supervisor:
 
     def set_wall(self, day: int, ms: int) -> None:
         """Take the wall time from the host."""
-        known = self.clock.wall_known
-        left_s = self.facts.schedule_s
-        off_ms = self.clock.wall_error_ms(day, ms)
-        self.clock.set_wall(day, ms)
-        if known and off_ms < WALL_ERROR_MS:
-            return
-        self.journal.append(events.TIME_SET, NO_NODE, 0, 1 if known else 0, off_ms if known else 0)
-        if known and self.state.schedule_node != NO_NODE:
-            # "In a minute" stays a minute: the schedule was given as a time from then, and only kept in wall time.
-            self.filler.note_schedule(max(0, left_s))
-            self._persist = True
+        self._persist = walltime.take(self, day, ms) or self._persist
 
     def _step_transfer(self, elapsed: int) -> None:
-        state = self.state
-        if not self.config.current.board.transfer:
-            return
-        armed = state.mode >= codes.MODE_APPROVE
-        wanted = state.active if armed and state.active < codes.NODE_SPARE else NO_NODE
-        if state.mode == codes.MODE_OBSERVE:
-            wanted = self.selftest.transfer
-        found = self.transfer.step(elapsed, wanted)
-        if found or state.mode != codes.MODE_OBSERVE:
-            self.selftest.transfer = NO_NODE
-        if found == MOVED:
-            self.journal.append(events.TRANSFERRED, NO_NODE, 0, wanted)
-        elif found == FAULT:
-            self.journal.append(events.TRANSFER_FAULT, NO_NODE, reasons.POSITION, wanted)
+        if self.config.current.board.transfer:
+            following.step_transfer(self, elapsed)
 
     def request(self, operation: int, node: int, argument: int, why: int = reasons.OPERATOR) -> int:
         """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE. What
@@ -475,8 +451,6 @@ class Supervisor:
                 self.filler.intent_sequence[node] = 0
         self._persist = self._persist or out.persist
         out.clear()
-
-    # Flash.
 
     def _is_urgent(self) -> bool:
         """Tell whether what is to be written is: an intent hurries the state along too, as that goes first."""
