@@ -61,7 +61,6 @@ PINS = (
             *[QUIET] * 12,
             ("ask", (asks.CLEAR, 1, 0)),
         ),
-        "a cleared node is told that it is a standby, also if it is active",
     ),
     # A start that fails before the board saw it run, and is tried again, is one activation.
     Pin(
