@@ -317,7 +317,7 @@ MUTANTS = (
     Mutant(
         "drained without an answer",
         "policy_switch.py",
-        "if facts.verdict[node] == codes.VERDICT_GOOD and answered and fitness.has_stopped(facts, node):",
+        "if answered and self._says_stopped(node):",
         "if facts.verdict[node] == codes.VERDICT_GOOD:",
         "scenario switchover_fences_who_does_not_stop",
     ),

@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "transfer relay before the grant",
-        "supervisor.py",
+        "following.py",
         "wanted = state.active if armed and state.active < codes.NODE_SPARE else NO_NODE",
         "wanted = state.holder if armed and state.holder < codes.NODE_SPARE else NO_NODE",
         "walk transfer",

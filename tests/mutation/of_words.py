@@ -165,7 +165,7 @@ MUTANTS = (
     Mutant(
         "nobody could take over, and nobody is told",
         "policy_switch.py",
-        "state.exposed = 1 if 0 < barred < NODE_COUNT and not self._cold_waits() else 0",
+        "state.exposed = 1 if self._is_exposed() else 0",
         "state.exposed = 0",
         "scenario quarantine_is_told",
     ),
