@@ -22,8 +22,8 @@ from tests.emulated.rig_bench import RigBench
 from tests.fakes.node import FakeNode
 
 # Power-on to settled takes less; then the limit comes.
-BEFORE_MS = 2500
-AGED_BEFORE_MS = 3000
+BEFORE_MS = 5500
+AGED_BEFORE_MS = 6500
 ACROSS_MS = 700
 # A pass of the loop ends within this, so that it takes the time of one jump and not of two.
 PASS_MS = 150
