@@ -67,11 +67,11 @@ print(allocated, times[-1], times[{steps} * 999 // 1000], times[{steps} // 2])
 # The step that decides: the same one, over and over, from the rest before it.
 DECISION = """
 gc.collect()
-rest = state.freeze()
+state.keep()
 times = []
 allocated = 0
 for index in range({decisions}):
-    state.thaw(rest)
+    state.take_back()
     out.clear()
     {change}
     facts.intent_durable[0] = True

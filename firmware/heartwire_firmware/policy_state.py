@@ -165,14 +165,6 @@ class State:
         ] * NODE_COUNT  # its sense was off for longer than a supply holds up: power that comes is a start
         self.given_back = [0] * NODE_COUNT  # 1: a fence is on, 2: its release was journaled
 
-    def freeze(self) -> "tuple[object, ...]":
-        """Return the whole state as a tuple, to be compared, hashed and thawed."""
-        parts = []
-        for name in self.names():
-            value = getattr(self, name)
-            parts.append(tuple(value) if isinstance(value, list) else value)
-        return tuple(parts)
-
     def names(self) -> "list[str]":
         """Return the names of all fields, always in the same order; the first call makes room for `keep`."""
         if not NAMES:
@@ -203,13 +195,6 @@ class State:
                 copy_into(getattr(self, names[index]), value)
             else:
                 setattr(self, names[index], value)
-
-    def thaw(self, frozen: "tuple[object, ...]") -> None:
-        """Set the whole state from a frozen one."""
-        names = self.names()
-        for index in range(len(names)):
-            value = frozen[index]
-            setattr(self, names[index], list(value) if isinstance(value, tuple) else value)
 
 
 class Decisions:

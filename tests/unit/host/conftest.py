@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from heartwire import ports, transport
 from heartwire.cli.main import main
 from heartwire.keys import ENVIRONMENT as KEY_FILE
 from tests.fakes.board import FakeBoard, MemoryChannel
+from tests.unit.host.scenes import Keyboard
 
 
 @dataclass
@@ -71,3 +73,18 @@ def run(channel: MemoryChannel, capsys: pytest.CaptureFixture[str]) -> Run:
         return Result(code, out, err)
 
     return run_command
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation without any extra."""
+    import importlib.util
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: there(name) if name.startswith("heartwire") else None)
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Type an answer to the next question."""
+    return lambda text: monkeypatch.setattr(sys, "stdin", Keyboard(text))

@@ -16,21 +16,9 @@ import pytest
 from heartwire import keys
 from heartwire_protocol import codes, events, reasons
 from tests.fakes.board import FakeBoard, MemoryChannel
+from tests.unit.host.scenes import Keyboard
 
 Run = Callable[..., Any]
-
-
-class Keyboard(io.StringIO):
-    """A terminal with somebody at it."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Type an answer to the next question."""
-    return lambda text: monkeypatch.setattr(sys, "stdin", Keyboard(text))
 
 
 LOOKS = ("status", "plans", "node", "drops", "log", "settings")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,6 @@ from heartwire_protocol import codes
 from tests.fakes.board import FakeBoard, MemoryChannel
 
 Run = Callable[..., Any]
-
-
-class Keyboard(io.StringIO):
-    """A terminal with somebody at it."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Type an answer to the next question."""
-    return lambda text: monkeypatch.setattr(sys, "stdin", Keyboard(text))
 
 
 LOOKS = ("status", "plans", "node", "drops", "log", "settings")

@@ -45,7 +45,7 @@ def test_a_row_alone_is_seen_and_named(name: str) -> None:
     state, facts = bench.board.state, bench.board.facts
     assert lights.alarm_bits(state, facts) == 0
     assert lights.PATTERNS[lights.pattern_of(state, facts)][0] == "armed"
-    before = state.freeze()
+    state.keep()
     exec(change, {"state": state, "facts": facts, "codes": codes, "reasons": reasons, "policy_state": policy_state})
     assert name in alarms.names_of(lights.alarm_bits(state, facts))
     assert lights.is_alarm(state, facts)
@@ -53,7 +53,7 @@ def test_a_row_alone_is_seen_and_named(name: str) -> None:
     shown = lights.Lights(bench.hardware.pins, state, facts)
     shown.step(10)
     assert not bench.hardware.pins.levels["GUARDING"]
-    state.thaw(before)
+    state.take_back()
     bench.board.filler.moved[:] = [True] * 3
     bench.run(2000)
     assert lights.alarm_bits(state, facts) == 0
