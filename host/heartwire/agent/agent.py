@@ -23,6 +23,7 @@ from heartwire.agent.peer import PeerLink
 from heartwire.agent.probes import Probes
 from heartwire.agent.services import NS_PER_S, STORING, Services
 from heartwire.agent.settings import AgentSettings
+from heartwire.agent.silence import Silence
 from heartwire.agent.state import Disk
 from heartwire_protocol import codes, framing, messages
 from heartwire_protocol.auth import Signer
@@ -85,6 +86,7 @@ class Agent:
         self.peer = peer
         self.incarnation = Incarnation()
         self.schedule = Schedule(settings.interval_ms * NS_PER_MS, clock())
+        self.silence = Silence(settings.reopen_after, settings.interval_ms)
         self.grants = GrantReader(node, signer)
         self.fencing = FenceAsker(node, signer)
         self.events = EventReader(settings.board_id)
@@ -109,6 +111,7 @@ class Agent:
         self._free_until_ns = 0  # what runs without a lease goes on till then
         self._leaving = False
         self._left_ns = 0
+        self._taken_ns = 0  # when the line took a heartbeat last
         self._farewells = 0
         self._stopped_by_unit = False
         self._off_sequence = 0  # of the last heartbeat that said planned off
@@ -190,7 +193,7 @@ class Agent:
         self._judge(now_ns)
         self._guard(now_ns)
         if self.line.ensure(now_ns):
-            self._decoder = framing.Decoder(PAYLOAD_MAX)
+            self._begin_line(now_ns)
         self._listen(now_ns)
         now_ns = self._clock()
         self._ask(now_ns)
@@ -248,6 +251,11 @@ class Agent:
                 "watchdog_not_fed", reason="services are not verified stopped in time", armed=self.watchdog.armed
             )
 
+    def _begin_line(self, now_ns: int) -> None:
+        self._decoder = framing.Decoder(PAYLOAD_MAX)
+        self.silence.opened()
+        self.schedule.hurry(now_ns, self._taken_ns)
+
     def _listen(self, now_ns: int) -> None:
         data = self.line.read(now_ns)
         at = 0
@@ -265,6 +273,10 @@ class Agent:
             self.line.write(memoryview(frame), now_ns)
 
     def _take(self, message_type: int, payload: memoryview) -> None:
+        if message_type != messages.HEARTBEAT:
+            # Whatever the board says, and however it is judged: the line works both ways. Our own words prove nothing.
+            self.silence.answered()
+            self.line.answered(self._clock())
         if message_type == messages.FENCE_REPLY:
             self.fencing.take(bytes(payload))
             return
@@ -387,10 +399,17 @@ class Agent:
             self.incarnation = Incarnation()
             self.lease.restart()
             self._off_sequence = 0
+        if self.silence.is_due:
+            self.silence.reopen()
+            if self.line.reopen(now_ns, self.silence.unanswered):
+                self._begin_line(now_ns)
         sent_ns = self._clock()
         sequence = self.incarnation.next_sequence(sent_ns)
         frame = self._builder.build(self.incarnation, sequence, report)
-        self.line.write(frame, sent_ns)
+        if self.line.is_open:
+            self.silence.sent()
+        if self.line.write(frame, sent_ns):
+            self._taken_ns = sent_ns
         self.schedule.sent(sent_ns)
         if state == codes.STATE_PLANNED_OFF:
             self._off_sequence = sequence
@@ -451,6 +470,9 @@ class Agent:
             "newest_event": self.grants.newest_event,
             "port": self.line.path,
             "port_problem": self.line.problem,
+            "port_opened": self.line.opened_count,
+            "port_reopened": self.silence.reopened,
+            "beats_unanswered": self.silence.unanswered,
             "frames_dropped": self.line.dropped_frames,
             "grants_refused": {reason.value: count for reason, count in self.grants.refused.items() if count},
             "frames_broken": sum(self._decoder.drops),

@@ -20,8 +20,8 @@ from heartwire.agent.doctor_line import ask_board
 from heartwire.agent.errors import StateError
 from heartwire.agent.grants import Refusal
 from heartwire.agent.lease import Loss
-from heartwire.agent.line import open_port
 from heartwire.agent.machine import hypervisor
+from heartwire.agent.port import SOCKET_SCHEME, Opener
 from heartwire.agent.services import CHECK_STOPPED
 from heartwire.agent.settings import AgentSettings, Command, read_key
 from heartwire.errors import HeartwireError
@@ -95,7 +95,7 @@ def check_key(settings: AgentSettings, _: System) -> Iterator[Finding]:
 
 def check_port(settings: AgentSettings, system: System) -> Iterator[Finding]:
     """Check that the port is there, is ours, and is not the system's console."""
-    if settings.port.startswith("socket://"):
+    if settings.port.startswith(SOCKET_SCHEME):
         yield Finding(OK, "port", f"{settings.port} is a network address")
         return
     path = Path(settings.port)
@@ -234,7 +234,7 @@ def _ask(settings: AgentSettings) -> Finding:
     """Ask the board directly, unless somebody else has the port or the state directory."""
     try:
         key = read_key(settings.key_file) if settings.key_file else None
-        port = open_port(settings.port, settings.baud)
+        port = Opener(settings.interval_ms)(settings.port, settings.baud)
     except OSError as error:
         return Finding(BAD, "line", f"{settings.port}: {error.strerror}", "end the program that has the port")
     except HeartwireError as error:

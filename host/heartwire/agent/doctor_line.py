@@ -8,16 +8,19 @@ node's board end, a wrong key, noise or a wrong baud rate, a plug that loops bac
 import select
 import time
 
+from heartwire import serial_servers
 from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report
 from heartwire.agent.doctor_findings import BAD, OK, Finding
 from heartwire.agent.grants import GrantReader, Refusal
-from heartwire.agent.line import Port
+from heartwire.agent.port import Port
 from heartwire_protocol import framing, messages
 from heartwire_protocol.auth import Signer
 
 BEATS = 3
 # Longest wait for the answer to one heartbeat: the board may be writing its flash (450 ms).
 ANSWER_S = 1.0
+# Longest wait for a connection.
+CONNECT_S = 3.0
 
 
 def ask_board(port: Port, node: int, key: bytes | None, answer_s: float = ANSWER_S) -> Finding:
@@ -28,7 +31,15 @@ def ask_board(port: Port, node: int, key: bytes | None, answer_s: float = ANSWER
     incarnation = Incarnation()
     decoder = framing.Decoder(64)
     heard = 0
+    first = b""
     echoed = False
+    try:
+        connected = _connected(port)
+    except OSError as error:
+        return Finding(BAD, "line", f"cannot connect: {error.strerror}", "check address, port and network")
+    if not connected:
+        hint = "check address, network and firewall"
+        return Finding(BAD, "line", f"no connection within {CONNECT_S:g} s", hint)
     for _ in range(BEATS):
         sent_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         try:
@@ -46,8 +57,12 @@ def ask_board(port: Port, node: int, key: bytes | None, answer_s: float = ANSWER
             except OSError as error:
                 return Finding(BAD, "line", f"cannot read: {error.strerror}", "check the cable and the adapter")
             if not data:
-                return Finding(BAD, "line", "the other end hung up", "check the cable and the adapter")
+                words = serial_servers.why_closed(first)
+                return Finding(BAD, "line", words, "check the cable and the adapter, or the settings of the server")
             heard += len(data)
+            first += data[: serial_servers.FIRST_BYTES - len(first)]
+            if serial_servers.speaks_telnet(first):
+                return Finding(BAD, "line", serial_servers.TELNET, serial_servers.TELNET_NEXT)
             at = 0
             while at < len(data):
                 at = decoder.feed(data, at, len(data))
@@ -60,6 +75,17 @@ def ask_board(port: Port, node: int, key: bytes | None, answer_s: float = ANSWER
                 if not isinstance(reader.read(decoder.message_type, payload, incarnation), Refusal):
                     return Finding(OK, "line", "the board answers, with the right key, for this node")
     return _explain(reader, heard, echoed)
+
+
+def _connected(port: Port) -> bool:
+    """Wait until `port` is connected; tell whether it is. OSError if it was refused."""
+    end = time.monotonic() + CONNECT_S
+    while not port.ready():
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            return False
+        select.select([], [port.fileno()], [], left_s)
+    return True
 
 
 def _explain(reader: GrantReader, heard: int, echoed: bool) -> Finding:

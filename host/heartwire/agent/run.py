@@ -27,6 +27,7 @@ from heartwire.agent.log import Log
 from heartwire.agent.machine import hypervisor
 from heartwire.agent.notify import Notifier, from_environment
 from heartwire.agent.peer import PeerLink
+from heartwire.agent.port import Opener
 from heartwire.agent.probes import Probes
 from heartwire.agent.realtime import lock_memory, raise_priority
 from heartwire.agent.services import Services
@@ -111,7 +112,7 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     watchdog: Watchdog = NoWatchdog()
     peer: PeerLink | None = None
     agent: Agent | None = None
-    line = Line(settings.port, settings.baud, log)
+    line = Line(settings.port, settings.baud, log, Opener(settings.interval_ms))
     try:
         watchdog = open_watchdog(settings)
         if settings.peer and peer_key:
@@ -282,7 +283,8 @@ def loop(agent: Agent, runners: Sequence[ForkedCommands], controls: Sequence[Con
                     poller.unregister(descriptor)
             for descriptor in wanted:
                 # Again even if it is known: a number may by now belong to another file.
-                poller.register(descriptor, select.POLLIN)
+                connects = descriptor == line and agent.line.connects
+                poller.register(descriptor, select.POLLIN | (select.POLLOUT if connects else 0))
             watched = wanted
             now_ns = boottime_ns()
             wait_ms = max(0, -(-(agent.next_ns(now_ns) - now_ns) // NS_PER_MS))

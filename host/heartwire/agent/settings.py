@@ -15,6 +15,7 @@ from typing import Any
 from heartwire import keys
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.lease import Loss
+from heartwire.agent.port import FORMS, port_problem
 from heartwire.agent.probe_kinds import KINDS
 from heartwire.agent.settings_checks import address, choice, environment, number, refuse_unknown, text, truth
 from heartwire_protocol import codes
@@ -31,11 +32,16 @@ LIMITS: dict[str, tuple[float, float]] = {
     "check_interval_s": (0.05, 600),
     "retry_s": (0.05, 3600),
     "real_time_priority": (0, 50),
+    "reopen_after": (0, 1000),
     "interval_s": (0.05, 86_400),
     "failures": (1, 1000),
     "successes": (1, 1000),
 }
 LIMIT_S = (0.05, 86_400.0)
+# Settings of the agent itself that are numbers.
+NUMBERS = (
+    "interval_ms", "reopen_after", "stop_timeout_s", "drain_timeout_s", "watchdog_timeout_s", "real_time_priority",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class AgentSettings:
     baud: int = 115_200
     key_file: Path | None = None
     interval_ms: int = 1000
+    reopen_after: int = 3
     on_board_loss: Loss = Loss.HOLD
     on_exit: str = "leave"
     stop_timeout_s: float = 20.0
@@ -146,9 +153,11 @@ def settings_from(values: dict[str, Any]) -> AgentSettings:
         raise SettingsError(f"node: must be one of {', '.join(codes.NODES)}", "set node, or give --node")
     port = values.get("port")
     if not isinstance(port, str) or not port:
-        raise SettingsError("port: must be a serial device or socket://host:port", "set port, or give --port")
+        raise SettingsError(f"port: must be {FORMS}", "set port, or give --port")
+    if problem := port_problem(port):
+        raise SettingsError(f"port: {problem}", f"set port to {FORMS}")
     ready: dict[str, Any] = {"node": node, "port": port}
-    for name in ("interval_ms", "stop_timeout_s", "drain_timeout_s", "watchdog_timeout_s", "real_time_priority"):
+    for name in NUMBERS:
         if name in values:
             ready[name] = number(values[name], name, LIMITS[name], whole=not name.endswith("_s"))
     for name in ("lock_memory", "fenced_from_outside"):

@@ -34,6 +34,18 @@ class BenchPort:
     def fileno(self) -> int:
         return -1
 
+    def ready(self) -> bool:
+        return True
+
+    def waiting(self) -> int:
+        return 0
+
+    def discard(self) -> bool:
+        return True
+
+    def drop(self) -> None:
+        self.close()
+
     def read(self) -> bytes:
         if not self.inbox:
             raise BlockingIOError

@@ -93,6 +93,18 @@ class FakePort:
     def fileno(self) -> int:
         return -1
 
+    def ready(self) -> bool:
+        return True
+
+    def waiting(self) -> int:
+        return 0
+
+    def discard(self) -> bool:
+        return True
+
+    def drop(self) -> None:
+        self.close()
+
     def read(self) -> bytes:
         if self.broken:
             raise OSError(5, "Input/output error")

@@ -20,7 +20,7 @@ from heartwire.agent.doctor_findings import Finding
 from heartwire.agent.doctor_line import ask_board
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.install import carry_out, plan
-from heartwire.agent.line import SerialPort
+from heartwire.agent.port import SerialPort
 from heartwire.agent.settings import load, settings_from
 from heartwire.cli.main import main
 from tests.unit.agent.agent_fakes import KEY, FakeBoard, FakePort

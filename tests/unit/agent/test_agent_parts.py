@@ -19,8 +19,9 @@ from heartwire.agent import settings as settings_module
 from heartwire.agent import state
 from heartwire.agent.errors import SettingsError, StateError
 from heartwire.agent.lease import Loss
-from heartwire.agent.line import Line, SerialPort, SocketPort
+from heartwire.agent.line import Line
 from heartwire.agent.log import Log
+from heartwire.agent.port import SerialPort, SocketPort
 from heartwire.agent.settings import Command, settings_from, with_flags
 from heartwire.errors import BadConfig
 

@@ -1,0 +1,30 @@
+"""What serial servers (ser2net and its like) say in place of the board's bytes: Telnet, or a refusal in words.
+
+Pure: the first bytes of a connection in, words out. Read by the agent's line, its doctor and the host link's transport.
+"""
+
+# Enough for a Telnet server's offers and for a sentence.
+FIRST_BYTES = 256
+# RFC 854: "interpret as command", then a subnegotiation or one of four verbs; no frame of the board begins so, it begins with 0.
+IAC = 0xFF
+TELNET_COMMANDS = range(250, 255)
+TELNET = "the server speaks Telnet"
+TELNET_NEXT = "set raw TCP there (ser2net: `accepter: tcp,PORT`)"
+BUSY = "in use"
+
+
+def speaks_telnet(first: bytes) -> bool:
+    """Tell whether a connection that begins with `first` is one of Telnet."""
+    return len(first) >= 2 and first[0] == IAC and first[1] in TELNET_COMMANDS
+
+
+def said(first: bytes) -> str:
+    """Return the text of which `first` consists, in one line; "" if it is none."""
+    text = first.decode("ascii", "replace").strip()
+    return " ".join(text.split()) if text and all(char.isprintable() or char in "\r\n\t" for char in text) else ""
+
+
+def why_closed(first: bytes) -> str:
+    """Return why a connection of which `first` is all that came was closed by the other side, in words."""
+    words = said(first)
+    return f'the server closed the connection and said "{words}"' if words else "closed by the other side"
