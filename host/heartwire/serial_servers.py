@@ -5,7 +5,7 @@ Pure: the first bytes of a connection in, words out. Read by the agent's line, i
 
 # Enough for a Telnet server's offers and for a sentence.
 FIRST_BYTES = 256
-# RFC 854: "interpret as command", then a subnegotiation or one of four verbs; no frame of the board begins so, it begins with 0.
+# RFC 854: "interpret as command", then a subnegotiation or one of four verbs. A frame of the board begins with 0.
 IAC = 0xFF
 TELNET_COMMANDS = range(250, 255)
 TELNET = "the server speaks Telnet"
