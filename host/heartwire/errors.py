@@ -77,7 +77,9 @@ class NoAnswer(HeartwireError):
 
     exit_code = 6
     meaning = "the port is open, but no Heartwire board answers"
-    default_next = "check that it is the right port and that the board runs Heartwire; `heartwire flash` puts it there"
+    default_next = (
+        "check that it is the right port (`heartwire boards`); a board whose green light is on guards all the same"
+    )
 
 
 class AtPrompt(NoAnswer):

@@ -29,6 +29,7 @@ from heartwire.errors import (
 )
 from heartwire.journal import reason_words
 from heartwire.keys import Keys
+from heartwire.ports import holder_of
 from heartwire.transport import Channel
 from heartwire_protocol import auth, codes, framing, messages, operations, records
 from heartwire_protocol.version import TABLE_HASH
@@ -187,7 +188,7 @@ class Link:
                 return _checked(op, reply)
             if not idempotent:
                 raise OutcomeUnknown(f"{op}: sent, but no answer within {self.timeout_s:g} s")
-        raise NoAnswer(f"{self.channel.name}: no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
+        raise _no_answer(self.channel.name, f"no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
 
     def pause(self, seconds: float) -> None:
         """Let `seconds` pass, reading what comes in."""
@@ -294,7 +295,7 @@ class Link:
     def _no_board(self) -> HeartwireError:
         name = self.channel.name
         text = self._noise.decode("ascii", "replace")
-        if ">>>" in text or "MicroPython" in text or "raw REPL" in text:
+        if _at_prompt(text):
             return AtPrompt(
                 f"{name}: MicroPython answers, but Heartwire does not run on it",
                 "put it there with `heartwire flash`",
@@ -308,8 +309,28 @@ class Link:
                 "from its boot loader",
             )
         if self._noise:
-            return NoAnswer(f"{name}: something talks there, but it is no Heartwire board")
-        return NoAnswer(f"{name}: no answer within {self.timeout_s:g} s")
+            return _no_answer(name, "something talks there, but it is no Heartwire board")
+        return _no_answer(name, f"no answer within {self.timeout_s:g} s")
+
+
+def _at_prompt(text: str) -> bool:
+    """Tell whether MicroPython's prompt answered hello, which holds Ctrl-A: the wish for its raw mode.
+
+    A program that only prints such words runs, and must not be interrupted for them.
+    """
+    lines = text.splitlines()
+    return "raw REPL; CTRL-B to exit" in text or bool(lines and lines[-1].startswith(">>>"))
+
+
+def _no_answer(name: str, words: str) -> NoAnswer:
+    """Return the error, with the program that reads the port beside us: it gets what was meant for us."""
+    holder = holder_of(name) if "://" not in name else ""
+    if not holder:
+        return NoAnswer(f"{name}: {words}")
+    return NoAnswer(
+        f"{name}: {words}; {holder} has this port open too, and takes what the board says",
+        "end that program, and keep it from coming back; the board goes on guarding",
+    )
 
 
 def _compare_tables(theirs: bytes) -> str:

@@ -1,7 +1,8 @@
 """Find boards: list USB serial ports, resolve what the user said to one address, name the program that holds a port.
 
-Reads USB descriptors only; it never opens a port, because bytes sent to somebody else's device may do harm. Called by
-transport (to resolve an address) and by `heartwire boards`.
+Reads what the kernel keeps of USB descriptors; it never opens a port, because bytes sent to somebody else's device may
+do harm. Devices are looked at one by one: one that is half gone, or hangs, is no reason not to find another. Called by
+transport (to resolve an address), flash, and `heartwire boards`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from heartwire.errors import BoardNotFound
 # The id of every virtual board, where a chip has its own.
 VIRTUAL_ID = "E660000000000001"
 ENVIRONMENT = "HEARTWIRE_PORT"
-# USB vendor of Raspberry Pi; MicroPython on a Pico answers with it and product 0x0005.
-VENDOR = 0x2E8A
+# MicroPython on a Raspberry Pi board (mpconfigport.h of ports/rp2). The vendor alone says nothing: the Debug Probe is
+# 2e8a:000c, and passes on what it gets to somebody else's machine.
+VENDOR, PRODUCT = 0x2E8A, 0x0005
+SYS_TTY = Path("/sys/class/tty")
+DEV = Path("/dev")
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,99 @@ class Port:
     location: str = field(metadata={"doc": "USB bus and port"})
 
 
+@dataclass(frozen=True)
+class Usb:
+    """The USB device of a serial port. The kernel has its numbers at hand; a text waits for a device that is being
+    reset, so each is read only when it is asked for.
+    """
+
+    vendor: int
+    product: int
+    folder: Path
+
+    @property
+    def is_board(self) -> bool:
+        """Whether MicroPython on a Raspberry Pi board answers so."""
+        return (self.vendor, self.product) == (VENDOR, PRODUCT)
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, "" if it does not say."""
+        return _text(self.folder / "product")
+
+    @property
+    def serial_number(self) -> str:
+        """Its serial number, "" if it has none."""
+        return _text(self.folder / "serial")
+
+
 def list_ports() -> list[Port]:
-    """Return the serial ports of all plugged-in boards (USB vendor 0x2E8A), by path."""
+    """Return the serial ports of all plugged-in boards (USB 2e8a:0005), by path; what cannot be read is left out."""
+    if not SYS_TTY.is_dir():
+        return _list_elsewhere()
+    found = []
+    for entry in SYS_TTY.glob("tty*"):
+        path = DEV / entry.name
+        usb = _usb_of_tty(entry)
+        if usb is not None and usb.is_board and path.exists():
+            found.append(Port(str(path), usb.serial_number, usb.name or entry.name, usb.folder.name))
+    return sorted(found, key=lambda port: port.path)
+
+
+def usb_of(path: str) -> Usb | None:
+    """Return the USB device behind a port, or None if it has none or it cannot be read. Linux only."""
+    names = dict.fromkeys((Path(os.path.realpath(path)).name, Path(path).name))
+    found = (_usb_of_tty(SYS_TTY / name) for name in names)
+    return next((usb for usb in found if usb is not None), None)
+
+
+def stranger(path: str) -> str:
+    """Return what a port is, in words, if it is not the USB port of a board with MicroPython; "" if it is."""
+    if not SYS_TTY.is_dir():
+        return "" if any(port.path == path for port in _list_elsewhere()) else "not the USB port of a board"
+    usb = usb_of(path)
+    if usb is None:
+        return "not the USB port of a board"
+    return "" if usb.is_board else f"{usb.name or 'another USB device'} ({usb.vendor:04x}:{usb.product:04x})"
+
+
+def _usb_of_tty(entry: Path) -> Usb | None:
+    """Return the USB device above `entry` of SYS_TTY, None where there is none or it cannot be read.
+
+    A tty of cdc_acm hangs below its USB interface, one of usb-serial one level deeper.
+    """
+    device = Path(os.path.realpath(entry / "device"))
+    deeper = Path(os.path.realpath(device / "subsystem")).name == "usb-serial"
+    folder = device.parent.parent if deeper else device.parent
+    try:
+        return Usb(int(_line(folder / "idVendor"), 16), int(_line(folder / "idProduct"), 16), folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _line(file: Path) -> str:
+    return file.read_text(errors="replace").partition("\n")[0].strip()
+
+
+def _text(file: Path) -> str:
+    try:
+        return _line(file)
+    except OSError:
+        return ""
+
+
+def _list_elsewhere() -> list[Port]:
+    """Ask pyserial, where there is no sysfs. Raises BoardNotFound."""
     from serial.tools import list_ports as scan  # noqa: PLC0415 - slow, and only a search needs it
 
+    try:
+        entries = list(scan.comports())
+    except (OSError, TypeError, ValueError):  # it gives up on all devices for one that cannot be read
+        raise BoardNotFound("the ports of this machine cannot be listed", "name the board's with --port") from None
     found = [
         Port(entry.device, entry.serial_number or "", entry.product or entry.description or "", entry.location or "")
-        for entry in scan.comports()
-        if entry.vid == VENDOR
+        for entry in entries
+        if (entry.vid, entry.pid) == (VENDOR, PRODUCT)
     ]
     return sorted(found, key=lambda port: port.path)
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import os
 import select
 import socket
 import termios
 import time
+from pathlib import Path
 from typing import Protocol
 
 import serial
 
 from heartwire import ports
-from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
+from heartwire.errors import BoardNotFound, HeartwireError, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
 
 # USB ignores it. Never 1200: closing a Pico's port at 1200 baud resets it into its boot loader.
 BAUD = 115200
@@ -26,6 +29,8 @@ CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
 CHUNK = 4096
 SOCKET_SCHEME = "socket://"
+# What the system says of a device that is not there, or not any more.
+_AWAY = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EIO, errno.EPIPE, errno.EPROTO, errno.ESHUTDOWN)
 # What comes when a device goes away: pyserial's error, the system's, the terminal's, or a TypeError for a lost
 # descriptor.
 _FAULTS = (serial.SerialException, OSError, TypeError, termios.error)
@@ -83,9 +88,10 @@ class SerialChannel:
         port.rts = False
         try:
             port.open()
-        except serial.SerialException as error:
+        except (*_FAULTS, ValueError) as error:
             raise _open_problem(path, error) from None
         self._port = port
+        self._exclude(True)
 
     def read(self, timeout_s: float) -> bytes:
         try:
@@ -103,7 +109,17 @@ class SerialChannel:
         except _FAULTS as error:
             raise _gone(self.name, error) from None
 
+    def _exclude(self, others: bool) -> None:
+        """Let nobody else (but root) open the port: pyserial's lock stops only who asks for it.
+
+        A port that somebody else has open too would keep the mark beyond us, so it is taken back; a pty always would.
+        """
+        with contextlib.suppress(*_FAULTS):
+            if not os.path.realpath(self.name).startswith("/dev/pts/"):
+                fcntl.ioctl(self._port.fileno(), termios.TIOCEXCL if others else termios.TIOCNXCL)
+
     def close(self) -> None:
+        self._exclude(False)
         with contextlib.suppress(*_FAULTS):
             # Waiting output for a board that hangs must not keep close() waiting.
             self._port.reset_output_buffer()
@@ -161,8 +177,13 @@ def _gone(name: str, error: Exception) -> Unplugged:
     return Unplugged(f"{name}: connection lost ({words})")
 
 
-def _open_problem(path: str, error: Exception) -> Exception:
-    number = getattr(error, "errno", None)
+def _open_problem(path: str, error: Exception) -> HeartwireError:
+    """Return what it means that a port does not open.
+
+    A device that goes away meanwhile shows as an error of pyserial's, of the system's or of termios's, with and without
+    a number, by how far the opening had come.
+    """
+    number = _number_of(error)
     if number in (errno.EBUSY, errno.EAGAIN):
         holder = ports.holder_of(path)
         return PortBusy(f"{path} is in use by {holder or 'another program'}")
@@ -172,6 +193,19 @@ def _open_problem(path: str, error: Exception) -> Exception:
             "add yourself to the group that owns it (often `dialout`) and log in again, or install the udev rule that "
             "`heartwire help ports` shows",
         )
-    if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
+    if number in _AWAY or not Path(path).exists():
         return BoardNotFound(f"{path}: no such port")
-    return BoardNotFound(f"{path}: not a serial port that can be opened ({getattr(error, 'strerror', None) or error})")
+    words = os.strerror(number) if number else getattr(error, "strerror", None) or error
+    return BoardNotFound(f"{path}: not a serial port that can be opened ({words})")
+
+
+def _number_of(error: BaseException | None) -> int | None:
+    """Return the system's error number of an error, or of the one that it was made of."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number is None and isinstance(error, termios.error) and error.args:
+            number = error.args[0]
+        if isinstance(number, int):
+            return number
+        error = error.__context__
+    return None

@@ -16,7 +16,7 @@ from typing import Self
 
 import pytest
 
-from heartwire import keys
+from heartwire import keys, ports
 from heartwire.answers import Status
 from heartwire.board import Board
 from heartwire.emulated import files
@@ -150,6 +150,7 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
     monkeypatch.setenv(bootsel.ENVIRONMENT, str(drive))
     monkeypatch.setattr(bootsel, "PLACES", ())
     monkeypatch.setattr(update, "RETURN_S", RESTART_S)
+    monkeypatch.setattr(ports, "stranger", lambda path: "")  # a pty stands for the board's USB port
     first = install.contents()
 
     # A board with MicroPython and settings, without firmware: of that, only the largest file has arrived (copying it

@@ -17,7 +17,8 @@ from heartwire.errors import HeartwireError
 def boards(probe: bool, as_json: bool) -> None:
     """List the boards that are plugged in.
 
-    Every Raspberry Pi Pico is listed by its USB descriptor, whatever runs on it.
+    Every Raspberry Pi board with MicroPython is listed by its USB descriptor (2e8a:0005), whatever program runs on it.
+    A Debug Probe is none: what is sent to it goes to somebody else's machine.
 
     \b
     Example:
@@ -32,7 +33,7 @@ def boards(probe: bool, as_json: bool) -> None:
         emit_json(rows)
         return
     if not rows:
-        note("no board is plugged in (looked for USB vendor 2e8a); `heartwire virtual` runs one without hardware")
+        note("no board is plugged in (looked for USB 2e8a:0005); `heartwire virtual` runs one without hardware")
         return
     headers = ["port", "address", "product", "usb", *(["answer"] if probe else [])]
     sheet = Sheet(headers)

@@ -22,8 +22,8 @@ def flash(session: Session, yes: bool) -> None:
     Finds the board, also a new one in its boot loader (hold BOOTSEL while plugging it in), installs MicroPython if it
     is missing or another version, copies the firmware, checks every file, and waits until the board answers. Settings
     and journal stay. While it runs the board guards nobody, and a server that would stop its services without it gets
-    a lease first; one that is interrupted, or cannot load the new firmware, keeps its old one. Before it stops a guard,
-    or replaces another program, it asks.
+    a lease first; one that is interrupted, or cannot load the new firmware, keeps its old one. It asks before it stops
+    a guard, sends to a port that is no board's, interrupts a program that it does not know, or replaces one.
 
     \b
     Example:

@@ -30,7 +30,9 @@ def shell(session: Session, yes: bool) -> None:
     from heartwire.flash.prompt import Prompt
 
     ask("Stop the guard? Nobody is watched until the board is restarted.", yes)
-    port = update.to_prompt(session.port, session.key_file, session.timeout, note)
+    port = update.to_prompt(
+        session.port, session.key_file, session.timeout, confirm=lambda words: ask(words, yes), tell=note
+    )
     prompt = Prompt(port)
     note("Ctrl-X leaves the prompt; the board then restarts, and `heartwire update off` ends its maintenance")
     try:

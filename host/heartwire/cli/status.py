@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from heartwire import next_steps
+from heartwire import next_steps, ports
 from heartwire.cli import status_view
 from heartwire.cli.context import Session, connection_options, json_option, keep_time
 from heartwire.cli.output import Line, emit, emit_json, is_terminal, line, show, terminal
@@ -115,7 +115,9 @@ def prompt_told() -> Iterator[None]:
     except AtPrompt as error:
         from heartwire.flash import install
 
-        raise NoAnswer(f"{error.words}{install.story(error.port)}", error.next_step) from None
+        # Asking takes Ctrl-C, which no other device may get: a prompt behind a Debug Probe is somebody else's.
+        story = "" if ports.stranger(error.port) else install.story(error.port)
+        raise NoAnswer(f"{error.words}{story}", error.next_step) from None
 
 
 @contextlib.contextmanager

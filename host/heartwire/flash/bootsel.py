@@ -10,6 +10,7 @@ import glob
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from heartwire.errors import NoAnswer, StorageProblem
@@ -26,28 +27,32 @@ ENVIRONMENT = "HEARTWIRE_BOOTSEL"
 
 
 def find() -> Path | None:
-    """Return the mounted drive of a board in its boot loader, or None."""
+    """Return the mounted drive of a board in its boot loader, known by its exact Board-ID, or None."""
+    known = [chip.board_id for chip in boards.CHIPS]
+    return next((drive for drive in _drives() if board_id(drive) in known), None)
+
+
+def lookalike() -> Path | None:
+    """Return a drive that calls itself something like a board's and is none, to be named where no board is found."""
+    return next((drive for drive in _drives() if "RP2" in _info(drive)), None)
+
+
+def _drives() -> Iterator[Path]:
     extra = os.environ.get(ENVIRONMENT)
     for place in ([extra] if extra else []) + list(PLACES):
-        for found in sorted(glob.glob(place)):  # noqa: PTH207 - absolute patterns
-            if _is_drive(Path(found)):
-                return Path(found)
-    return None
+        yield from (Path(found) for found in sorted(glob.glob(place)))  # noqa: PTH207 - absolute patterns
 
 
-def _is_drive(folder: Path) -> bool:
+def _info(folder: Path) -> str:
     try:
-        return "RP2" in (folder / INFO).read_text(errors="replace")
+        return (folder / INFO).read_text(errors="replace")
     except OSError:
-        return False
+        return ""
 
 
 def board_id(drive: Path) -> str:
     """Return the Board-ID that the boot loader on this drive says; "" if it says none or cannot be read."""
-    try:
-        lines = (drive / INFO).read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
+    lines = _info(drive).splitlines()
     found = [line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == "Board-ID"]
     return found[0] if len(found) == 1 else ""
 
@@ -81,5 +86,5 @@ def write(drive: Path, image: Path) -> None:
     except OSError as error:
         # The drive goes away as soon as the last block has arrived, which some systems report as a failure. Its folder
         # may stay, empty.
-        if _is_drive(drive):
+        if board_id(drive):
             raise StorageProblem(f"{drive}: {error.strerror}") from None

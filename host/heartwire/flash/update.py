@@ -19,6 +19,7 @@ from heartwire import keys, ports
 from heartwire.answers import Status
 from heartwire.board import Board
 from heartwire.errors import (
+    AtPrompt,
     BoardNotFound,
     HeartwireError,
     NoAnswer,
@@ -92,7 +93,7 @@ def flash(
     if path is None:
         path = _from_boot_loader(way, tell)
     # One that was in its boot loader may hold firmware too, which guards by now.
-    found = _running(way, path)
+    found = _meet(way, path, confirm)
     before, ours = "", False
     if found is not None:
         _refuse_virtual(found)
@@ -130,21 +131,50 @@ def _demand_folder(way: _Way, slot: str) -> None:
         raise install.CannotLoad(f"the new firmware did not start, the one from before guards again: {why}")
 
 
-def to_prompt(port: str | None, key_file: str | None, timeout_s: float | None, tell: Tell = lambda _: None) -> str:
+def to_prompt(
+    port: str | None, key_file: str | None, timeout_s: float | None, *, confirm: Tell, tell: Tell = lambda _: None
+) -> str:
     """Bring a guarding board to the prompt; return its port. One that is at the prompt already is left there.
 
     Outside observe mode the board is in maintenance for up to MAINTENANCE_S from then on, also when it guards again.
+    Raises WrongBoard if the prompt is that of something else.
     """
     prompt.require()
-    return _at_prompt(_Way(port, key_file, timeout_s), tell)
+    way = _Way(port, key_file, timeout_s)
+    path = way.resolve()
+    found = _meet(way, path, confirm)
+    if found is not None:
+        _refuse_virtual(found)
+        return _stop_guard(way, path, tell)
+    boards.by_machine(install.look(Prompt(path)).machine)
+    return path
+
+
+def _meet(way: _Way, path: str, confirm: Tell) -> Status | None:
+    """Return the status of the Heartwire at `path`, or None if it is at its prompt, or the user says that whatever runs
+    there may be interrupted. Asks before the first byte to a port that is no board's, and before the first Ctrl-C.
+    """
+    other = ports.stranger(path)
+    if other and Path(path).exists():
+        confirm(f"{path} is {other}: send to whatever is there?")
+    try:
+        with way.open(path) as board:
+            return board.status()
+    except AtPrompt:
+        return None
+    except NoAnswer as error:
+        confirm(f"No Heartwire answers ({error.words}): interrupt whatever runs there?")
+        return None
 
 
 def _at_prompt(way: _Way, tell: Tell) -> str:
+    """Bring a board that was met already to its prompt again; return its port."""
     path = way.resolve()
-    found = _running(way, path)
-    if found is None:
+    try:
+        with way.open(path) as board:
+            board.status()
+    except NoAnswer:
         return path
-    _refuse_virtual(found)
     return _stop_guard(way, path, tell)
 
 
@@ -167,15 +197,6 @@ def _find(way: _Way) -> str | None:
         return None
     # A port by its path is away while the board that it belongs to is in its boot loader.
     return path if Path(path).exists() or bootsel.find() is None else None
-
-
-def _running(way: _Way, path: str) -> Status | None:
-    """Return the status of the Heartwire that answers there, or None if none does."""
-    try:
-        with way.open(path) as board:
-            return board.status()
-    except NoAnswer:
-        return None
 
 
 def _wants_maintenance(status: Status) -> bool:
@@ -214,6 +235,8 @@ def _stop_guard(way: _Way, path: str, tell: Tell) -> str:
 def _from_boot_loader(way: _Way, tell: Tell) -> str:
     drive = bootsel.find()
     if drive is None:
+        if (other := bootsel.lookalike()) is not None:
+            boards.by_board_id(bootsel.board_id(other))
         raise BoardNotFound(
             "no board is plugged in, and none is in its boot loader",
             "plug it in, a new one with its BOOTSEL button held; if its drive RPI-RP2 is not mounted, mount it or name "

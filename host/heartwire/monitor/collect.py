@@ -20,7 +20,7 @@ from heartwire.journal import Entry
 from heartwire.monitor import advice
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.log import Log
-from heartwire.monitor.sources import Identity, Source
+from heartwire.monitor.sources import Identity, Source, Watched, lost
 from heartwire.monitor.store import now_ms
 from heartwire.monitor.views import View
 
@@ -62,7 +62,7 @@ class Collector:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.view = View(name)
-        self._source = source
+        self._source: Source = Watched(source, name)
         self._archive = archive
         self._pace = pace
         self._log = log
@@ -71,6 +71,7 @@ class Collector:
         self._known: Known | None = None
         self._checker = ChainChecker()
         self._connected = False
+        self._answers = False
         self._retry_s = RETRY_FIRST_S
         self._down_since: float | None = None
         self._said_down = False
@@ -82,21 +83,23 @@ class Collector:
         self.storage_trouble = ""
 
     def step(self) -> float:
-        """Read what is new; return seconds until the next step. Never raises errors of the board or the store."""
+        """Read what is new; return seconds until the next step. Never raises: whatever fails, somebody is told."""
         try:
             if not self._connected:
                 self._connect()
                 self._look()  # it says how long the board has been up, which dates what is read now
             more = self._read()
             self._look()
+            if not self._answers:
+                self._back()
         except StorageProblem as problem:
             # Not the board's fault: it stays connected, and its journal keeps what we could not store.
             self.storage_trouble = problem.words
             if self._log.changed(f"store {self.view.name}", problem.words):
                 self._log.error("store_failed", board=self.view.name, words=problem.words, next=problem.next_step)
             return RETRY_FIRST_S
-        except HeartwireError as error:
-            return self._lost(error)
+        except Exception as error:
+            return self._lost(lost(self.view.name, error))
         if self.storage_trouble:
             self._log.changed(f"store {self.view.name}", None)
             self._log.info("store_works", board=self.view.name)
@@ -111,12 +114,21 @@ class Collector:
         identity = self._source.open()
         self._resume(identity)
         self._connected = True
-        self._retry_s = RETRY_FIRST_S
         self._status_due = self._clock()
         self.view.up, self.view.trouble, self.view.board_id = True, "", identity.board_id
-        self._log.info("connected", board=self.view.name, board_id=identity.board_id, boot=identity.boot)
+
+    def _back(self) -> None:
+        """Note that the board gave all that is asked of it: one that fails at every look has not come back."""
+        known = self._known or self._archive.named(self.view.name)
+        for board_id in {known.board_id, self._archive.named(self.view.name).board_id, f"?{self.view.name}"[:16]}:
+            if self._archive.is_open(board_id, "unreachable"):
+                again = replace(known, board_id=board_id)
+                if self._archive.observe(again, Observed("reachable", "the board answers again")):
+                    self._told()
         self._log.changed(f"board {self.view.name}", None)
-        self._down_since = None
+        self._log.info("connected", board=self.view.name, board_id=known.board_id, boot=known.boot)
+        self._answers, self._said_down, self._down_since = True, False, None
+        self._retry_s = RETRY_FIRST_S
 
     def _resume(self, identity: Identity) -> None:
         """Find the place to go on from; tell of another board, a reset, or a journal started anew."""
@@ -126,11 +138,6 @@ class Collector:
         if before is not None and before.board_id != known.board_id:
             words = f"another board answers here: {known.board_id} instead of {before.board_id}"
             observed.append(Observed("replaced", words))
-        for board_id in {known.board_id, self._archive.named(self.view.name).board_id, f"?{self.view.name}"[:16]}:
-            if self._archive.is_open(board_id, "unreachable"):
-                again = replace(known, board_id=board_id)
-                if self._archive.observe(again, Observed("reachable", "the board answers again")):
-                    self._told()
         if known.boot and identity.boot > known.boot:
             observed.append(_reset(known.boot, identity.boot))
         anew = self._started_anew(known)
@@ -144,7 +151,6 @@ class Collector:
         known, _, waiting = self._archive.add(
             known, (), observed, new_journal=anew, boot=identity.boot, history=history
         )
-        self._said_down = False
         self._known = known
         self._starts, self._start_now = {}, {}
         self._checker = ChainChecker(known.cursor)
@@ -273,7 +279,7 @@ class Collector:
         """Note that the board does not answer; return seconds until the next try."""
         self._source.close()
         now_s = self._clock()
-        self._connected = False
+        self._connected = self._answers = False
         self.view.up, self.view.trouble = False, error.words
         if self._down_since is None:
             self._down_since = now_s

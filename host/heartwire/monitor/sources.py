@@ -17,13 +17,23 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from heartwire import keys
 from heartwire.agent.control import short_path
 from heartwire.answers import LogPage, NodeStatus, Status
 from heartwire.board import PAGE, Board
-from heartwire.errors import BoardNotFound, NoAnswer, NotAllowed, NotPermitted, ProtocolMismatch, Refused, Unplugged
+from heartwire.errors import (
+    BoardNotFound,
+    HeartwireError,
+    NoAnswer,
+    NotAllowed,
+    NotPermitted,
+    ProtocolMismatch,
+    Refused,
+    StorageProblem,
+    Unplugged,
+)
 from heartwire.hostclock import is_off
 from heartwire.monitor.settings import BoardSettings
 
@@ -33,6 +43,8 @@ TIMEOUT_S = 5.0
 ANSWER_BYTES = 16384
 # As long as the store keeps one.
 BOARD_ID_MAX = 16
+WORDS_MAX = 300
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -179,6 +191,46 @@ class AgentSource:
         if not isinstance(body, dict) or not isinstance(body.get("board_id"), str):
             raise ProtocolMismatch(f"{self._path}: the agent's answer is not as agreed")
         return body
+
+
+def lost(name: str, error: Exception) -> HeartwireError:
+    """Return any error of a source as one that says that the board does not answer.
+
+    A driver, a library or an answer that nobody foresaw raises what it likes. A board's own trouble with its flash is
+    not the store's.
+    """
+    if isinstance(error, StorageProblem):
+        return NoAnswer(f"{name}: {error.words}", error.next_step)
+    if isinstance(error, HeartwireError):
+        return error
+    return Unplugged(f"{name}: cannot be read ({type(error).__name__}: {error})"[:WORDS_MAX])
+
+
+class Watched:
+    """A source that raises nothing but errors of heartwire.errors, none of them a StorageProblem."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._source = source
+        self._name = name
+
+    def open(self) -> Identity:
+        return self._try(self._source.open)
+
+    def page(self, after: int) -> tuple[LogPage, tuple[bytes, ...]]:
+        return self._try(lambda: self._source.page(after))
+
+    def status(self) -> tuple[Status, list[NodeStatus]] | None:
+        return self._try(self._source.status)
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._source.close()
+
+    def _try(self, act: Callable[[], Answer]) -> Answer:
+        try:
+            return act()
+        except Exception as error:
+            raise lost(self._name, error) from error
 
 
 Maker = Callable[[BoardSettings], Source]

@@ -11,7 +11,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -28,6 +28,21 @@ PICO = "Raspberry Pi Pico with RP2040"
 # Restarting and enumerating takes this long on the fake clock.
 RESTART_S = 1.5
 CONFIGURE_KEY = "5a" * 32
+
+
+# MicroPython 1.24 in answer to the Ctrl-A in hello.
+AT_PROMPT = b"\r\nraw REPL; CTRL-B to exit\r\n>"
+
+
+class _NoFirmware:
+    """What answers at a board's port where no Heartwire runs."""
+
+    def __init__(self, says: bytes) -> None:
+        self._says = says
+
+    def receive(self, data: bytes) -> bytes:
+        """Return what it says to anything."""
+        return self._says
 
 
 class Clock:
@@ -62,11 +77,14 @@ class World:
         self.machine = PICO
         self.firmware = ""
         self.program: tuple[str, ...] = ()  # what runs there instead of Heartwire
+        self.says = AT_PROMPT  # what answers hello where no firmware does
         self.link = FakeBoard()
         self.port = folder / "ttyACM0"
         self.drive = folder / "RPI-RP2"
         self.image = folder / images.NAME
         self.image.write_bytes(IMAGE)
+        self.stranger = ""  # what its port is, if it is no board's
+        self.met: list[str] = []  # ports that were opened
         self.steps: list[str] = []
         self.told: list[str] = []
         self.asked: list[str] = []
@@ -108,7 +126,7 @@ class World:
     def _stand(self, where: str) -> None:
         self.where = where
         self.link.status["version"] = self.firmware
-        self.link.silent = where != "guarding"
+        self.link.silent = where == "away"
         self.port.unlink(missing_ok=True)
         shutil.rmtree(self.drive, ignore_errors=True)
         if where in ("guarding", "prompt"):
@@ -143,7 +161,8 @@ class World:
         path = ports.resolve(address)
         if path != str(self.port) or not self.port.exists():
             raise BoardNotFound(f"{path}: no such port")
-        return MemoryChannel(self.link)
+        self.met.append(path)
+        return MemoryChannel(self.link if self.where == "guarding" else cast(FakeBoard, _NoFirmware(self.says)))
 
     def _repl(self, _: object) -> dict[str, object]:
         self.steps.append("repl")
@@ -178,6 +197,7 @@ class World:
 
     def look(self, prompt: FakePrompt) -> install.Installed:
         prompt.demand()
+        self.steps += ["interrupted"] if self.says != AT_PROMPT else []
         return install.Installed(self.micropython, "", self.program, self.machine)
 
     def install(self, prompt: FakePrompt, progress: install.Progress) -> str:
@@ -250,6 +270,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(
         ports, "list_ports", lambda: [ports.Port(str(made.port), "E661", "", "")] if made.port.exists() else []
     )
+    monkeypatch.setattr(ports, "stranger", lambda path: made.stranger)
     monkeypatch.setattr(transport, "open_channel", made.channel)
     monkeypatch.setattr(update, "Prompt", lambda port: FakePrompt(made, port))
     monkeypatch.setattr(install, "look", made.look)

@@ -20,9 +20,9 @@ from heartwire.errors import (
     Unplugged,
     UsageProblem,
 )
-from heartwire.flash import bootsel, images, install, prompt, update
+from heartwire.flash import boards, bootsel, images, install, prompt, update
 from heartwire_protocol import codes
-from tests.unit.flash.conftest import CONFIGURE_KEY, NEW, OLD, RESTART_S, World
+from tests.unit.flash.conftest import CONFIGURE_KEY, INFO, NEW, OLD, RESTART_S, World
 
 INSTALLED = ["copy", "switch", "reset"]
 STOPPED = [f"maintenance {update.MAINTENANCE_S}", "repl"]
@@ -56,13 +56,13 @@ def test_a_board_at_another_machine_is_refused_before_its_guard_is_stopped(world
         world.flash("socket://rack:4000")
     assert "plugged into" in found.value.next_step
     with pytest.raises(UsageProblem, match="USB port only"):
-        update.to_prompt("socket://rack:4000", None, None)
+        update.to_prompt("socket://rack:4000", None, None, confirm=world.confirm)
 
 
 def test_without_mpremote_the_guard_is_not_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.guard()
     monkeypatch.setattr(prompt.extras.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
-    for flash in (world.flash, lambda: update.to_prompt(None, None, None)):
+    for flash in (world.flash, lambda: update.to_prompt(None, None, None, confirm=world.confirm)):
         with pytest.raises(UsageProblem, match="mpremote"):
             flash()
     assert world.where == "guarding"
@@ -95,13 +95,24 @@ def test_a_port_that_is_not_there_is_said(world: World) -> None:
         world.flash(str(world.port))
 
 
-@pytest.mark.parametrize("info", [None, "UF2 Bootloader v1.23\nModel: Feather M0\nBoard-ID: SAMD21G18A\n"])
+@pytest.mark.parametrize(
+    "info",
+    [
+        None,
+        "UF2 Bootloader v1.23\nModel: Feather M0\nBoard-ID: SAMD21G18A\n",
+        "UF2 Bootloader v1.0\nModel: Programmer for RP2040\nBoard-ID: PROG-RP2\n",
+        "UF2 Bootloader v1.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2-CLONE\n",
+        "UF2 Bootloader v1.0\nModel: Raspberry Pi RP2\n",
+        "UF2 Bootloader v1.0\nBoard-ID: RPI-RP2\nBoard-ID: RP2350\n",
+    ],
+)
 def test_a_drive_that_is_no_rp2040s_is_never_written(world: World, info: str | None) -> None:
     world.drive.mkdir()
     if info is not None:
         (world.drive / bootsel.INFO).write_text(info)
-    with pytest.raises(BoardNotFound):
+    with pytest.raises((BoardNotFound, boards.WrongBoard)):
         world.flash()
+    assert bootsel.find() is None
     assert [file.name for file in world.drive.iterdir()] == ([bootsel.INFO] if info else [])
 
 
@@ -161,7 +172,7 @@ def test_another_board_in_its_boot_loader_is_not_written_by_mistake(world: World
     world.micropython = "1.23.0"
     world.guard()
     world.drive.mkdir()
-    (world.drive / bootsel.INFO).write_text("Model: Raspberry Pi RP2\n")
+    (world.drive / bootsel.INFO).write_text(INFO)
     # What follows looks at a drive that is not the board's; `restart` must not remove it.
     world.drive = world.drive.with_name("unused")
     with pytest.raises(BoardNotFound, match="another board") as found:
@@ -228,6 +239,38 @@ def test_another_program_is_replaced_only_after_a_question(world: World) -> None
     assert world.flash().after == NEW
     assert world.asked == ["Another program is on this board: replace its boot.py and main.py?"] * 2
     assert world.steps == ["reset", *INSTALLED]
+
+
+def test_a_port_that_is_no_boards_is_asked_for_before_its_first_byte(world: World) -> None:
+    world.guard()
+    world.stranger = "Debug Probe (CMSIS-DAP) (2e8a:000c)"
+    world.refusal = Cancelled("no")
+    for act in (world.flash, lambda: update.to_prompt(None, None, None, confirm=world.confirm)):
+        with pytest.raises(Cancelled):
+            act()
+    assert (world.met, world.steps) == ([], [])
+    question = f"{world.port} is Debug Probe (CMSIS-DAP) (2e8a:000c): send to whatever is there?"
+    assert world.asked == [question] * 2
+    world.refusal = None
+    assert world.flash().after == NEW
+    assert world.asked[2:] == [question, f"Stop the guard of the board with Heartwire {OLD} for the update?"]
+
+
+@pytest.mark.parametrize("says", [b"", b"temperature 21\r\n", b"MicroPython is what I run on\r\n", b"\x00\xff\x03"])
+def test_an_unknown_program_is_interrupted_only_after_a_question(world: World, says: bytes) -> None:
+    world.prompt()
+    world.says = says
+    world.program = ("main.py",)
+    world.refusal = Cancelled("no")
+    for act in (world.flash, lambda: update.to_prompt(None, None, None, confirm=world.confirm)):
+        with pytest.raises(Cancelled):
+            act()
+    assert world.steps == [], "no Ctrl-C, no reset"
+    assert all("interrupt whatever runs there?" in words for words in world.asked)
+    world.refusal = None
+    assert world.flash().after == NEW
+    assert world.steps[0] == "interrupted"
+    assert world.asked[-1] == "Another program is on this board: replace its main.py?"
 
 
 def test_an_observing_board_needs_no_maintenance(world: World) -> None:
@@ -458,13 +501,20 @@ def test_a_port_that_stays_roots_is_said(world: World, monkeypatch: pytest.Monke
 
 def test_to_prompt_leaves_a_board_at_the_prompt_alone(world: World) -> None:
     world.prompt()
-    assert update.to_prompt(None, None, None) == str(world.port)
+    assert update.to_prompt(None, None, None, confirm=world.confirm) == str(world.port)
     assert world.steps == []
+
+
+def test_the_prompt_of_another_board_is_no_shell(world: World) -> None:
+    world.prompt()
+    world.machine = "Generic ESP32 module with ESP32"
+    with pytest.raises(boards.WrongBoard, match="ESP32"):
+        update.to_prompt(None, None, None, confirm=world.confirm)
 
 
 def test_to_prompt_stops_the_guard(world: World) -> None:
     world.guard()
-    assert update.to_prompt(None, None, None) == str(world.port)
+    assert update.to_prompt(None, None, None, confirm=world.confirm) == str(world.port)
     assert world.steps == STOPPED
     assert world.where == "prompt"
 
@@ -475,5 +525,5 @@ def test_a_virtual_board_is_left_alone(world: World) -> None:
     with pytest.raises(UsageProblem, match="virtual board"):
         world.flash()
     with pytest.raises(UsageProblem, match="virtual board"):
-        update.to_prompt(str(world.port), None, None)
+        update.to_prompt(str(world.port), None, None, confirm=world.confirm)
     assert (world.steps, world.where) == ([], "guarding")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from heartwire import ports
 from heartwire.errors import Unplugged
 from heartwire.flash import install
 from tests.fakes.board import FakeBoard
@@ -70,9 +71,37 @@ def test_status_of_a_board_at_its_prompt_says_what_it_is(
     board.receive = lambda data: b"\r\n>>> "  # type: ignore[method-assign]
     monkeypatch.setattr(Prompt, "answer", answer)
     monkeypatch.setattr(install, "Prompt", Prompt)
+    monkeypatch.setattr(ports, "stranger", lambda path: "")
     result = run("status")
     assert result.code == 6
     assert "MicroPython answers, but Heartwire does not run on it" in result.err
     assert "heartwire flash" in result.err
     for words in told:
         assert words in " ".join(result.err.split())
+
+
+def test_the_prompt_behind_another_device_gets_no_ctrl_c(
+    board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board.receive = lambda data: b"\r\n>>> "  # type: ignore[method-assign]
+    monkeypatch.setattr(install, "Prompt", None)  # whoever makes one fails
+    monkeypatch.setattr(ports, "stranger", lambda path: "Debug Probe (2e8a:000c)")
+    result = run("status")
+    assert result.code == 6
+    assert "Heartwire does not run on it" in result.err
+
+
+@pytest.mark.parametrize(
+    ("said", "prompt"),
+    [
+        (b"\r\nraw REPL; CTRL-B to exit\r\n>", True),
+        (b"Traceback (most recent call last):\r\nOSError: 5\r\n>>> ", True),
+        (b"MicroPython v1.24.0 on a Pico\r\ntemperature 21\r\n", False),
+        (b">>> the answer is\r\n42\r\n", False),
+    ],
+)
+def test_a_program_that_prints_such_words_is_no_prompt(board: FakeBoard, run: Run, said: bytes, prompt: bool) -> None:
+    board.receive = lambda data: said  # type: ignore[method-assign]
+    result = run("status")
+    assert result.code == 6
+    assert ("Heartwire does not run on it" in result.err) is prompt

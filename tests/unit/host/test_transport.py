@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+import termios
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,75 @@ def test_a_file_is_no_port(tmp_path: Path) -> None:
         transport.open_channel(str(tmp_path / "file"))
 
 
+def away_by_pyserial() -> None:
+    """Raise what pyserial makes of a device that has gone before its mode is read: an error without a number."""
+    import serial
+
+    try:
+        raise termios.error(errno.EIO, os.strerror(errno.EIO))
+    except termios.error as error:
+        raise serial.SerialException(f"Could not configure port: {error}")  # noqa: B904 - as pyserial does
+
+
+def away_by_termios() -> None:
+    """Raise what comes when it goes before its mode is set."""
+    raise termios.error(errno.EIO, os.strerror(errno.EIO))
+
+
+def away_by_system() -> None:
+    """Raise what comes when it goes before its DTR is set."""
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+
+def away_without_a_word() -> None:
+    """Raise what pyserial makes of its own closed descriptor."""
+    raise TypeError("an integer is required (got type NoneType)")
+
+
+@pytest.mark.parametrize("fault", [away_by_pyserial, away_by_termios, away_by_system, away_without_a_word])
+def test_a_port_that_vanishes_while_it_is_opened_is_one_kind_of_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: Callable[[], None]
+) -> None:
+    import serial
+
+    monkeypatch.setattr(serial.Serial, "open", lambda self: fault())
+    with pytest.raises(BoardNotFound, match="/dev/ttyACM9: no such port"):
+        transport.open_channel("/dev/ttyACM9")
+    assert main(["-p", "/dev/ttyACM9", "status"]) == BoardNotFound.exit_code
+    assert "no such port" in capsys.readouterr().err
+
+
+def test_a_second_reader_of_the_port_is_named_where_no_answer_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    board = FakeBoard()
+    board.silent = True
+    code = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); print(flush=True); sys.stdin.read()"
+    with PtyBoard(board) as pty:
+        command = [sys.executable, "-c", code, pty.path]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            assert main(["-p", pty.path, "--timeout", "0.1", "status"]) == 6
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"(pid {other.pid}) has this port open too" in said
+    assert "heartwire flash" not in said, "a board that guards is not to be flashed for somebody else's reading"
+
+
+def test_an_open_port_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pty keeps the mark beyond its holder, so the calls are looked at, under another name."""
+    marks: list[int] = []
+    real, ioctl = os.path.realpath, fcntl.ioctl
+
+    def note(descriptor: int, call: int, argument: bytes | int = 0) -> object:
+        marks.extend([call] if call in (termios.TIOCEXCL, termios.TIOCNXCL) else [])
+        return 0 if call in marks else ioctl(descriptor, call, argument)
+
+    with PtyBoard(FakeBoard()) as pty:
+        monkeypatch.setattr(os.path, "realpath", lambda path: "/dev/ttyACM0" if path == pty.path else real(path))
+        monkeypatch.setattr(fcntl, "ioctl", note)
+        transport.open_channel(pty.path).close()
+    assert marks == [termios.TIOCEXCL, termios.TIOCNXCL]
+
+
 @pytest.mark.parametrize(
     ("number", "kind"),
     [(errno.EACCES, NotPermitted), (errno.EBUSY, PortBusy), (errno.EAGAIN, PortBusy), (errno.ENXIO, BoardNotFound)],
@@ -144,60 +216,6 @@ def test_a_socket_nobody_listens_on() -> None:
 def test_addresses_that_make_no_sense(url: str) -> None:
     with pytest.raises(UsageProblem):
         transport.open_channel(url)
-
-
-ONE = ports.Port("/dev/ttyACM0", "E66118604B5C4A2A", "Board in FS mode", "1-2")
-TWO = ports.Port("/dev/ttyACM1", "E66118604B00FFFF", "Board in FS mode", "1-3")
-
-
-@pytest.mark.parametrize(
-    ("said", "environment", "plugged", "path"),
-    [
-        (None, None, [ONE], "/dev/ttyACM0"),
-        (None, "/dev/ttyX", [ONE, TWO], "/dev/ttyX"),
-        ("/dev/ttyY", "/dev/ttyX", [ONE], "/dev/ttyY"),
-        ("id:E66118604B5C", None, [ONE, TWO], "/dev/ttyACM0"),
-        ("id:e66118604b00ffff", None, [ONE, TWO], "/dev/ttyACM1"),
-    ],
-)
-def test_which_board(
-    monkeypatch: pytest.MonkeyPatch, said: str | None, environment: str | None, plugged: list[ports.Port], path: str
-) -> None:
-    monkeypatch.setattr(ports, "list_ports", lambda: plugged)
-    if environment:
-        monkeypatch.setenv(ports.ENVIRONMENT, environment)
-    assert ports.resolve(said) == path
-
-
-@pytest.mark.parametrize(
-    ("said", "plugged", "words"),
-    [
-        (None, [], "no board is plugged in"),
-        (None, [ONE, TWO], "2 boards are plugged in: id:E66118604B5C4A2A"),
-        ("id:E6", [ONE, TWO], "2 boards have a USB serial number that starts so"),
-        ("id:FF", [ONE], "no board with USB serial number FF"),
-        ("id:", [ONE], "no board with USB serial number"),
-    ],
-)
-def test_which_board_it_cannot_be(
-    monkeypatch: pytest.MonkeyPatch, said: str | None, plugged: list[ports.Port], words: str
-) -> None:
-    monkeypatch.setattr(ports, "list_ports", lambda: plugged)
-    with pytest.raises(BoardNotFound, match=words):
-        ports.resolve(said)
-
-
-def test_list_ports_keeps_only_picos(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace as Entry
-
-    from serial.tools import list_ports
-
-    entries = [
-        Entry(device="/dev/ttyS0", vid=None),
-        Entry(device="/dev/ttyACM1", vid=0x2E8A, serial_number=None, product=None, description="x", location=None),
-    ]
-    monkeypatch.setattr(list_ports, "comports", lambda: entries)
-    assert ports.list_ports() == [ports.Port("/dev/ttyACM1", "", "x", "")]
 
 
 def test_a_port_that_takes_no_data_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

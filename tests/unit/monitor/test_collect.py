@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy
 
-from heartwire.errors import Unplugged
+from heartwire.errors import StorageProblem, Unplugged
 from heartwire.monitor import archive, collect, schema
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store
@@ -191,6 +191,40 @@ def test_a_silent_board_is_told_once_and_so_is_its_return(store: Store, board: F
     again.collect()
     assert kinds(store) == ["unreachable", "reachable"]
     assert [letter.severity for letter in again.post()] == ["cleared"]
+
+
+ODD = [TypeError("int() can't convert non-string"), KeyError("mode"), RuntimeError("driver"), MemoryError()]
+
+
+@pytest.mark.parametrize(
+    "fault", [*ODD, StorageProblem("the board's flash is full")], ids=lambda fault: type(fault).__name__
+)
+@pytest.mark.parametrize("where", ["open", "page", "status"])
+def test_whatever_a_source_raises_is_a_board_that_is_lost(
+    store: Store, board: FakeBoard, monkeypatch: pytest.MonkeyPatch, fault: Exception, where: str
+) -> None:
+    board.log(events.BOOT)
+    world = World(store, board, [channel()])
+    world.collect()
+    real = getattr(world.source, where)
+
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(world.source, where, fail)
+    if where == "open":
+        world.source.fault = Unplugged("gone")
+    for _ in range(8):
+        world.collector.step()
+        world.clock.now_s += 10
+    assert kinds(store) == ["unreachable"], "it comes back only where it gives all that is asked of it"
+    assert world.collector.storage_trouble == "", "the store works"
+    assert not world.collector.view.up
+    monkeypatch.setattr(world.source, where, real)
+    for _ in range(3):
+        world.collector.step()
+        world.clock.now_s += 10
+    assert kinds(store) == ["unreachable", "reachable"]
 
 
 def test_a_board_that_is_away_for_an_update_is_told_when_its_maintenance_would_be_over(
