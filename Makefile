@@ -116,11 +116,13 @@ docs: $(READY) ## regenerate what comes from tables
 	$(BIN)/python tools/gen_protocol.py
 	$(BIN)/python tools/gen_tables.py
 	$(BIN)/python hw/gen/board_py.py
+	$(BIN)/python tests/components.py --write
 
 generated: $(READY)
 	$(BIN)/python tools/gen_protocol.py --check
 	$(BIN)/python tools/gen_tables.py --check
 	$(BIN)/python hw/gen/board_py.py --check
+	$(BIN)/python tests/components.py --check
 	$(BIN)/python hw/gen/verify.py
 
 check: lint types generated test ## exactly what CI runs

@@ -1,11 +1,39 @@
-"""What all tests share: Ctrl-C interrupts, also where a script has started the tests in its background."""
+"""What all tests share: Ctrl-C interrupts, and a skip for what should be there is a failure where everything is."""
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests import components
 
 
 def pytest_configure() -> None:
     """Take Ctrl-C back: a background job starts with it ignored, and so would each program that a test starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def judged(report: Any) -> None:
+    """Make a failure of a skip that the table of components does not allow here."""
+    if not report.skipped or hasattr(report, "wasxfail") or not isinstance(report.longrepr, tuple):
+        return
+    wrong = components.problem(str(report.longrepr[2]), os.environ)
+    if wrong:
+        report.outcome, report.longrepr = "failed", wrong
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    """Judge the skips of tests."""
+    judged((yield).get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, None]:
+    """Judge the skips of whole files."""
+    judged((yield).get_result())

@@ -46,7 +46,7 @@ def test_on_cpython(name: str) -> None:
 def test_on_the_micropython_vm(tmp_path: Path) -> None:
     vm = Path(sys.executable).parent / "micropython"
     if not vm.exists() and shutil.which("micropython") is None:
-        pytest.skip("the MicroPython VM is not installed (extra `virtual`)")
+        pytest.skip("not installed: heartwire[virtual]")
     script = tmp_path / "run.py"
     here = str(Path(__file__).parent)
     script.write_text(RUNNER.format(firmware=str(ROOT / "firmware"), here=here, vectors=str(VECTORS), names=NAMES))

@@ -42,10 +42,10 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "a machine of namespaces needs root"
     if library() is None:
-        return "systemd is not installed (Debian: apt-get install systemd)"
+        return "not installed: systemd"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
-        return f"not installed: {', '.join(missing)} (Debian: util-linux, mount, hostname, systemd)"
+        return f"not installed: systemd, util-linux (no {', '.join(missing)})"
     if "overlay" not in Path("/proc/filesystems").read_text().split():
         return "the kernel has no overlayfs here"
     for name in ("systemd", "devices"):

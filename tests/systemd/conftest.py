@@ -20,7 +20,7 @@ def _possible() -> None:
 @pytest.fixture
 def make_rack(tmp_path: Path) -> Iterator[Callable[..., MachineRack]]:
     """Return a maker of racks on which a is active; with arm=False they are not started."""
-    pytest.importorskip("micropython_unix", reason="the MicroPython VM is not installed (extra `virtual`)")
+    pytest.importorskip("micropython_unix", reason="not installed: heartwire[virtual]")
     racks: list[MachineRack] = []
 
     def make(arm: bool = True, **options: object) -> MachineRack:

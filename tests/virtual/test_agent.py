@@ -195,9 +195,9 @@ def test_a_frozen_disk_hangs_its_probe_and_no_heartbeat(
     mounted: Callable[..., Path], late_rack: Callable[..., ProductRack], tmp_path: Path
 ) -> None:
     """A loop device whose file system is frozen: whoever writes sleeps uninterruptibly, as on a dead disk."""
-    for tool in ("mkfs.ext4", "fsfreeze"):
+    for tool, package in (("mkfs.ext4", "e2fsprogs"), ("fsfreeze", "util-linux")):
         if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+            pytest.skip(f"not installed: {package}")
     image = tmp_path / "disk.img"
     image.write_bytes(bytes(8 << 20))
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
@@ -224,7 +224,7 @@ def test_a_wall_clock_set_back_a_day_changes_nothing(late_rack: Callable[..., Pr
     """A library put before libc takes a day off every wall-clock reading of a's processes, from one moment on."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler: the wall clock of one process cannot be set back without one")
+        pytest.skip("not installed: cc (the wall clock of one process cannot be set back without a compiler)")
     source, library, mark = tmp_path / "clock.c", tmp_path / "clock.so", tmp_path / "back"
     source.write_text(CLOCK)
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.virtual
 
 
 def test_scenarios_on_the_virtual_board() -> None:
-    pytest.importorskip("littlefs", reason="extra `virtual` is not installed")
+    pytest.importorskip("littlefs", reason="not installed: heartwire[virtual]")
     scenarios = [language.read(HERE / f"{name}.txt") for name in NAMES]
     wrong = language.parse(WRONG, "wrong")
     verdicts = {verdict.scenario.name: verdict for verdict in tiers.judge_all("virtual", [*scenarios, wrong], 10)}

@@ -46,7 +46,7 @@ class PtyAdapter(SerialAdapter):
 
 @contextlib.contextmanager
 def powered(folder: Path) -> Iterator[VirtualBoard]:
-    pytest.importorskip("littlefs", reason="extra `virtual` is not installed")
+    pytest.importorskip("littlefs", reason="not installed: heartwire[virtual]")
     with VirtualBoard(folder) as made:
         made.set_input("KEY", True)
         made.power_on()

@@ -77,7 +77,7 @@ def test_the_example_settings_are_good_settings(tmp_path: Path) -> None:
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
-        pytest.skip("needs systemd-analyze")
+        pytest.skip("not installed: systemd")
     program = tmp_path / "heartwire"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)

@@ -34,7 +34,7 @@ def promtool() -> str:
     """The tool, or a skip that names its package."""
     found = shutil.which("promtool")
     if found is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
+        pytest.skip("not installed: promtool")
     return found
 
 

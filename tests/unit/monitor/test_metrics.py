@@ -205,7 +205,7 @@ def test_the_alert_rules_use_series_and_labels_that_exist() -> None:
 def test_the_alert_rules_pass_promtool(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
+        pytest.skip("not installed: promtool")
     path = tmp_path / "rules.yml"
     path.write_text(RULES.read_text())
     checked = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False)

@@ -13,5 +13,5 @@ LIMIT = 128
 @pytest.mark.parametrize("name", bench_policy.CASES)
 def test_a_step_allocates_nothing(name: str) -> None:
     if bench_policy.vm_path() is None:
-        pytest.skip("the MicroPython VM is not installed (extra `virtual`)")
+        pytest.skip("not installed: heartwire[virtual]")
     assert bench_policy.measure(name).allocated <= LIMIT
