@@ -11,6 +11,7 @@ TELNET_COMMANDS = range(250, 255)
 TELNET = "the server speaks Telnet"
 TELNET_NEXT = "set raw TCP there (ser2net: `accepter: tcp,PORT`)"
 BUSY = "in use"
+CLOSED = "closed by the other side"
 
 
 def speaks_telnet(first: bytes) -> bool:
@@ -24,7 +25,28 @@ def said(first: bytes) -> str:
     return " ".join(text.split()) if text and all(char.isprintable() or char in "\r\n\t" for char in text) else ""
 
 
-def why_closed(first: bytes) -> str:
-    """Return why a connection of which `first` is all that came was closed by the other side, in words."""
-    words = said(first)
-    return f'the server closed the connection and said "{words}"' if words else "closed by the other side"
+class Greeting:
+    """The first bytes of one connection."""
+
+    def __init__(self) -> None:
+        self._first = b""
+
+    def take(self, data: bytes) -> None:
+        """Take what has come."""
+        if len(self._first) < FIRST_BYTES:
+            self._first += data[: FIRST_BYTES - len(self._first)]
+
+    @property
+    def is_telnet(self) -> bool:
+        """Tell whether the server speaks Telnet."""
+        return speaks_telnet(self._first)
+
+    @property
+    def words(self) -> str:
+        """Return what the server said, if it is text and all that came."""
+        return said(self._first)
+
+    @property
+    def end(self) -> str:
+        """Return why the other side closed the connection, in words."""
+        return f'the server closed the connection and said "{self.words}"' if self.words else CLOSED

@@ -1,8 +1,9 @@
-"""Channels: open a serial port, a pty or `socket://host:port` by its address, and move bytes with a deadline.
+"""Channels: open a serial port, a pty or a serial server by its address, and move bytes with a deadline.
 
-A channel knows nothing of frames. It takes the port for itself alone (a second program gets PortBusy), never toggles
-a line that could reset something, and turns every fault of the operating system into an error of heartwire.errors.
-Called by link (through `open_channel`) and by nothing else; tests hand link a channel of their own.
+A serial server is `socket://host:port` (raw TCP) or `rfc2217://host:port`. A channel knows nothing of frames. It takes
+the port for itself alone (a second program gets PortBusy), never toggles a line that could reset something, and turns
+every fault of the operating system into an error of heartwire.errors. Called by link (through `open_channel`) and by
+nothing else; tests hand link a channel of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Protocol
 
 import serial
 
-from heartwire import ports
+from heartwire import names, ports, rfc2217, serial_servers
 from heartwire.errors import BoardNotFound, HeartwireError, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
 
 # USB ignores it. Never 1200: closing a Pico's port at 1200 baud resets it into its boot loader.
@@ -29,6 +30,7 @@ CONNECT_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 5.0
 CHUNK = 4096
 SOCKET_SCHEME = "socket://"
+RFC2217_SCHEME = rfc2217.SCHEME
 # What the system says of a device that is not there, or not any more.
 _AWAY = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EIO, errno.EPIPE, errno.EPROTO, errno.ESHUTDOWN)
 # What comes when a device goes away: pyserial's error, the system's, the terminal's, or a TypeError for a lost
@@ -62,8 +64,10 @@ def open_channel(address: str | None) -> Channel:
     name = ports.resolve(address)
     if name.startswith(SOCKET_SCHEME):
         return SocketChannel(name)
+    if name.startswith(RFC2217_SCHEME):
+        return Rfc2217Channel(name)
     if "://" in name:
-        raise UsageProblem(f"{name}: a port is a path, id:SERIAL or socket://HOST:PORT")
+        raise UsageProblem(f"{name}: a port is a path, id:SERIAL, socket://HOST:PORT or rfc2217://HOST:PORT")
     return SerialChannel(name)
 
 
@@ -139,12 +143,13 @@ class SocketChannel:
         if not separator or not host or not port.isdigit():
             raise UsageProblem(f"{url}: must be socket://HOST:PORT")
         try:
-            self._socket = socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S)
+            self._socket = names.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S)
         except (OSError, OverflowError) as error:
             words = getattr(error, "strerror", None) or str(error) or "no connection"
             raise BoardNotFound(f"{url}: {words}", "check that the other end runs and listens there") from None
         self._socket.settimeout(WRITE_TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._greeting = serial_servers.Greeting()
 
     def read(self, timeout_s: float) -> bytes:
         try:
@@ -152,10 +157,22 @@ class SocketChannel:
                 return b""
             data = self._socket.recv(CHUNK)
         except OSError as error:
-            raise _gone(self.name, error) from None
+            raise (self._refusal() if self._greeting.words else _gone(self.name, error)) from None
         if not data:
-            raise Unplugged(f"{self.name}: the other end closed the connection")
+            raise self._refusal()
+        self._greeting.take(data)
+        if self._greeting.is_telnet:
+            raise UsageProblem(
+                f"{self.name}: {serial_servers.TELNET}",
+                f"{serial_servers.TELNET_NEXT}, or give rfc2217://HOST:PORT where it knows RFC 2217",
+            )
         return data
+
+    def _refusal(self) -> HeartwireError:
+        words = self._greeting.end
+        if serial_servers.BUSY in words:
+            return PortBusy(f"{self.name}: {words}", "end the other connection, or set `kickolduser: true` in ser2net")
+        return Unplugged(f"{self.name}: {words}")
 
     def write(self, data: bytes) -> None:
         try:
@@ -170,6 +187,20 @@ class SocketChannel:
 
     def now(self) -> float:
         return time.monotonic()
+
+
+class Rfc2217Channel(SocketChannel):
+    """A serial server that speaks RFC 2217."""
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        self._socket, self._bridge = rfc2217.bridge(url, BAUD)
+        self._socket.settimeout(WRITE_TIMEOUT_S)
+        self._greeting = serial_servers.Greeting()
+
+    def close(self) -> None:
+        self._bridge.close()
+        super().close()
 
 
 def _gone(name: str, error: Exception) -> Unplugged:

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from heartwire.agent.port import SOCKET_SCHEME, Opener
 from heartwire.agent.services import CHECK_STOPPED
 from heartwire.agent.settings import AgentSettings, Command, read_key
 from heartwire.errors import HeartwireError
+from heartwire.names import is_numeric
 
 # A status older than this many ms is that of an agent that is gone or hangs.
 STATUS_OLD_MS = 5000
@@ -203,6 +205,15 @@ def check_safety(settings: AgentSettings, system: System) -> Iterator[Finding]:
         yield Finding(WARNING, "clock", "the wall clock was never set", hint)
 
 
+def check_probes(settings: AgentSettings, _: System) -> Iterator[Finding]:
+    """Check that no probe depends on a name server without need."""
+    for probe in settings.probes:
+        host = probe.values.get("host") or urllib.parse.urlsplit(probe.values.get("url", "")).hostname
+        if host and not is_numeric(host):
+            words = f"probe {probe.name}: {host} is a name: without its name server this node is degraded"
+            yield Finding(WARNING, "probes", words, "give a numeric address, or a name of /etc/hosts")
+
+
 def check_agent(settings: AgentSettings, system: System) -> Iterator[Finding]:
     """Check what the running agent says about the line."""
     status = read_status(settings)
@@ -278,7 +289,7 @@ def check_unit(settings: AgentSettings, system: System) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    check_key, check_port, check_state, check_services, check_unit, check_safety, check_agent,
+    check_key, check_port, check_state, check_services, check_probes, check_unit, check_safety, check_agent,
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def ask_board(port: Port, node: int, key: bytes | None, answer_s: float = ANSWER
     incarnation = Incarnation()
     decoder = framing.Decoder(64)
     heard = 0
-    first = b""
+    greeting = serial_servers.Greeting()
     echoed = False
     try:
         connected = _connected(port)
@@ -57,11 +57,11 @@ def ask_board(port: Port, node: int, key: bytes | None, answer_s: float = ANSWER
             except OSError as error:
                 return Finding(BAD, "line", f"cannot read: {error.strerror}", "check the cable and the adapter")
             if not data:
-                words = serial_servers.why_closed(first)
-                return Finding(BAD, "line", words, "check the cable and the adapter, or the settings of the server")
+                hint = "check the cable and the adapter, or the settings of the server"
+                return Finding(BAD, "line", greeting.end, hint)
             heard += len(data)
-            first += data[: serial_servers.FIRST_BYTES - len(first)]
-            if serial_servers.speaks_telnet(first):
+            greeting.take(data)
+            if greeting.is_telnet:
                 return Finding(BAD, "line", serial_servers.TELNET, serial_servers.TELNET_NEXT)
             at = 0
             while at < len(data):

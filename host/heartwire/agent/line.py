@@ -40,7 +40,7 @@ class Line:
         self._next_try_ns = 0
         self._tried_ns = 0
         self._waits_since_ns: int | None = None  # something written has not left since then
-        self._first = b""
+        self._greeting = serial_servers.Greeting()
         self._unread = b""
         self._said: dict[tuple[str, str], int] = {}
 
@@ -69,7 +69,8 @@ class Line:
         self.opened_count += 1
         self.problem = ""
         self._waits_since_ns = None
-        self._first = self._unread = b""
+        self._greeting = serial_servers.Greeting()
+        self._unread = b""
         if self._is_new("line_open", "", now_ns):
             self._log.info("line_open", port=self.path, count=self.opened_count)
         return True
@@ -92,12 +93,11 @@ class Line:
         except BlockingIOError:
             return b""
         except OSError as error:
-            words = serial_servers.said(self._first)
             problem = error.strerror or type(error).__name__
-            self._lost(now_ns, serial_servers.why_closed(self._first) if words else problem)
+            self._lost(now_ns, self._greeting.end if self._greeting.words else problem)
             return b""
         if not data:
-            self._lost(now_ns, serial_servers.why_closed(self._first))
+            self._lost(now_ns, self._greeting.end)
             return b""
         if not self._is_right(data, now_ns):
             return b""
@@ -105,9 +105,9 @@ class Line:
 
     def _is_right(self, data: bytes, now_ns: int) -> bool:
         """Tell whether `data` may be the board's; what a serial server says at first is kept for its error."""
-        if self.path.startswith(SOCKET_SCHEME) and len(self._first) < serial_servers.FIRST_BYTES:
-            self._first += data[: serial_servers.FIRST_BYTES - len(self._first)]
-            if serial_servers.speaks_telnet(self._first):
+        if self.path.startswith(SOCKET_SCHEME):
+            self._greeting.take(data)
+            if self._greeting.is_telnet:
                 self._lost(now_ns, f"{serial_servers.TELNET}: {serial_servers.TELNET_NEXT}", WRONG_SERVER_NS)
                 return False
         return True

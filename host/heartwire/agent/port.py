@@ -7,13 +7,14 @@ line.py, and by the doctor.
 import contextlib
 import errno
 import fcntl
-import ipaddress
 import os
 import socket
 import struct
 import termios
 from collections.abc import Iterator
 from typing import Protocol
+
+from heartwire.names import is_numeric
 
 READ_MAX = 4096
 SOCKET_SCHEME = "socket://"
@@ -231,11 +232,9 @@ def address_of(url: str) -> tuple[str, int]:
     host = "127.0.0.1" if host == "localhost" else host.strip("[]")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:
         raise OSError(errno.EINVAL, "must be socket://ADDRESS:PORT with a number from 1 to 65535")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
+    if not is_numeric(host):
         words = f"must have a numeric address, not {host}: a name server that is down would hold up heartbeats"
-        raise OSError(errno.EINVAL, words) from None
+        raise OSError(errno.EINVAL, words)
     return host, int(port)
 
 

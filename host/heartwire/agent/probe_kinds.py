@@ -1,9 +1,9 @@
 """What a probe does: one function per kind, run in a process of its own by the runner. None of them ever runs in the
 agent.
 
-A function returns 0 when all is well, else an errno that says why (the agent logs its text). They may hang as long as
-they like: the runner kills them at their time limit. KINDS is the table of kinds and their settings; settings, docs and
-runner read it.
+A function returns 0 when all is well, else an errno that says why (the agent logs its text, see `words_of`). They may
+hang as long as they like: the runner kills them at their time limit. KINDS is the table of kinds and their settings;
+settings, docs and runner read it.
 """
 
 import errno
@@ -25,9 +25,17 @@ KINDS: dict[str, tuple[dict[str, tuple[type, Any]], str]] = {
     "load": ({"per_cpu": (float, None)}, "the load of the last minute per CPU is at most this"),
 }
 
+# A status of its own, as the resolver's numbers are not those of errno.
+NO_NAME = 200
+
+
+def words_of(status: int) -> str:
+    """Return what a status of `run` means."""
+    return "its host's name could not be looked up" if status == NO_NAME else os.strerror(status)
+
 
 def run(kind: str, values: dict[str, Any]) -> int:
-    """Run one probe that is no command; return 0, or an errno."""
+    """Run one probe that is no command; return 0, NO_NAME or an errno."""
     functions: dict[str, Callable[..., int]] = {
         "tcp": tcp,
         "http": http_get,
@@ -37,6 +45,8 @@ def run(kind: str, values: dict[str, Any]) -> int:
     }
     try:
         return functions[kind](**values)
+    except socket.gaierror:
+        return NO_NAME
     except OSError as error:
         return error.errno or errno.EIO
     except (http.client.HTTPException, ValueError):

@@ -5,11 +5,11 @@ Each probe runs at its own interval, never twice at once. After `failures` bad r
 board's business. Called once per round by the agent; starts commands and never waits.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from heartwire.agent import probe_kinds
 from heartwire.agent.hooks import Result
 from heartwire.agent.log import Log
 from heartwire.agent.settings import Command, ProbeSettings
@@ -100,4 +100,4 @@ class Probes:
             return result.outcome
         if probe.settings.command:
             return f"exit status {result.code}"
-        return os.strerror(result.code)
+        return probe_kinds.words_of(result.code)

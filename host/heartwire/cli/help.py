@@ -42,7 +42,8 @@ Which board: --port, else HEARTWIRE_PORT, else the only one that is plugged in.
 
   /dev/ttyACM0           a serial port, or the pseudo terminal of a virtual board
   id:E66118604B5C4A2A    by USB serial number (its beginning is enough)
-  socket://rack:4000     a TCP connection to something that passes the bytes on
+  socket://rack:4000     a TCP connection to something that passes the bytes on, such as ser2net (`accepter: tcp,4000`)
+  rfc2217://rack:4000    the same to a server that speaks Telnet with serial options (`accepter: telnet(rfc2217),4000`)
 
 One program at a time holds a board's port. If you may not open it, install this
 udev rule as /etc/udev/rules.d/70-heartwire.rules and run `udevadm control --reload`:

@@ -8,9 +8,9 @@ by run in a thread of its own.
 from __future__ import annotations
 
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 
+from heartwire import urls
 from heartwire.errors import HeartwireError
 from heartwire.monitor.log import Log
 from heartwire.monitor.settings import DeadmanSettings, secret_lines
@@ -23,7 +23,7 @@ def fetch(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         return "the URL does not begin with http:// or https://"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the scheme was checked
+        with urls.open_url(url, TIMEOUT_S) as answer:
             return "" if answer.status < 400 else f"the server answered {answer.status}"
     except urllib.error.HTTPError as error:
         return f"the server answered {error.code}"

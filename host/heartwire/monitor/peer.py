@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from heartwire import urls
 from heartwire.errors import HeartwireError
 from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Aged
@@ -70,7 +71,7 @@ def asker(url: str, key: bytes) -> Ask:
         }
         request = urllib.request.Request(url.rstrip("/") + PATH, body, headers)  # noqa: S310 - settings allow http only
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with urls.open_url(request, TIMEOUT_S) as answer:
                 text = answer.read(BODY_BYTES)
                 mac = answer.headers.get("X-Heartwire-Mac", "")
             states = json.loads(text)

@@ -6,9 +6,11 @@ Knows nothing of what is answered; has no TLS and no passwords of its own. Used 
 from __future__ import annotations
 
 import http.server
+import socketserver
 import threading
 from typing import Any
 
+from heartwire import names
 from heartwire.errors import PortBusy
 from heartwire.monitor.settings import address_of
 
@@ -32,6 +34,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing: every request would be a line."""
 
 
+class _Listener(http.server.ThreadingHTTPServer):
+    """Asks no name server what it is called, as the standard one does: that may take longer than a start may."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+
 class Server:
     """Listens on `address` (host:port) from the beginning, for the setting `name`; answers from start() to close().
 
@@ -40,10 +52,10 @@ class Server:
 
     def __init__(self, name: str, address: str, handler: type[Handler]) -> None:
         try:
-            self._server = http.server.ThreadingHTTPServer(address_of(address), handler)
+            host, port = address_of(address)
+            self._server = _Listener((names.RESOLVER.addresses(host)[0], port), handler)
         except OSError as error:
             raise PortBusy(f"{name}: {address}: {error.strerror}", "choose another address, or stop its user") from None
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name=name, daemon=True)
 
     @property

@@ -49,13 +49,19 @@ def setting(
 # In the state directory of heartwire-monitor.service.
 STORE = "/var/lib/heartwire/monitor/monitor.db"
 
+# Schemes of serial servers that transport knows.
+SERVERS = ("socket://", "rfc2217://")
+PORT_FORMS = (
+    "device file, id:SERIAL, socket://HOST:PORT, rfc2217://HOST:PORT, or agent:PATH for a surviving node's line"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoardSettings:
     """One board to collect from."""
 
     name: str = setting("what people call it in messages; unique")
-    port: str = setting("device file, id:SERIAL, socket://HOST:PORT, or agent:PATH for a surviving node's line")
+    port: str = setting(PORT_FORMS)
     key_file: Path | None = setting("file with the view key, mode 0600; none for a board without keys", None)
 
 
@@ -245,6 +251,9 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
             if entry.name in seen:
                 problems.append(f"{what}[{at}].name: a second {what} {entry.name!r}")
             seen.add(entry.name)
+    for at, board in enumerate(settings.board, 1):
+        if "://" in board.port and not board.port.startswith(SERVERS):
+            problems.append(f"board[{at}].port: must be {PORT_FORMS}, not {board.port!r}")
     names = {board.name for board in settings.board}
     for at, channel in enumerate(settings.channel, 1):
         path = f"channel[{at}]"

@@ -212,10 +212,41 @@ def test_a_socket_nobody_listens_on() -> None:
         transport.open_channel(f"socket://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("url", ["socket://", "socket://host", "socket://host:http", "http://host:80"])
+@pytest.mark.parametrize(
+    "url", ["socket://", "socket://host", "socket://host:http", "http://host:80", "rfc2217://host"]
+)
 def test_addresses_that_make_no_sense(url: str) -> None:
     with pytest.raises(UsageProblem):
         transport.open_channel(url)
+
+
+def say(words: bytes) -> str:
+    """Serve one connection that says `words` and is closed; return its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def once() -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.sendall(words)
+
+    threading.Thread(target=once, daemon=True).start()
+    return f"socket://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "shown"),
+    [
+        (b"\xff\xfb\x03\xff\xfb\x01", UsageProblem, "the server speaks Telnet"),
+        (b"Port already in use\r\n", PortBusy, 'the server closed the connection and said "Port already in use"'),
+        (b"go away\n", Unplugged, 'said "go away"'),
+        (b"", Unplugged, "closed by the other side"),
+    ],
+)
+def test_what_a_serial_server_says_in_place_of_a_board(words: bytes, kind: type[Exception], shown: str) -> None:
+    channel = transport.open_channel(say(words))
+    with pytest.raises(kind, match=shown):
+        for _ in range(3):
+            channel.read(5.0)
+    channel.close()
 
 
 def test_a_port_that_takes_no_data_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

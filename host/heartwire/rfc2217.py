@@ -1,0 +1,107 @@
+"""The host link over a serial server that speaks Telnet with serial options (RFC 2217): rfc2217://HOST:PORT.
+
+pyserial negotiates and undoes the doubling of bytes; a thread hands over what comes, so that it can be waited for like
+any other channel. Opening it takes up to three seconds, which is why a node line refuses it. Used by transport.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Any
+
+import serial
+
+from heartwire import names, serial_servers
+from heartwire.errors import BoardNotFound, PortBusy, UsageProblem
+
+SCHEME = "rfc2217://"
+# How long the end of a connection may stay unseen by the thread that hands over.
+LOOK_S = 0.2
+FAULTS = (serial.SerialException, OSError, ValueError)
+
+
+def bridge(url: str, baud: int) -> tuple[socket.socket, Bridge]:
+    """Return a socket that carries the bytes of `url`, and what keeps it.
+
+    Raises BoardNotFound, PortBusy, UsageProblem.
+    """
+    host, separator, port = url.removeprefix(SCHEME).strip("/").rpartition(":")
+    if not separator or not host or not port.isdigit():
+        raise UsageProblem(f"{url}: must be {SCHEME}HOST:PORT")
+    try:
+        numeric = names.RESOLVER.addresses(host.strip("[]"))[0]
+    except OSError as error:
+        raise BoardNotFound(f"{url}: {error.strerror}", "give a numeric address") from None
+    at = f"[{numeric}]" if ":" in numeric else numeric
+    opened: Any = serial.serial_for_url(f"{SCHEME}{at}:{port}", do_not_open=True, baudrate=baud, timeout=LOOK_S)
+    # As on a USB port; see transport.
+    opened.dtr = True
+    opened.rts = False
+    try:
+        opened.open()
+    except FAULTS as error:
+        raise _problem(url, opened, error) from None
+    ours, theirs = socket.socketpair()
+    return ours, Bridge(opened, theirs)
+
+
+def _problem(url: str, opened: Any, error: Exception) -> Exception:
+    words = serial_servers.said(_unread(opened))
+    if serial_servers.BUSY in words:
+        return PortBusy(f'{url}: the server said "{words}"')
+    if words:
+        return BoardNotFound(f'{url}: the server said "{words}"', "set RFC 2217 there (ser2net: telnet(rfc2217))")
+    if "support" in str(error):
+        hint = "set RFC 2217 there (ser2net: `accepter: telnet(rfc2217),PORT`), or give socket:// for raw TCP"
+        return BoardNotFound(f"{url}: the server does not speak RFC 2217", hint)
+    return BoardNotFound(f"{url}: no connection", "check that the server runs and listens there")
+
+
+def _unread(opened: Any) -> bytes:
+    """Return the bytes that came before a negotiation failed: pyserial keeps them, but shows them to nobody."""
+    queue = getattr(opened, "_read_buffer", None)
+    waiting = list(queue.queue)[: serial_servers.FIRST_BYTES] if queue is not None else []
+    return b"".join(byte for byte in waiting if byte)
+
+
+class Bridge:
+    """Carries bytes both ways until it is closed, or the server hangs up."""
+
+    def __init__(self, opened: Any, end: socket.socket) -> None:
+        self._opened = opened
+        self._end = end
+        self._threads = [
+            threading.Thread(target=work, name=f"rfc2217 {work.__name__}", daemon=True)
+            for work in (self._inward, self._outward)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End it. The server is told in the background: pyserial may take seconds for that."""
+        with contextlib.suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)
+        threading.Thread(target=self._end_all, name="rfc2217 close", daemon=True).start()
+
+    def _end_all(self) -> None:
+        with contextlib.suppress(*FAULTS):
+            self._opened.close()
+        for thread in self._threads:
+            thread.join(LOOK_S * 2)
+        self._end.close()
+
+    def _inward(self) -> None:
+        with contextlib.suppress(*FAULTS):
+            while self._opened.is_open:
+                data = self._opened.read(1)
+                if data:
+                    self._end.sendall(data + self._opened.read(self._opened.in_waiting))
+        with contextlib.suppress(OSError):
+            self._end.shutdown(socket.SHUT_RDWR)
+
+    def _outward(self) -> None:
+        with contextlib.suppress(*FAULTS):
+            while data := self._end.recv(serial_servers.FIRST_BYTES):
+                self._opened.write(data)
