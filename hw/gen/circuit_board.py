@@ -1,10 +1,8 @@
 """Sheets of the board itself: the two supplies with the Pico, and the three RS-232 lines."""
 
 from blocks import capacitor, resistor, terminal
-from pins import Pin
+from pins import GROUND_PINS, Pin
 from sheet import Part, Point, Sheet
-
-GROUND_PINS = (3, 8, 13, 18, 23, 28, 33, 38)
 
 
 def supply(sheet: Sheet) -> None:

@@ -66,8 +66,7 @@ def _schematic(folder: Path) -> set[Path]:
     report = kicad.check_rules(project, folder)
     text = kicad.netlist_json(project, folder)
     nets = netlist.from_json(text)
-    wrong = rules.pins_match_netlist(pins, nets, pin_list.MODULE_PIN) + rules.actuators_fail_safe(pins, nets)
-    wrong += rules.coils_are_safe(nets) + rules.arm_is_blocked_twice(nets) + rules.isolation_holds(nets)
+    wrong = rules.circuit(pins, nets, pin_list.MODULE_PIN)
     if wrong:
         raise SystemExit("\n".join(wrong))
     circuit.save()

@@ -36,10 +36,11 @@ class Netlist:
 
     def between(self, prefix: str, one: str, other: str) -> list[str]:
         """Return the references of two-pin parts that join two nets."""
-        return [ref for ref, _ in self.on(one, prefix) if len(self._pins_of(ref)) == 2
+        return [ref for ref, _ in self.on(one, prefix) if len(self.pins_of(ref)) == 2
                 and self.other_end(ref, one) == other]  # fmt: skip
 
-    def _pins_of(self, ref: str) -> list[str]:
+    def pins_of(self, ref: str) -> list[str]:
+        """Return the pin numbers of a part."""
         return [pin for part, pin in self.pins if part == ref]
 
 

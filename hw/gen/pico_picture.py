@@ -6,8 +6,7 @@ Called by make.py and verify.py through outputs.py.
 
 from xml.sax.saxutils import escape
 
-from circuit_board import GROUND_PINS
-from pins import MODULE_LED_GPIO, Pin
+from pins import GROUND_PINS, MODULE_LED_GPIO, Pin
 
 ROW = 30
 TOP = 84

@@ -22,6 +22,7 @@ MODULE_PIN = {
     16: 21, 17: 22, 18: 24, 19: 25, 20: 26, 21: 27, 22: 29, 26: 31, 27: 32, 28: 34,
 }  # fmt: skip
 MODULE_LED_GPIO = 25
+GROUND_PINS = (3, 8, 13, 18, 23, 28, 33, 38)
 
 
 class PinError(ValueError):

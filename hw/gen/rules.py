@@ -7,8 +7,10 @@ make.py refuses to write outputs when a rule fails; tests/hw calls the same func
 
 import re
 
+import templates
+from amounts import amount
 from netlist import Netlist
-from pins import Pin
+from pins import GROUND_PINS, Pin
 from wiring import Drawing, Wire
 
 PULL_DOWN_OHM = 10_000.0
@@ -18,16 +20,6 @@ COILS = {
     "K31": ("A1", "A2"), "K32": ("A1", "A2"), "K33": ("A1", "A2"), "K74": ("A1", "A2"),
     "K61": ("A+", "A-", "B+", "B-"), "K62": ("A+", "A-", "B+", "B-"),
 }  # fmt: skip
-UNITS = {"": 1.0, "R": 1.0, "k": 1e3, "meg": 1e6, "M": 1e6, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12}
-
-
-def amount(text: str) -> float:
-    """Return a part's value as a number: 10k, 2k2, 100R, 1u, 220u. Raise ValueError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(meg|[RkMmunp]?)(\d*)", text)
-    if not found or (found[3] and "." in found[1]):
-        raise ValueError(f"no value: {text!r}")
-    digits = f"{found[1]}.{found[3]}" if found[3] else found[1]
-    return float(digits) * UNITS[found[2]]
 
 
 def pins_match_netlist(pins: list[Pin], netlist: Netlist, module_pin: dict[int, int]) -> list[str]:
@@ -45,6 +37,9 @@ def pins_match_netlist(pins: list[Pin], netlist: Netlist, module_pin: dict[int, 
         net = netlist.pins.get(("A1", str(number)), "unconnected-")
         if gpio not in used and not net.startswith("unconnected-"):
             found.append(f"GPIO{gpio} has no signal, but module pin {number} is wired to {net}")
+    for number, net in {**dict.fromkeys(GROUND_PINS, "GND"), 36: "+3V3", 39: "VSYS"}.items():
+        if netlist.pins.get(("A1", str(number))) != net:
+            found.append(f"module pin {number} must be on {net}, not on {netlist.pins.get(('A1', str(number)))}")
     return found
 
 
@@ -101,10 +96,34 @@ def coils_are_safe(netlist: Netlist) -> list[str]:
             found.append(f"{relay}: its coil must hang on +5V_ARMED")
         if netlist.pins.get((relay, "12")) != f"{signal}_NC":
             found.append(f"{relay}: its rest contact must be {signal}_NC")
+    return found + arm_is_not_bypassed(netlist)
+
+
+def arm_is_not_bypassed(netlist: Netlist) -> list[str]:
+    """Only Q302 gives the armed rail current, and only the pump drives its transistors: no other part touches them."""
+    allowed = {
+        "+5V_ARMED": r"Q302|K3\d|D3\d1|R3\d3|R303",
+        "ARM_PUMP": r"D306|C304|R302|Q301",
+        netlist.pins["Q302", "1"]: r"Q302|R304|R305",
+        netlist.pins["Q301", "3"]: r"Q301|R304",
+    }
+    found = [
+        f"{ref} touches {net}: nothing but {refs} may"
+        for net, refs in allowed.items()
+        for ref, _ in netlist.on(net)
+        if not re.fullmatch(refs, ref)
+    ]
     feeders = {ref for ref, _ in netlist.on("+5V_ARMED", "Q")}
-    if feeders != {"Q302"}:
-        found.append(f"+5V_ARMED must be fed by Q302 alone, not {sorted(feeders)}")
+    if feeders != {"Q302"} or netlist.pins["Q302", "2"] != "+5V" or netlist.pins["Q302", "3"] != "+5V_ARMED":
+        found.append(f"+5V_ARMED must be fed from +5V by Q302 alone, not by {sorted(feeders)}")
     return found
+
+
+def circuit(pins: list[Pin], netlist: Netlist, module_pin: dict[int, int]) -> list[str]:
+    """Return what every rule on pins and netlist finds."""
+    found = pins_are_safe(pins) + pins_match_netlist(pins, netlist, module_pin) + actuators_fail_safe(pins, netlist)
+    found += coils_are_safe(netlist) + arm_is_blocked_twice(netlist) + isolation_holds(netlist)
+    return found + templates.problems(netlist)
 
 
 def arm_is_blocked_twice(netlist: Netlist) -> list[str]:

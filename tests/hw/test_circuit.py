@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import amounts
 import pico_pinout
 import pins as pin_list
 import pytest
@@ -113,10 +114,10 @@ def test_a_broken_isolation_is_caught(nets: Netlist) -> None:
     [("10k", 1e4), ("2k2", 2200), ("100R", 100), ("1u", 1e-6), ("220u", 220e-6), ("100meg", 1e8), ("4.7k", 4700)],
 )
 def test_amounts(text: str, value: float) -> None:
-    assert rules.amount(text) == pytest.approx(value)
+    assert amounts.amount(text) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("text", ["", "k10", "10kk", "1.1 A resettable", "1.5k5"])
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(ValueError, match="no value"):
-        rules.amount(text)
+        amounts.amount(text)

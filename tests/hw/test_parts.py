@@ -2,10 +2,10 @@
 
 import re
 
+import amounts
 import parts
 import pico_pinout
 import pytest
-import rules
 from netlist import Netlist
 
 # MAX3232: logic side pin -> line side pin of each channel.
@@ -48,7 +48,7 @@ def test_a_line_goes_out_on_pin_2_and_in_on_pin_3(nets: Netlist, node: str) -> N
 @pytest.mark.parametrize("feed", SENSES)
 def test_a_sense_pulls_low_through_its_optocoupler(nets: Netlist, feed: str) -> None:
     (dropper,) = [ref for ref, _ in nets.on(f"SENSE_{feed}_P", "R")]
-    assert rules.amount(nets.values[dropper]) == 1000
+    assert amounts.amount(nets.values[dropper]) == 1000
     (opto,) = nets.on(nets.other_end(dropper, f"SENSE_{feed}_P"), "U")
     assert opto[1] == "1"
     assert nets.pins[opto[0], "2"] == f"SENSE_{feed}_N"
