@@ -13,6 +13,9 @@ WORKERS ?= 2
 BOARDS ?= 8
 # Seeds that walk-random tries.
 SEEDS ?= 20
+# Bytes that fuzz gives, and where it begins.
+BYTES ?= 1e6
+SEED ?= 1
 # Scenario files that the emulated chip runs: a second of it takes five real ones and more.
 LONGEST ?= 10
 # Scenarios whose golden timelines are renewed by `make golden`; none: all.
@@ -24,7 +27,7 @@ ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd lint types fmt docs generated check bench hw \
+	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd lint types fmt docs generated check bench fuzz hw \
 	flash image emulator bench-board budget clean
 
 help: ## list the targets
@@ -126,6 +129,9 @@ generated: $(READY)
 	$(BIN)/python hw/gen/verify.py
 
 check: lint types generated test ## exactly what CI runs
+
+fuzz: $(READY) ## give every socket and the host link BYTES=1e6 of chance; prints bytes and findings (SEED=1 repeats)
+	nice -n 19 $(BIN)/python tools/fuzz_sockets.py --bytes $(BYTES) --seed $(SEED)
 
 bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, CLI start, heartbeats under load
 	$(BIN)/python tools/bench_policy.py

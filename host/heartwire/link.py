@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from heartwire import bounded
 from heartwire.errors import (
     AtPrompt,
     BadConfig,
@@ -239,11 +240,9 @@ class Link:
             if fields["number"] != number:
                 continue  # the late answer to a request that was given up
             try:
-                body = json.loads(fields["body"])
+                body = bounded.load_object(fields["body"], MAX_PAYLOAD)
             except ValueError:
-                body = None
-            if not isinstance(body, dict):
-                raise ProtocolMismatch(f"{self.channel.name}: the board's answer is no JSON object")
+                raise ProtocolMismatch(f"{self.channel.name}: the board's answer is no JSON object") from None
             return Reply(body, tuple(found))
 
     def _wait(self, deadline: float, wanted: tuple[int, ...]) -> tuple[int, dict[str, Any]] | None:

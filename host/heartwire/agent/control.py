@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from heartwire import bounded
 from heartwire.agent.errors import ControlError
 from heartwire.agent.log import Log
 
@@ -25,6 +26,10 @@ SOCKET_FILE = "control"
 CLIENTS_MAX = 8
 BACKLOG = 64
 LINE_MAX = 4096
+# Read of a client in one round of the loop: what he asks takes time from heartbeats, and the rest waits in the kernel.
+READ_MAX = 512
+# An answer is a page of records or a few words.
+ANSWER_MAX = 65536
 
 Reply = Callable[[dict[str, Any]], None]
 # Takes a request; returns the answer, or None if it calls the reply later.
@@ -94,9 +99,12 @@ class Control:
             try:
                 self._read(client)
             except Exception as error:  # a client must not end the agent
-                if self._log.changed("client", type(error)):
-                    self._log.error("client_failed", socket=self._path.name, problem=repr(error))
-                self._drop(client)
+                self._failed(client, error)
+
+    def _failed(self, client: _Client, error: Exception) -> None:
+        if self._log.changed("client", type(error)):
+            self._log.error("client_failed", socket=self._path.name, problem=repr(error))
+        self._drop(client)
 
     def close(self) -> None:
         """Stop listening and remove the socket."""
@@ -125,7 +133,7 @@ class Control:
 
     def _read(self, client: _Client) -> None:
         try:
-            data = client.connection.recv(LINE_MAX)
+            data = client.connection.recv(READ_MAX)
         except BlockingIOError:
             return
         except OSError:
@@ -152,8 +160,8 @@ class Control:
     def _handle(self, client: _Client, line: bytes) -> dict[str, Any] | None:
         """Return the answer to one line; None if it comes later."""
         try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
+            request = bounded.load(line, LINE_MAX)
+        except ValueError:
             return {"error": "not JSON"}
         if not isinstance(request, dict):
             return {"error": "not an object"}
@@ -165,8 +173,12 @@ class Control:
             return {"error": "the agent could not handle this; its log tells more"}
 
     def _answer_late(self, client: _Client, answer: dict[str, Any]) -> None:
-        self._send(client, answer)
-        self._go_on(client)
+        """Answer from the agent's own step, which what this client sent meanwhile must not end either."""
+        try:
+            self._send(client, answer)
+            self._go_on(client)
+        except Exception as error:  # a client must not end the agent
+            self._failed(client, error)
 
     def _send(self, client: _Client, answer: dict[str, Any]) -> None:
         if client not in self._clients.values() or not client.waits:
@@ -196,7 +208,7 @@ def exchange(path: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dic
             connection.sendall(json.dumps(request).encode() + b"\n")
             while not answer.endswith(b"\n"):
                 data = connection.recv(LINE_MAX)
-                if not data:
+                if not data or len(answer) > ANSWER_MAX:
                     break
                 answer += data
     except PermissionError as error:
@@ -204,7 +216,7 @@ def exchange(path: Path, request: dict[str, Any], timeout_s: float = 5.0) -> dic
     except OSError as error:
         raise ControlError(f"no agent answers in {path.parent}: {error.strerror or 'no answer in time'}") from error
     try:
-        result = json.loads(answer)
+        result = bounded.load(answer, ANSWER_MAX)
     except ValueError:
         raise ControlError(f"the agent in {path.parent} hung up without an answer", "run this as root") from None
     if not isinstance(result, dict):

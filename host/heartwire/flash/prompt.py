@@ -6,7 +6,6 @@ does) and never interrupts a guarding board: the caller brings it to the prompt 
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
@@ -15,10 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from heartwire import extras
+from heartwire import bounded, extras
 from heartwire.errors import HeartwireError, NoAnswer, Unplugged
 
 STEP_TIMEOUT_S = 120.0
+ANSWER_MAX = 1 << 20
 
 
 def require() -> None:
@@ -38,7 +38,7 @@ class Prompt:
         """Run a script on the board and return the JSON value that it prints last. Raises NoAnswer, Unplugged."""
         output = self._mpremote(["exec", script])
         try:
-            return json.loads(output.strip().splitlines()[-1])
+            return bounded.load(output.strip().splitlines()[-1].encode(), ANSWER_MAX)
         except (IndexError, ValueError):
             raise NoAnswer(f"{self.port}: the board's answer makes no sense: {output[-200:]!r}") from None
 

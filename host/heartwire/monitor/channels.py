@@ -7,7 +7,6 @@ Runs only inside the sender process (deliver.py); Apprise is imported there and 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import json
 import logging
@@ -21,6 +20,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from heartwire import urls
 from heartwire.errors import HeartwireError
 from heartwire.monitor.settings import address_of, secret_lines
 from heartwire.monitor.shorten import cut, shorten
@@ -239,13 +239,6 @@ def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[
         raise Undelivered(f"the command ended with {running.returncode}")
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would turn the POST into a GET elsewhere."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
 def webhook_problem(path: Any) -> str:
     """Return what is wrong with the secret file of a webhook; "" if it holds one URL. Raises HeartwireError."""
     lines = secret_lines(path)
@@ -267,11 +260,11 @@ def _webhook(channel: dict[str, Any], message: dict[str, Any]) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "heartwire", "X-Heartwire-Id": message["uid"]}
     try:
         request = urllib.request.Request(url, json.dumps(message).encode(), headers, method="POST")  # noqa: S310
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=channel["limit_s"]) as answer:
+        with urls.open_url(request, channel["limit_s"]) as answer:
             answer.read(1024)
     except urllib.error.HTTPError as error:
         raise Undelivered(f"the server answered {error.code}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except urls.FAULTS as error:
         reason = getattr(error, "reason", error)
         raise Undelivered(f"the webhook could not be reached{_why(str(reason))}") from None
 

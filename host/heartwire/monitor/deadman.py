@@ -23,11 +23,11 @@ def fetch(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         return "the URL does not begin with http:// or https://"
     try:
-        with urls.open_url(url, TIMEOUT_S) as answer:
+        with urls.open_url(url, TIMEOUT_S, redirects=True) as answer:
             return "" if answer.status < 400 else f"the server answered {answer.status}"
     except urllib.error.HTTPError as error:
         return f"the server answered {error.code}"
-    except (OSError, ValueError) as error:
+    except urls.FAULTS as error:
         reason = getattr(error, "reason", error)
         return f"no answer ({type(reason).__name__})"
 

@@ -7,7 +7,9 @@ can change anything. Called by run.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -17,6 +19,7 @@ from heartwire.answers import NodeStatus, Status
 from heartwire.errors import StorageProblem
 from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Tally
+from heartwire.monitor.log import Log
 from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
 from heartwire_protocol import codes, messages
 
@@ -125,11 +128,17 @@ class Source:
         self.clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics, read now."""
-        yield from self._boards()
-        yield from self._nodes()
-        yield from self._jitter()
-        yield from self._monitor()
+        """Yield all metrics, read now. What a part cannot say is left out, and counts as one that failed."""
+        failed, away = 0, False
+        for part in (self._boards, self._nodes, self._jitter, self._channels, self._stored):
+            try:
+                yield from list(part())
+            except StorageProblem:
+                # A store that is away must not take along what tells of it, and the roles.
+                away = True
+            except Exception:
+                failed += 1
+        yield from self._own(failed, away)
 
     def _boards(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("heartwire_board_up", "1 while the monitor reaches the board", labels=["board"])
@@ -215,19 +224,26 @@ class Source:
                 outbox.add_metric([channel, state], states.get(state, 0))
         yield from (counter, outbox)
 
-    def _monitor(self) -> Iterator[Metric]:
+    def _channels(self) -> Iterator[Metric]:
         sent = CounterMetricFamily("heartwire_messages_sent", "messages sent by this process", labels=["channel"])
         failed = CounterMetricFamily("heartwire_attempts_failed", "attempts that failed", labels=["channel"])
         for channel, tally in sorted(self.tallies.items()):
             sent.add_metric([channel], tally.sent)
             failed.add_metric([channel], tally.failed)
-        facts = self.facts()
-        try:
-            yield from self._stored()
-        except StorageProblem:
-            # A store that is away must not take along what tells of it, and the roles.
-            facts = {**facts, "healthy": 0.0, "store_works": 0.0}
         yield from (sent, failed)
+
+    def _own(self, failed: int, away: bool) -> Iterator[Metric]:
+        """Yield how the monitor itself is, given how many parts failed, and whether its store is away."""
+        facts = {"healthy": 1.0, "store_works": 1.0}
+        try:
+            facts |= self.facts()
+        except Exception:
+            failed += 1
+        if away:
+            facts |= {"healthy": 0.0, "store_works": 0.0}
+        if failed:
+            facts["healthy"] = 0.0
+        facts["parts_failed"] = float(failed)
         for name, value in sorted(facts.items()):
             gauge = GaugeMetricFamily(f"heartwire_monitor_{name}", name.replace("_", " "))
             gauge.add_metric([], value)
@@ -251,14 +267,32 @@ def _buckets(jitter: Jitter) -> list[tuple[str, float]]:
     return buckets
 
 
-def server(address: str, source: Source) -> serving.Server:
+class _One:
+    """A registry of one metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield it."""
+        yield self._metric
+
+
+def exposition(source: Source) -> bytes:
+    """Return what /metrics answers, whatever the values: one that cannot be written costs its own metric only."""
+    text = b""
+    for metric in source.collect():
+        with contextlib.suppress(Exception):
+            text += generate_latest(cast(CollectorRegistry, _One(metric)))
+    return text
+
+
+def server(address: str, source: Source, log: Log | None = None) -> serving.Server:
     """Return what serves /metrics at `address` once it is started. Raises PortBusy."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(source)
-    return serving.Server("metrics", address, _handler(registry))
+    return serving.Server("metrics", address, _handler(source), log)
 
 
-def _handler(registry: CollectorRegistry) -> type[serving.Handler]:
+def _handler(source: Source) -> type[serving.Handler]:
     class Handler(serving.Handler):
         timeout = TIMEOUT_S
 
@@ -266,11 +300,6 @@ def _handler(registry: CollectorRegistry) -> type[serving.Handler]:
             if self.path.partition("?")[0] not in ("/", "/metrics"):
                 self.send_error(404)
                 return
-            try:
-                text = generate_latest(registry)
-            except Exception:
-                self.send_error(500)
-                return
-            self.answer(text, {"Content-Type": CONTENT_TYPE_LATEST})
+            self.answer(exposition(source), {"Content-Type": CONTENT_TYPE_LATEST})
 
     return Handler

@@ -20,12 +20,11 @@ import hmac
 import json
 import secrets
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from heartwire import urls
+from heartwire import bounded, urls
 from heartwire.errors import HeartwireError
 from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Aged
@@ -72,14 +71,17 @@ def asker(url: str, key: bytes) -> Ask:
         request = urllib.request.Request(url.rstrip("/") + PATH, body, headers)  # noqa: S310 - settings allow http only
         try:
             with urls.open_url(request, TIMEOUT_S) as answer:
-                text = answer.read(BODY_BYTES)
+                text = answer.read(BODY_BYTES + 1)
                 mac = answer.headers.get("X-Heartwire-Mac", "")
-            states = json.loads(text)
-        except (OSError, ValueError, urllib.error.URLError) as error:
+        except urls.FAULTS as error:
             raise Unreachable(type(error).__name__) from None
         right = mac_of(key, b"A", nonce, text).encode()
-        if not hmac.compare_digest(mac.encode("latin-1", "replace"), right) or not isinstance(states, dict):
+        if not hmac.compare_digest(mac.encode("latin-1", "replace"), right):
             raise Unreachable("its answer is not signed with our key")
+        try:
+            states = bounded.load_object(text, BODY_BYTES)
+        except ValueError as error:
+            raise Unreachable(f"its answer makes no sense: {error}") from None
         return {subject: str(states.get(subject, "none")) for subject in (*subjects, *claim)}
 
     return ask
@@ -230,21 +232,24 @@ class Watch:
             self._told = gone
 
 
-def server(settings: PeerSettings, key: bytes, outbox: Outbox, channels: Sequence[str]) -> serving.Server:
+def server(
+    settings: PeerSettings, key: bytes, outbox: Outbox, channels: Sequence[str], log: Log | None = None
+) -> serving.Server:
     """Return what answers the other monitor's questions once it is started. Raises PortBusy."""
-    return serving.Server("peer.listen", settings.listen, _handler(key, outbox, frozenset(channels)))
+    return serving.Server("peer.listen", settings.listen, _handler(key, outbox, frozenset(channels)), log)
 
 
 def _handler(key: bytes, outbox: Outbox, channels: frozenset[str]) -> type[serving.Handler]:
     class Handler(serving.Handler):
         timeout = TIMEOUT_S
+        body_max = BODY_BYTES
 
         def do_POST(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            if self.path != PATH or not length.isdigit() or int(length) > BODY_BYTES:
+            length = self.body_length()
+            if self.path != PATH or length is None:
                 self.send_error(404)
                 return
-            body = self.rfile.read(int(length))
+            body = self.rfile.read(length)
             try:
                 nonce = bytes.fromhex(self.headers.get("X-Heartwire-Nonce", ""))
             except ValueError:
@@ -256,7 +261,7 @@ def _handler(key: bytes, outbox: Outbox, channels: frozenset[str]) -> type[servi
                 self.send_error(403)
                 return
             try:
-                states = _answer(outbox, channels, json.loads(body))
+                states = _answer(outbox, channels, bounded.load_object(body, BODY_BYTES))
             except (ValueError, KeyError, TypeError):
                 self.send_error(400)
                 return

@@ -17,6 +17,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from heartwire import bounded
+
 RESULT_BYTES = 4096
 
 
@@ -70,9 +72,7 @@ def look(path: Path) -> tuple[str, dict[str, Any]]:
         os.close(descriptor)
     if text.endswith(b"\n"):
         with contextlib.suppress(ValueError):
-            result = json.loads(text)
-            if isinstance(result, dict):
-                return "done", result
+            return "done", bounded.load_object(text, RESULT_BYTES)
     return "torn", {}
 
 

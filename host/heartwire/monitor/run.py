@@ -180,7 +180,8 @@ class Monitor:
             ask = asker(settings.peer.url, key)
             partner = Other(settings.peer, self.outbox, ask, self.log)
             self.watch = peer.Watch(ask, self._tell_of_partner)
-            self.listener = peer.server(settings.peer, key, self.outbox, [channel.name for channel in settings.channel])
+            names = [channel.name for channel in settings.channel]
+            self.listener = peer.server(settings.peer, key, self.outbox, names, self.log)
             self._closing.callback(self.listener.close)
         self.postmen = [
             Postman(channel, self.outbox, composer, courier, self.log, gather_ms=settings.gather_ms, partner=partner)
@@ -189,7 +190,7 @@ class Monitor:
         self._failing_since: dict[str, float] = {}
         self.metrics: serving.Server | None = None
         if settings.metrics:
-            self.metrics = metrics.server(settings.metrics, self._metrics_source())
+            self.metrics = metrics.server(settings.metrics, self._metrics_source(), self.log)
             self._closing.callback(self.metrics.close)
 
     def run(self) -> int:

@@ -14,12 +14,13 @@ import contextlib
 import hashlib
 import json
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from heartwire import keys
+from heartwire import bounded, keys
 from heartwire.agent.control import short_path
 from heartwire.answers import LogPage, NodeStatus, Status
 from heartwire.board import PAGE, Board
@@ -169,6 +170,7 @@ class AgentSource:
         if self._socket is None:
             raise Unplugged(f"{self._path}: not connected")
         answer = b""
+        until_s = time.monotonic() + self._timeout_s
         try:
             self._socket.sendall(json.dumps({"after": after, "count": count}).encode() + b"\n")
             while not answer.endswith(b"\n"):
@@ -176,6 +178,8 @@ class AgentSource:
                 if not piece:
                     raise Unplugged(f"{self._path}: the agent has ended")
                 answer += piece
+                if time.monotonic() >= until_s:
+                    raise TimeoutError
                 if len(answer) > ANSWER_BYTES:
                     raise ProtocolMismatch(f"{self._path}: the agent's answer is too long")
         except TimeoutError:
@@ -183,7 +187,7 @@ class AgentSource:
         except OSError as error:
             raise Unplugged(f"{self._path}: connection lost ({error.strerror or error})") from None
         try:
-            body = json.loads(answer)
+            body = bounded.load(answer, ANSWER_BYTES)
         except ValueError:
             body = None
         if isinstance(body, dict) and "error" in body:

@@ -1,5 +1,6 @@
 """The agent's local sockets: answers that come later, connections that stay, and who gets in."""
 
+import contextlib
 import io
 import os
 import socket
@@ -47,7 +48,7 @@ class Socket:
     def serve(self) -> None:
         import select
 
-        for _ in range(3):
+        for _ in range(300):
             for descriptor in select.select(self.control.descriptors(), [], [], 0)[0]:
                 self.control.serve(descriptor)
 
@@ -181,7 +182,7 @@ def test_nothing_that_a_client_sends_escapes_its_handler(tmp_path: Path, keep: b
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.connect(str(tmp_path / "s"))
         client.sendall(shape)
-        for _ in range(3):
+        for _ in range(12):
             for descriptor in control.descriptors():
                 control.serve(descriptor)
         world.step()
@@ -212,8 +213,9 @@ def test_who_asks_a_thousand_times_and_reads_nothing_is_dropped(kept: Socket) ->
     client = kept.connect()
     kept.send(client, b"1\n" * 2000)
     answers = b""
-    while data := client.recv(65536):
-        answers += data
+    with contextlib.suppress(ConnectionResetError):  # it is closed with requests unread
+        while data := client.recv(65536):
+            answers += data
     assert answers.count(b'{"error": "not an object"}\n') > 100
     assert len(kept.control.descriptors()) == 1
 

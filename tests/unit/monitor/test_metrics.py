@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from heartwire.answers import NodeStatus, Status
@@ -98,9 +97,7 @@ def seen(body: Mapping[str, object], **status: object) -> str:
     view = View("rack-1", up=True)
     view.take(Status.of(status_body(**status)), [NodeStatus.of(node_body("b", **body))], 100.0)
     found = metrics.Source([view], {}, counts=dict, relay_events=dict, facts=dict, clock=lambda: 100.0)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(found)
-    return generate_latest(registry).decode()
+    return metrics.exposition(found).decode()
 
 
 def test_what_a_node_that_is_not_heard_said_last_is_not_shown_as_now() -> None:
@@ -134,13 +131,33 @@ def test_a_store_that_is_away_takes_nothing_else_along() -> None:
         raise StorageProblem("the store: the database failed")
 
     found.counts = away
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(found)
-    text = generate_latest(registry).decode()
+    text = metrics.exposition(found).decode()
     assert value(text, "heartwire_monitor_store_works") == 0 == value(text, "heartwire_monitor_healthy")
     assert value(text, 'heartwire_messages_sent_total{channel="mail"}') == 4
     assert value(text, 'heartwire_role{board="rack-1",name="alpha",node="a",role="active"}') == 1
     assert "heartwire_outbox" not in text
+
+
+def test_whatever_fails_metrics_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for name in ("counts", "relay_events", "facts", "clock"):
+        found = source()
+        setattr(found, name, fail)
+        text = metrics.exposition(found).decode()
+        assert value(text, "heartwire_monitor_parts_failed") == 1, name
+        assert value(text, "heartwire_monitor_healthy") == 0
+        assert value(text, 'heartwire_board_up{board="rack-1"}') == 1
+    assert value(metrics.exposition(source()).decode(), "heartwire_monitor_parts_failed") == 0
+
+
+def test_a_value_that_cannot_be_written_costs_its_own_metric_only() -> None:
+    found = source()
+    found.counts = lambda: {"mail\ud800": {"waiting": 2}}
+    text = metrics.exposition(found).decode()
+    assert "heartwire_outbox" not in text
+    assert value(text, 'heartwire_relay_actions_total{board="rack-1",event="fence_fired",node="a"}') == 2
 
 
 def test_jitter_is_a_histogram_of_how_far_heartbeats_stray() -> None:
