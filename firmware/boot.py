@@ -7,20 +7,22 @@
 # Decides too whether main.py shall guard, and starts the watchdog if so: USB comes up after this file, and a Ctrl-C
 # that is waiting there stops main.py in its first lines, before it can do either.
 #
-# On another chip the same addresses are something else: there nothing is touched, and main.py says why.
+# On a chip that is not in its table the same addresses are something else: there nothing is touched, and main.py says
+# why.
 import sys
 
 import machine
 import micropython
 
-CHIP = "RP2040"
+# Where the watchdog is (heartwire_protocol/chips.py).
+WATCHDOGS = (("RP2040", 0x40058000), ("RP2350", 0x400D8000))
 OUTPUTS = (
     (0, 1), (2, 1), (4, 1), (6, 0), (7, 0), (8, 0), (9, 0), (10, 0),
     (11, 0), (12, 0), (13, 0), (14, 0), (15, 0), (25, 0), (28, 0),
 )  # fmt: skip
 POWER = (6, 7, 8)
 ARM = 9
-SCRATCH = 0x4005800C
+SCRATCH = 0xC
 MARK_MAGIC = 0x2A57F000
 MARK_MAGIC_MASK = 0x3FFFF000
 # Bad boots in a row, in the low byte: the loop sets it to 0 after a minute of running. At power-on it is 0. From the
@@ -36,34 +38,35 @@ NOTE_PROMPT = 0x2A57E003
 # The watchdog's longest time, nearly: a file that is not whole can keep MicroPython's loader reading for ever. The loop
 # starts it again with a time of its own.
 LOAD_MS = 8000
-# RP2040 datasheet 4.7.6: CTRL, bit ENABLE; writes to this alias clear bits (2.1.2).
-WATCHDOG_CLEAR = 0x4005B000
+WATCHDOG_CLEAR = 0x3000
 WATCHDOG_ENABLE = 1 << 30
 
 # Nothing that main.py can do: each line here is compiled before the outputs are set, for a millisecond.
-if CHIP in getattr(sys.implementation, "_machine", ""):
-    micropython.kbd_intr(-1)
-    mark = machine.mem32[SCRATCH]
-    marked = mark if mark & MARK_MAGIC_MASK == MARK_MAGIC else 0
-    for gpio, level in OUTPUTS:
-        if gpio in POWER and marked >> POWER.index(gpio) & 1:
-            level = 1
-        elif gpio == ARM and marked & 7:
-            level = 1
-        machine.Pin(gpio, machine.Pin.OUT, value=level)
+for chip, base in WATCHDOGS:
+    if getattr(sys.implementation, "_machine", "").endswith(chip):
+        memory = machine.mem32
+        micropython.kbd_intr(-1)
+        mark = memory[base + SCRATCH]
+        marked = mark if mark & MARK_MAGIC_MASK == MARK_MAGIC else 0
+        for gpio, level in OUTPUTS:
+            if gpio in POWER and marked >> POWER.index(gpio) & 1:
+                level = 1
+            elif gpio == ARM and marked & 7:
+                level = 1
+            machine.Pin(gpio, machine.Pin.OUT, value=level)
 
-    before = machine.mem32[BAD_BOOTS]
-    bad = (before & COUNT) + 1
-    if bad > COUNT:
-        bad -= WRAP
-    if machine.mem32[NOTE] == NOTE_REPL:
-        bad = before = 0
-        machine.mem32[NOTE] = NOTE_PROMPT
-        # A prompt is for as long as somebody needs it, whether or not the restart has stopped the watchdog.
-        machine.mem32[WATCHDOG_CLEAR] = WATCHDOG_ENABLE
-    else:
-        # The prompt was for one start; the next one guards, whatever became of main.py.
-        if machine.mem32[NOTE] == NOTE_PROMPT:
-            machine.mem32[NOTE] = 0
-        machine.WDT(timeout=LOAD_MS)
-    machine.mem32[BAD_BOOTS] = before & 0x3FFFFF00 | bad
+        before = memory[base + BAD_BOOTS]
+        bad = (before & COUNT) + 1
+        if bad > COUNT:
+            bad -= WRAP
+        if memory[base + NOTE] == NOTE_REPL:
+            bad = before = 0
+            memory[base + NOTE] = NOTE_PROMPT
+            # A prompt is for as long as somebody needs it, whether or not the restart has stopped the watchdog.
+            memory[base + WATCHDOG_CLEAR] = WATCHDOG_ENABLE
+        else:
+            # The prompt was for one start; the next one guards, whatever became of main.py.
+            if memory[base + NOTE] == NOTE_PROMPT:
+                memory[base + NOTE] = 0
+            machine.WDT(timeout=LOAD_MS)
+        memory[base + BAD_BOOTS] = before & 0x3FFFFF00 | bad

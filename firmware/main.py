@@ -10,13 +10,13 @@ import sys  # noqa: E402
 
 import machine  # noqa: E402
 
-CHIP = "RP2040"
-MINIMUM = (1, 24)
-# Scratch registers 1 and 2, the watchdog: see boot.py.
-BAD_BOOTS = 0x40058010
-NOTE = 0x40058014
+# Where the watchdog is, and the oldest MicroPython (heartwire_protocol/chips.py).
+CHIPS = (("RP2040", 0x40058000, (1, 24)), ("RP2350", 0x400D8000, (1, 26)))
+# Scratch registers 1 and 2, the watchdog, from that base on: see boot.py.
+BAD_BOOTS = 0x10
+NOTE = 0x14
 NOTE_PROMPT = 0x2A57E003
-WATCHDOG_CLEAR = 0x4005B000
+WATCHDOG_CLEAR = 0x3000
 WATCHDOG_ENABLE = 1 << 30
 # From so many bad starts on, with the key switch on, the board does not try any more and gives the prompt, so that it
 # can be repaired over USB. All relays then stand at their documented level. Without the key it goes on trying, as a
@@ -35,16 +35,22 @@ CRASH = "/crash.txt"
 SLOWLY_MS = 5000
 
 
-def refusal(known):
-    found = sys.implementation
-    if not known:
-        return "Heartwire runs on the %s, and this is: %s" % (CHIP, getattr(found, "_machine", "unknown"))
-    version = found[1][:3]  # type: ignore[index] # a tuple with names here
-    if version[:2] < MINIMUM:
-        return "Heartwire needs MicroPython %d.%d or later, and this is %s; `heartwire flash` installs it" % (
-            MINIMUM + (".".join([str(part) for part in version]),)
-        )
-    return ""
+name = getattr(sys.implementation, "_machine", "unknown")
+base = 0
+for row in CHIPS:
+    if name.endswith(row[0]):
+        base, oldest = row[1:]
+
+
+def refusal():
+    if not base:
+        return "Heartwire runs on the %s, and this is: %s" % (" and the ".join([row[0] for row in CHIPS]), name)
+    version = sys.implementation[1][:3]  # type: ignore[index] # a tuple with names here
+    if version[:2] >= oldest:
+        return ""
+    return "Heartwire needs MicroPython %d.%d or later, and this is %s; `heartwire flash` installs it" % (
+        oldest + (".".join([str(part) for part in version]),)
+    )
 
 
 def choose():
@@ -58,14 +64,15 @@ def choose():
             slot = file.read()
     except (OSError, ValueError):
         pass
-    word = machine.mem32[BAD_BOOTS]
+    word = machine.mem32[base + BAD_BOOTS]
     bad = word & 0xFF
     if bad > 1 and bad % TURN == 1:
         other = FOLDERS[slot == FOLDERS[0]]
         try:
             if os.listdir("/" + other):
                 slot = other
-                machine.mem32[BAD_BOOTS] = bad | (word >> BASE & 0xFF if word & RAN else bad - 1) << BASE | FELL_BACK
+                began = word >> BASE & 0xFF if word & RAN else bad - 1
+                machine.mem32[base + BAD_BOOTS] = bad | began << BASE | FELL_BACK
                 with open("/slot.new", "w") as file:
                     file.write(slot)
                 os.rename("/slot.new", "/slot")
@@ -123,22 +130,24 @@ def note(error):
 
 
 def prompt():
-    machine.mem32[WATCHDOG_CLEAR] = WATCHDOG_ENABLE
+    machine.mem32[base + WATCHDOG_CLEAR] = WATCHDOG_ENABLE
     micropython.kbd_intr(3)
 
 
 def start():
-    known = CHIP in getattr(sys.implementation, "_machine", "")
-    why = refusal(known)
-    if not known:
+    why = refusal()
+    if not base:
         micropython.kbd_intr(3)
-    elif why or machine.mem32[NOTE] == NOTE_PROMPT:
+    elif why or machine.mem32[base + NOTE] == NOTE_PROMPT:
         prompt()
+    else:
+        guarded()
     if why:
         sys.stdout.write(why + "\n")
-    if why or machine.mem32[NOTE] == NOTE_PROMPT:
-        return
-    bad = machine.mem32[BAD_BOOTS] & 0xFF
+
+
+def guarded():
+    bad = machine.mem32[base + BAD_BOOTS] & 0xFF
     shows = False
     # Whatever goes wrong in here must not end at a prompt.
     try:

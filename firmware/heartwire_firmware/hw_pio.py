@@ -1,4 +1,4 @@
-"""The third serial line: a UART made of two PIO state machines of the RP2040, received by DMA into a ring.
+"""The third serial line: a UART made of two PIO state machines, received by DMA into a ring.
 
 The chip has two UARTs and three nodes. PIO receives at 8 cycles a bit and checks the stop bit; DMA moves each byte, so
 nothing is lost while flash is erased with interrupts off. Made by hw_rp2.Hardware. It never interprets a byte.
@@ -12,7 +12,8 @@ import uctypes
 from heartwire_firmware import idle, ports
 from heartwire_firmware.hw_pio_programs import uart_rx, uart_tx
 
-# RP2040 datasheet: PIO0 at 0x50200000, RXF0 at offset 0x20 (3.7); DREQ numbers of PIO0 RX are 4 to 7 (2.5.3.1).
+# PIO0 at 0x50200000, RXF0 at offset 0x20, DREQ numbers of PIO0 RX 4 to 7: RP2040 datasheet 3.7 and 2.5.3.1, RP2350
+# 11.7 and 12.6.4.1, the same.
 _RXF = 0x50200020
 _DREQ_RX = 4
 _TX_MACHINE = 0

@@ -1,5 +1,5 @@
-"""The board's hardware: the one module that imports machine. Fulfils ports.py on the RP2040 (or on the virtual board's
-shim).
+"""The board's hardware: the one module that imports machine. Fulfils ports.py on the chips of heartwire_protocol.chips
+(or on the virtual board's shim).
 
 Made once by main.py; importing it has no effect on any pin. It never decides anything and never blocks; a full output
 buffer loses bytes rather than time.
@@ -14,11 +14,9 @@ import time
 import machine
 
 from heartwire_firmware import board, hw_pio, idle, ports
-from heartwire_protocol import reasons
+from heartwire_protocol import chips, reasons
 
-# RP2040 datasheet: WATCHDOG scratch registers (4.7.6); PL011 base addresses, raw interrupt status and clear (4.2.8).
-SCRATCH = 0x4005800C
-_UART_BASE = (0x40034000, 0x40038000)
+# PL011: raw interrupt status and clear (RP2040 datasheet 4.2.8, RP2350 12.1.8).
 _UART_RIS = 0x3C
 _UART_ICR = 0x44
 _ERRORS = 0x380  # framing, parity, break
@@ -27,13 +25,13 @@ _OVERRUN = 0x400
 NOTE_REGISTER = 2
 NOTE_RESTART = 0x2A57E001
 NOTE_REPL = 0x2A57E002
-# SIO: the levels of all pins (datasheet 2.3.1.7).
+# SIO: the levels of pins 0 to 31 (RP2040 datasheet 2.3.1.7, RP2350 3.1.11).
 _GPIO_IN = 0xD0000004
 _FOLDER = "/data"
 # Scratch register 3: bit 0 while flash is written, above it how often the watchdog ended that, in a row. Worn-out flash
 # keeps the file system looking for a good block for longer than the watchdog waits. After this often nothing is written
 # until the power was off: a board that fences nobody but renews leases is better than one that restarts for ever.
-_WRITING = SCRATCH + 12
+_WRITING_REGISTER = 3
 _BITES_MAX = 2
 # A failure that took so long counts as a bite: longer than any two erases (W25Q16JV datasheet 9.6).
 _LONG_MS = 900
@@ -51,11 +49,11 @@ REST_MS = 8
 class UartLine(ports.Line):
     """A line on one of the two UARTs."""
 
-    def __init__(self, number: int, tx, rx, baud: int):
+    def __init__(self, number: int, base: int, tx, rx, baud: int):
         self._number = number
         self._tx = tx
         self._rx = rx
-        self._base = _UART_BASE[number]
+        self._base = base
         self._idle = idle.IdleStamp()  # its mark: how many bytes wait
         self.set_baud(baud)
 
@@ -176,14 +174,15 @@ class BoardPins(ports.Pins):
 class FlashFiles(ports.Files):
     """The flat folder for settings, state and journal on the board's littlefs."""
 
-    def __init__(self):
+    def __init__(self, scratch: int):
         try:
             os.mkdir(_FOLDER)
         except OSError:
             pass
-        word = machine.mem32[_WRITING]
+        self._noted = scratch + 4 * _WRITING_REGISTER
+        word = machine.mem32[self._noted]
         bites = (word >> 1) + (word & 1)
-        machine.mem32[_WRITING] = bites << 1
+        machine.mem32[self._noted] = bites << 1
         self._is_stuck = bites >= _BITES_MAX
 
     def read(self, name: str) -> "bytes | None":
@@ -265,20 +264,20 @@ class FlashFiles(ports.Files):
         """Note that flash is written from now on; return False where it has never come back from that."""
         if not self._is_stuck:
             self._since_ms = time.ticks_ms()
-            machine.mem32[_WRITING] = machine.mem32[_WRITING] | 1
+            machine.mem32[self._noted] = machine.mem32[self._noted] | 1
         return not self._is_stuck
 
     def _ends(self, done: bool, whole: bool) -> None:
         """Note that it came back, `done` or after looking for so long that the next time may be too long; `whole`: what
         was written is there.
         """
-        word = machine.mem32[_WRITING] & ~1
+        word = machine.mem32[self._noted] & ~1
         if done and whole:
             word = 0
         elif not done and time.ticks_diff(time.ticks_ms(), self._since_ms) > _LONG_MS:
             word += 2
             self._is_stuck = word >> 1 >= _BITES_MAX
-        machine.mem32[_WRITING] = word
+        machine.mem32[self._noted] = word
 
     def names(self) -> "list[str]":
         try:
@@ -290,8 +289,9 @@ class FlashFiles(ports.Files):
 class Rp2Chip(ports.Chip):
     """Watchdog, scratch registers, random numbers, restarts."""
 
-    def __init__(self):
-        self._watchdog = None
+    def __init__(self, scratch: int):
+        self._scratch = scratch
+        self._watchdog: "machine.WDT | None" = None
         self.reset_cause = reasons.POWER_ON
         if machine.reset_cause() == machine.WDT_RESET:
             # machine.reset() goes through the watchdog as well: the note tells them apart.
@@ -308,10 +308,10 @@ class Rp2Chip(ports.Chip):
             self._watchdog.feed()
 
     def scratch(self, index: int) -> int:
-        return machine.mem32[SCRATCH + 4 * index]
+        return machine.mem32[self._scratch + 4 * index]
 
     def put_scratch(self, index: int, value: int) -> None:
-        machine.mem32[SCRATCH + 4 * index] = value
+        machine.mem32[self._scratch + 4 * index] = value
 
     def random_into(self, buffer: bytearray) -> None:
         fresh = os.urandom(len(buffer))
@@ -364,17 +364,21 @@ class Hardware:
         self.ticks_add = time.ticks_add
         # What deciding on a death takes here; elsewhere (the virtual board) it takes no time worth noting.
         self.lead_ms = LEAD_MS if sys.platform == "rp2" else 0
-        self.chip = Rp2Chip()
+        name = getattr(sys.implementation, "_machine", "")
+        # main.py starts nothing on a chip of no row.
+        _, watchdog, uart0, uart1, _ = next(row for row in chips.CHIPS if name.endswith(row[0]))
+        scratch = watchdog + chips.SCRATCH
+        self.chip = Rp2Chip(scratch)
         self.pins = BoardPins()
-        self.files = FlashFiles()
+        self.files = FlashFiles(scratch)
         self.usb = UsbPort()
         gpio = {}
         for row in board.PINS:
             gpio[row[0]] = row[1]
         baud = 115200
         self.lines = (
-            UartLine(0, machine.Pin(gpio["LINE_A_TX"]), machine.Pin(gpio["LINE_A_RX"]), baud),
-            UartLine(1, machine.Pin(gpio["LINE_B_TX"]), machine.Pin(gpio["LINE_B_RX"]), baud),
+            UartLine(0, uart0, machine.Pin(gpio["LINE_A_TX"]), machine.Pin(gpio["LINE_A_RX"]), baud),
+            UartLine(1, uart1, machine.Pin(gpio["LINE_B_TX"]), machine.Pin(gpio["LINE_B_RX"]), baud),
             hw_pio.PioLine(
                 machine.Pin(gpio["LINE_SPARE_TX"], machine.Pin.OUT, value=1),
                 machine.Pin(gpio["LINE_SPARE_RX"], machine.Pin.IN, machine.Pin.PULL_UP),
@@ -424,20 +428,22 @@ class Hardware:
         else:
             following[0] = time.ticks_add(now, 1)
 
-    def _rest(self, turns: int) -> None:
+    def _rest(self, rest_ms: int) -> None:
         # What `activity` looks at but the host link, without its calls: the board does this nearly all the time.
         lines = self.lines
         a = lines[0].uart
         b = lines[1].uart
         spare = lines[2]
         levels = self._seen[0]
-        while turns > 0:
+        began_us = time.ticks_us()
+        # A turn is a millisecond on 1.24 and half of one from 1.26 on; the last one begins half a one before the end.
+        rest_us = 1000 * rest_ms - 500
+        while time.ticks_diff(time.ticks_us(), began_us) < rest_us:
             if a.any() or b.any() or spare.waiting() or machine.mem32[_GPIO_IN] & self._input_mask != levels:
                 return
-            # The first returns at once, as asking a UART has set the processor's event register (v1.24: a mutex).
+            # The first returns at once, as asking a UART has set the processor's event register (a mutex).
             machine.idle()
             machine.idle()
-            turns -= 1
 
 
 _PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": -1}

@@ -1,4 +1,7 @@
-"""What the emulated tests share: the image or a skip, a settled rack to start from, and forks of it.
+"""What the emulated tests share: the images or a skip, a settled rack to start from, and forks of it.
+
+The preferred image runs every file; every other one in the cache that the emulated chip can take, of another version or
+board, runs those of EVERY_IMAGE.
 
 Booting and settling take half a minute of real time, so it is done once; each test runs in a child process that has a
 copy of everything, down to the cycle, and sends back what it found.
@@ -8,8 +11,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -17,20 +22,68 @@ import pytest
 
 from heartwire.emulated.chip import emulator
 from heartwire.emulated.errors import NotReady
-from heartwire.flash import images
+from heartwire.flash import boards, images
 from tests.emulated.rig import Rig
 
 Found = TypeVar("Found")
 
 
+EVERY_IMAGE = {"test_board", "test_damage", "test_flash", "test_images"}
+_NAME = re.compile(r"-\d{8}-v(\d+\.\d+(?:\.\d+)?(?:-preview)?)")
+
+
+@dataclass(frozen=True)
+class Cached:
+    """An image in the cache: its file, the board of the table that its name begins with, and the version in it."""
+
+    path: Path
+    board: boards.Board
+    version: str
+
+    @property
+    def label(self) -> str:
+        """What it is called in the names of tests."""
+        return self.version if self.board is boards.PICO else f"{self.board.id}-{self.version}"
+
+
+def cached_images() -> list[Cached]:
+    """Return the images in the cache for boards whose chip and files are those of the Pico; the preferred one first."""
+    found = []
+    for path in sorted(images.cache_folder().glob("*.uf2")):
+        named = _NAME.search(path.name)
+        for board in boards.BOARDS:
+            same = (board.chip, board.filesystem_start, board.blocks)
+            pico = (boards.PICO.chip, boards.PICO.filesystem_start, boards.PICO.blocks)
+            if named and path.name.startswith(board.id + "-") and same == pico:
+                found.append(Cached(path, board, named[1]))
+    return sorted(found, key=lambda one: (one.path != images.PREFERRED.path, one.label))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that wants the image with the preferred one, or with every one."""
+    if "board_image" not in metafunc.fixturenames:
+        return
+    found = cached_images()
+    if not any(metafunc.definition.iter_markers("every_image")) and (
+        metafunc.module.__name__.rpartition(".")[2] not in EVERY_IMAGE
+    ):
+        found = found[:1]
+    parameters: list[Cached | None] = [*found] or [None]
+    labels = [one.label if one else "no image" for one in parameters]
+    metafunc.parametrize("board_image", parameters, ids=labels, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def board_image() -> Path:
-    """The official image; skips with what to do about it."""
+def board_image(request: pytest.FixtureRequest) -> Path:
+    """An image in the cache, a pinned one checked; skips with what to do about it."""
+    cached = cast(Cached | None, request.param)
     try:
         emulator()
-        return images.find()
+        if cached is None or cached.path == images.PREFERRED.path:
+            return images.find()
     except (NotReady, images.ImageMissing) as error:
         pytest.skip(f"{error}: {getattr(error, 'next_step', '')}".rstrip(": "))
+    return cached.path
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from heartwire.emulated.chip import BLOCK, FILESYSTEM_BLOCKS, FILESYSTEM_START, MS
+from heartwire.emulated.chip import MS
 from heartwire.emulated.flashchip import Operation
+from heartwire.flash.boards import BLOCK, PICO
 from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
 from heartwire_firmware import journal
@@ -76,7 +77,7 @@ class Sweep:
         """Return the whole flash that a cut leaves."""
         flash = bytearray(self.base)
         for block, data in cut.blocks.items():
-            at = FILESYSTEM_START + block * BLOCK
+            at = PICO.filesystem_start + block * BLOCK
             flash[at : at + BLOCK] = data
         return bytes(flash)
 
@@ -128,8 +129,8 @@ class Recorder:
         rig = self.rig
         flash = rig.chip.flash.contents(self.dice)
         blocks = {}
-        for block in range(FILESYSTEM_BLOCKS):
-            at = FILESYSTEM_START + block * BLOCK
+        for block in range(PICO.blocks):
+            at = PICO.filesystem_start + block * BLOCK
             if flash[at : at + BLOCK] != self.base[at : at + BLOCK]:
                 blocks[block] = flash[at : at + BLOCK]
         for node, grants in enumerate(rig.grants):

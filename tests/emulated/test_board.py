@@ -221,6 +221,20 @@ def test_loop_keeps_its_millisecond(settled: Rig) -> None:
     assert 20_000 < busy_us[-1] < measures.LONGEST_PASS_US
 
 
+# Of 8 ms of rest and 1.5 of work a pass on MicroPython 1.24; a rest counted in turns of `idle`, which have been half as
+# long since 1.26, gives more than 200.
+PASSES_A_SECOND_MAX = 175
+
+
+def test_a_rest_is_as_long_on_every_micropython(settled: Rig) -> None:
+    def body() -> int:
+        since = len(settled.chip.passes)
+        settled.chip.run_for(1000 * MS)
+        return len(settled.chip.passes) - since
+
+    assert 100 < forked(body) < PASSES_A_SECOND_MAX
+
+
 def test_hang_is_reset_and_its_fence_held_again(settled: Rig) -> None:
     found = forked(lambda: measures.hang(settled))
     assert found.reasons == [TIMER]

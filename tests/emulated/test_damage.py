@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from heartwire.emulated.chip import FILESYSTEM_START, FORCED, MS, TIMER, filesystem_of
+from heartwire.emulated.chip import FORCED, MS, TIMER, filesystem_of
+from heartwire.flash.boards import PICO
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.rack import POWER
 from heartwire.virtual.image import FlashImage
@@ -146,7 +147,7 @@ def _spoil_firmware(rig: Rig, path: Path, damage: str) -> None:
     else:
         image.write(FIRMWARE, b"\0" + whole[1:] if damage == "damaged" else whole[: len(whole) // 2])
     system = image.path.read_bytes()
-    rig.chip.mcu.flash[FILESYSTEM_START : FILESYSTEM_START + len(system)] = system
+    rig.chip.mcu.flash[PICO.filesystem_start : PICO.filesystem_start + len(system)] = system
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged"])

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from heartwire.emulated.chip import FILESYSTEM_START, MS
+from heartwire.emulated.chip import MS
 from heartwire.emulated.flashchip import INSTANT, SECTOR, TYPICAL, Times
+from heartwire.flash.boards import PICO
 from heartwire.simulate.rack import POWER
 from tests.emulated.conftest import forked
 from tests.emulated.rig import EPOCH, Rig
@@ -34,7 +35,7 @@ def _let_nothing_hold(rig: Rig, times: Times) -> None:
         at = int.from_bytes(command[1:4], "big") & -SECTOR
         before = bytes(memory[at : at + 16 * SECTOR])
         apply()
-        if at >= FILESYSTEM_START:
+        if at >= PICO.filesystem_start:
             memory[at : at + len(before)] = before
 
     flash._apply = applied

@@ -6,10 +6,12 @@ emulated one again. Everything waits for what happens; nothing asserts how long 
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,12 +25,13 @@ from heartwire.emulated import files
 from heartwire.emulated.bridge import Bridge
 from heartwire.emulated.chip import MS, EmulatedChip, filesystem_of
 from heartwire.errors import HeartwireError
-from heartwire.flash import bootsel, images, install, update
+from heartwire.flash import boards, bootsel, images, install, update
 from heartwire.flash.prompt import Prompt
 from heartwire.virtual.image import ROOT_FILES, find_firmware
 from heartwire_protocol import events
 from heartwire_protocol.version import FIRMWARE_VERSION
 from tests.bodies.bench import quick_settings
+from tests.emulated.conftest import Cached, cached_images
 from tests.emulated.rig import EPOCH, epoch_of, journal_of, stored
 
 pytestmark = pytest.mark.emulated
@@ -54,9 +57,9 @@ class BootRom:
     The image that arrives is what the chip runs; `filesystem` is what was on its flash. Use it with `with`.
     """
 
-    def __init__(self, drive: Path, port: Path, filesystem: bytes, size: int) -> None:
+    def __init__(self, drive: Path, port: Path, filesystem: bytes) -> None:
         self.bridge: Bridge | None = None
-        self._drive, self._port, self._filesystem, self._size = drive, port, filesystem, size
+        self._drive, self._port, self._filesystem = drive, port, filesystem
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -77,7 +80,7 @@ class BootRom:
     def _watch(self) -> None:
         while not self._ending.wait(0.05):
             for arrived in self._drive.glob("*.uf2"):
-                if arrived.stat().st_size < self._size:
+                if not _is_whole(arrived.read_bytes()):
                     continue
                 image = Path(shutil.move(arrived, self._drive.with_name("received.uf2")))
                 shutil.rmtree(self._drive)
@@ -86,6 +89,11 @@ class BootRom:
                 bridge.__enter__()
                 self.bridge = bridge
                 return
+
+
+def _is_whole(image: bytes) -> bool:
+    """Tell whether a UF2 image has arrived: its first block says how many there are."""
+    return len(image) >= 512 and len(image) == 512 * int.from_bytes(image[24:28], "little")
 
 
 class Host:
@@ -100,7 +108,12 @@ class Host:
         self.told: list[str] = []
         self.copied: list[int] = []
 
-    def flash(self, timeout_s: float, copied: Callable[[int, str], None] = lambda done, name: None) -> update.Report:
+    def flash(
+        self,
+        timeout_s: float,
+        copied: Callable[[int, str], None] = lambda done, name: None,
+        micropython: str | None = None,
+    ) -> update.Report:
         """Run the command's code; `copied` sees the progress."""
         self.asked, self.told, self.copied = [], [], []
 
@@ -116,12 +129,36 @@ class Host:
             confirm=self.asked.append,
             tell=self.told.append,
             progress=progress,
+            micropython=micropython,
         )
 
     def status(self) -> Status:
         """Ask the board."""
         with Board.open(self.port, keys=keys.find(self.key_file), timeout_s=PATIENCE_S) as board:
             return board.status()
+
+
+def know(monkeypatch: pytest.MonkeyPatch, cached: Sequence[Cached]) -> None:
+    """Let these images be pinned for every board that they are for, and all of those be supported: a row each."""
+    known = [replace(one.board, refused="") for one in cached]
+    rows = tuple(
+        images.Image(board.id, one.version, one.path.name, len(content), hashlib.sha256(content).hexdigest())
+        for board in known
+        for one in cached
+        for content in (one.path.read_bytes(),)
+    )
+    monkeypatch.setattr(boards, "BOARDS", tuple(known))
+    monkeypatch.setattr(boards, "SUPPORTED", tuple(known))
+    monkeypatch.setattr(images, "IMAGES", rows)
+    monkeypatch.setattr(images, "PREFERENCES", {board.id: cached[0].version for board in known})
+
+
+@pytest.fixture
+def known(board_image: Path, monkeypatch: pytest.MonkeyPatch) -> Cached:
+    """The image under test, pinned for a board that is supported."""
+    found = next(one for one in cached_images() if one.path == board_image)
+    know(monkeypatch, [found])
+    return found
 
 
 def later_firmware(folder: Path) -> dict[str, Path]:
@@ -143,7 +180,7 @@ def holds(found: dict[str, bytes], slot: str, contents: dict[str, bytes]) -> lis
 
 
 def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
-    board_image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board_image: Path, known: Cached, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, drive = tmp_path / "ttyACM0", tmp_path / "RPI-RP2"
     host = Host(port, tmp_path)
@@ -173,8 +210,8 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
 
     # It is plugged in with BOOTSEL held: image, firmware, hello.
     filesystem = filesystem_of(chip.contents())
-    with BootRom(drive, port, filesystem, board_image.stat().st_size) as rom:
-        assert host.flash(SHORT_S) == update.Report(images.VERSION, "", FIRMWARE_VERSION)
+    with BootRom(drive, port, filesystem) as rom:
+        assert host.flash(SHORT_S) == update.Report(known.version, "", FIRMWARE_VERSION)
         assert (drive.with_name("received.uf2")).read_bytes() == board_image.read_bytes()
         assert host.asked == []
         assert host.copied[0] > 0, "what had arrived before the cut was copied again"
@@ -209,7 +246,7 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
         assert (status.mode, status.epoch, status.maintenance_s) == ("auto", EPOCH, 0)
 
         # The same once more, to the end.
-        assert host.flash(PATIENCE_S) == update.Report(images.VERSION, FIRMWARE_VERSION, NEXT_VERSION)
+        assert host.flash(PATIENCE_S) == update.Report(known.version, FIRMWARE_VERSION, NEXT_VERSION)
         assert host.asked == [f"Stop the guard of the board with Heartwire {FIRMWARE_VERSION} for the update?"]
         status = host.status()
         assert (status.version, status.boot) == (NEXT_VERSION, begun.boot + 2)
@@ -234,11 +271,11 @@ def test_from_a_blank_board_to_an_interrupted_and_a_whole_update(
 
 @pytest.mark.parametrize("begun", [False, True], ids=["another", "half of ours"])
 def test_another_program_on_the_board_is_told_from_an_install_that_broke_off(
-    board_image: Path, tmp_path: Path, begun: bool
+    board_image: Path, known: Cached, tmp_path: Path, begun: bool
 ) -> None:
     there = {"main.py": b"while True:\n    pass\n", **({"fw_a/heartwire_board.mpy": b""} if begun else {})}
     chip = EmulatedChip(board_image, filesystem=files.build(there, firmware=False))
     chip.run_while(lambda: not chip.usb.connected, 400 * MS)
     with Bridge(chip, tmp_path / "ttyACM0"):
         found = install.look(Prompt(str(tmp_path / "ttyACM0")))
-    assert found == install.Installed(images.VERSION, "", () if begun else ("main.py",))
+    assert found == install.Installed(known.version, "", () if begun else ("main.py",))

@@ -25,8 +25,17 @@ def _swept(name: str, board_image: Path, settled: Rig) -> sweep.Sweep:
     return forked(body)
 
 
-@pytest.mark.parametrize(("name", "boots"), [("first boot", 0), ("config apply", 1), ("failover", 1)])
+@pytest.mark.every_image
+def test_power_cut_at_every_flash_operation_of_an_update_of_the_settings(settled: Rig, board_image: Path) -> None:
+    _whole_after_cuts(settled, board_image, "config apply", 1)
+
+
+@pytest.mark.parametrize(("name", "boots"), [("first boot", 0), ("failover", 1)])
 def test_power_cut_at_every_flash_operation(settled: Rig, board_image: Path, name: str, boots: int) -> None:
+    _whole_after_cuts(settled, board_image, name, boots)
+
+
+def _whole_after_cuts(settled: Rig, board_image: Path, name: str, boots: int) -> None:
     swept = _swept(name, board_image, settled)
     assert swept.operations >= 8
     assert len(swept.cuts) >= (EACH + 1) * (swept.operations - 1)

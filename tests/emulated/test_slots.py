@@ -139,7 +139,7 @@ def _renamed(chip: EmulatedChip, old: bytes, new: bytes) -> None:
 def test_on_another_chip_nothing_is_touched_and_the_prompt_says_why(board_image: Path) -> None:
     def body() -> tuple[list[Any], bytes, int, list[int], bool]:
         rig = Rig(board_image, nodes=0, data=stored(quick_settings()))
-        _renamed(rig.chip, b"Pico with RP2040", b"Pico with RP2350")
+        _renamed(rig.chip, b"Pico with RP2040", b"Pico with RP9999")
         mark = 0x2A57F001  # of a fence under way, if the register were one
         rig.chip.mcu.watchdog.scratch_data[0] = mark
         rig.chip.run_for(1500 * MS)
@@ -157,5 +157,5 @@ def test_on_another_chip_nothing_is_touched_and_the_prompt_says_why(board_image:
     edges, said, resets, scratch, watched = forked(body)
     assert edges == [] and resets == 0 and not watched
     assert scratch == [0x2A57F001, 0, 0]
-    assert b"runs on the RP2040, and this is: Raspberry Pi Pico with RP2350" in said
+    assert b"runs on the RP2040 and the RP2350, and this is: Raspberry Pi Pico with RP9999" in said
     assert b"\r\n42\r\n" in said

@@ -16,23 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from heartwire.emulated.errors import EmulatedError, NotReady, TooLong
-from heartwire.emulated.flashchip import SIZE, TYPICAL, FlashChip, Times
+from heartwire.emulated.flashchip import TYPICAL, FlashChip, Times
 from heartwire.emulated.lines import PioLine, UartLine
 from heartwire.emulated.pio import PacedPio
 from heartwire.emulated.uart import Uart
 from heartwire.emulated.usb import UsbHost
 from heartwire.extras import install_hint
+from heartwire.flash.boards import BLOCK, PICO, RP2040, Board
 from heartwire.virtual import pins
 
 VERSION = "0.3.6"
-FILESYSTEM_START = 0xA0000
-FILESYSTEM_BLOCKS = 352
-BLOCK = 4096
 MS = 1_000_000
-CYCLE_NS = 8.0
+CYCLE_NS = 1e9 / RP2040.clock_hz
 UNIQUE_ID = bytes.fromhex("e66141040376a02c")
-# Keys in the emulator's table of peripherals, and interrupts (RP2040 datasheet 2.2, 2.3.2).
-_UARTS = ((0x40034, 20), (0x40038, 21))
+# Interrupts (RP2040 datasheet 2.3.2); the emulator's table of peripherals goes by addresses without their last bits.
+_UART_INTERRUPTS = (20, 21)
+_KEY_SHIFT = 12
 _SYSINFO, _ROSC = 0x40000, 0x40060
 _CHIP_ID_B2 = 0x20002927
 _RANDOM_BIT = 0x1C
@@ -86,7 +85,9 @@ def faster() -> Any | None:
 
 
 class EmulatedChip:
-    """A chip that has just got power, at time 0. `flash` is all of it (a power cycle), `filesystem` only its files."""
+    """A chip that has just got power, at time 0, on a board with an RP2040. `flash` is all of it (a power cycle),
+    `filesystem` only its files.
+    """
 
     def __init__(
         self,
@@ -97,13 +98,14 @@ class EmulatedChip:
         times: Times = TYPICAL,
         seed: int = 1,
         unique_id: bytes = UNIQUE_ID,
+        board: Board = PICO,
     ) -> None:
         device = emulator()
-        boards = importlib.import_module("rp2040py.boards")
+        theirs = importlib.import_module("rp2040py.boards")
         logging = importlib.import_module("rp2040py.utils.logging")
-        layout = boards.FlashLayout(FILESYSTEM_START, FILESYSTEM_BLOCKS, BLOCK)
-        board = boards.BoardSpec(layout=layout, image=str(image))
-        self._device = device.MicroPythonDevice(board=board, log_level=logging.LogLevel.ERROR)
+        layout = theirs.FlashLayout(board.filesystem_start, board.blocks, BLOCK)
+        spec = theirs.BoardSpec(layout=layout, image=str(image))
+        self._device = device.MicroPythonDevice(board=spec, log_level=logging.LogLevel.ERROR)
         self.mcu = self._device.mcu
         self._simulator = self._device.simulator
         self._execute_batch = importlib.import_module("rp2040py.execute_batch").execute_batch
@@ -123,14 +125,15 @@ class EmulatedChip:
         self._watched = False
         self._dice = random.Random(seed)  # noqa: S311 - no secret
         self._patch_identity()
-        self.flash = FlashChip(self.mcu, times, unique_id)
+        self.flash = FlashChip(self.mcu, times, unique_id, board.flash_bytes)
         self.usb = UsbHost(self._device.cdc, self._usb_data)
         self.lines = self._make_lines()
         self._watch()
         if flash is not None:
             self.mcu.flash[: len(flash)] = flash
         elif filesystem is not None:
-            self.mcu.flash[FILESYSTEM_START : FILESYSTEM_START + len(filesystem)] = filesystem
+            start = board.filesystem_start
+            self.mcu.flash[start : start + len(filesystem)] = filesystem
         self.mcu.leave_reset()
 
     def _patch_identity(self) -> None:
@@ -142,9 +145,9 @@ class EmulatedChip:
 
     def _make_lines(self) -> tuple[UartLine | PioLine, ...]:
         lines: list[UartLine | PioLine] = []
-        for node, (key, irq) in enumerate(_UARTS):
+        for node, (address, irq) in enumerate(zip(RP2040.uarts, _UART_INTERRUPTS, strict=True)):
             uart = Uart(self.mcu, irq, lambda _byte: None)
-            self.mcu.uart[node] = self.mcu.peripherals[key] = uart
+            self.mcu.uart[node] = self.mcu.peripherals[address >> _KEY_SHIFT] = uart
             lines.append(UartLine(self._clock, uart, lambda byte, node=node: self._line_byte(node, byte)))  # type: ignore[misc]
         self._pio = PacedPio(self.mcu)
         receive, send = (self.mcu.gpio[pins.SIGNALS[f"LINE_SPARE_{end}"].gpio] for end in ("RX", "TX"))
@@ -274,8 +277,8 @@ class EmulatedChip:
         return self.flash.contents(self._dice)
 
 
-def filesystem_of(flash: bytes) -> bytes:
-    """Return the part of a whole flash that holds the files."""
-    if len(flash) != SIZE:
-        raise EmulatedError(f"a flash has {SIZE} bytes, not {len(flash)}")
-    return flash[FILESYSTEM_START : FILESYSTEM_START + FILESYSTEM_BLOCKS * BLOCK]
+def filesystem_of(flash: bytes, board: Board = PICO) -> bytes:
+    """Return the part of a board's whole flash that holds the files."""
+    if len(flash) != board.flash_bytes:
+        raise EmulatedError(f"the flash of a {board.name} has {board.flash_bytes} bytes, not {len(flash)}")
+    return flash[board.filesystem_start :]

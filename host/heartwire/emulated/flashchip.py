@@ -14,7 +14,6 @@ from typing import Any
 
 SECTOR = 4096
 PAGE = 256
-SIZE = 2 * 1024 * 1024
 _STATUS, _ERASE, _BLOCK_ERASE, _PROGRAM, _UNIQUE_ID = 0x05, 0x20, 0xD8, 0x02, 0x4B
 # While the chip is busy the guest only asks it whether it still is: time passes in steps of this size.
 _STEP_NS = 20_000
@@ -47,10 +46,13 @@ class Operation:
 
 
 class FlashChip:
-    """The flash of `mcu`; `times` may be changed at any moment. `on_operation(operation)` is called as one begins."""
+    """The flash of `mcu`, of `size` bytes; `times` may be changed at any moment. `on_operation(operation)` is called as
+    one begins.
+    """
 
-    def __init__(self, mcu: Any, times: Times, unique_id: bytes) -> None:
+    def __init__(self, mcu: Any, times: Times, unique_id: bytes, size: int) -> None:
         self._mcu = mcu
+        self._size = size
         self._clock = mcu.clock
         self._ssi = mcu.ssi
         self.times = times
@@ -100,7 +102,7 @@ class FlashChip:
 
     def contents(self, dice: random.Random | None = None) -> bytes:
         """Return the whole flash as a power cut at this instant leaves it."""
-        flash = bytearray(self._mcu.flash[:SIZE])
+        flash = bytearray(self._mcu.flash[: self._size])
         operation = self.last
         if operation is None or self._clock.nanos >= operation.end_ns:
             return bytes(flash)

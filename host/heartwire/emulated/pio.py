@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from heartwire.flash.boards import RP2040
+
 BASE = 0x50200  # key of PIO 0 in the emulator's table of peripherals
-CYCLE_NS = 8.0  # 125 MHz, which MicroPython 1.24 sets
+CYCLE_NS = 1e9 / RP2040.clock_hz
 _NEVER = 1 << 62
 _SHIFTCTRL = tuple(0x0D0 + 0x18 * machine for machine in range(4))
 _JOIN_TX, _JOIN_RX = 1 << 30, 1 << 31

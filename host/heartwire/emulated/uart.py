@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from heartwire.flash.boards import RP2040
+
 # Register offsets (4.2.8).
 DR, RSR, FR, IBRD, FBRD, LCR_H, CR, IFLS, IMSC, RIS, MIS, ICR, DMACR = (
     0x00, 0x04, 0x18, 0x24, 0x28, 0x2C, 0x30, 0x34, 0x38, 0x3C, 0x40, 0x44, 0x48,
@@ -21,7 +23,6 @@ FRAMING, PARITY, BREAK = 1, 2, 4
 _IDENTITY = {0xFE0: 0x11, 0xFE4: 0x10, 0xFE8: 0x34, 0xFEC: 0, 0xFF0: 0x0D, 0xFF4: 0xF0, 0xFF8: 0x05, 0xFFC: 0xB1}
 _LEVELS = (4, 8, 16, 24, 28)
 FIFO_DEPTH = 32
-PERIPHERAL_HZ = 48_000_000  # what MicroPython 1.24 sets clk_peri to
 
 
 class Uart:
@@ -56,7 +57,7 @@ class Uart:
     def baud(self) -> float:
         """The baud rate that the divisors give; 0 while they are not set."""
         divisor = self._whole + self._fraction / 64
-        return PERIPHERAL_HZ / (16 * divisor) if divisor else 0.0
+        return RP2040.peripheral_hz / (16 * divisor) if divisor else 0.0
 
     @property
     def char_ns(self) -> float:

@@ -1,8 +1,9 @@
 """Boards and chips by table: which one a prompt or a boot loader's drive belongs to, and whether Heartwire runs on it.
 
 A board is known by what its MicroPython calls it, to the letter; a boot loader tells its chip only. What stands in no
-row is refused: a guard that looks installed and cannot cut anything is worse than none. No I/O. Used by bootsel,
-install and update.
+row is refused: a guard that looks installed and cannot cut anything is worse than none. Registers stand in
+heartwire_protocol.chips, images in images.py; nothing else knows a chip. No I/O. Used by flash, the virtual board and
+the emulated one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import struct
 from dataclasses import dataclass
 
 from heartwire.errors import HeartwireError
+from heartwire_protocol import chips
+
+BLOCK = 4096
 
 
 class WrongBoard(HeartwireError):
@@ -23,46 +27,107 @@ class WrongBoard(HeartwireError):
 
 @dataclass(frozen=True)
 class Chip:
-    """A chip: `board_id` is its boot loader's (the drive's label too), `family` stands in the blocks of an image."""
+    """A chip: `board_id` is its boot loader's (the drive's label too), `family` stands in the blocks of an image; the
+    clocks of processor and peripherals that MicroPython sets; base addresses; the oldest MicroPython that it runs with.
+    """
 
     name: str
     board_id: str
     family: int
+    clock_hz: int
+    peripheral_hz: int
+    watchdog: int
+    uarts: tuple[int, int]
+    minimum: str
+
+    @property
+    def scratch(self) -> int:
+        """The address of the watchdog's first scratch register."""
+        return self.watchdog + chips.SCRATCH
+
+
+def _chip(name: str, board_id: str, family: int, clock_hz: int, peripheral_hz: int) -> Chip:
+    _, watchdog, uart0, uart1, oldest = next(row for row in chips.CHIPS if row[0] == name)
+    minimum = ".".join(map(str, oldest))
+    return Chip(name, board_id, family, clock_hz, peripheral_hz, watchdog, (uart0, uart1), minimum)
 
 
 @dataclass(frozen=True)
 class Board:
-    """A board: `machine` as its MicroPython says it, why Heartwire does not run on it ("" where it does), and the
-    oldest MicroPython that it runs on.
+    """A board: `id` is MicroPython's own (images are named after it), `machine` as its MicroPython says it; the size of
+    its flash in bytes and the blocks of its file system, which ends it; the GPIO of its LED, None where it has none of
+    its own. Why Heartwire does not run on it ("" where it does), and what is not proven of one on which it does.
     """
 
+    id: str
     name: str
     machine: str
     chip: Chip
+    flash_bytes: int
+    blocks: int
+    led: int | None = 25
     refused: str = ""
-    minimum: str = "1.24"
+    unproven: str = ""
+
+    @property
+    def filesystem_start(self) -> int:
+        """Where in the flash the file system begins; an image ends before."""
+        return self.flash_bytes - self.blocks * BLOCK
 
 
-# Board-ID: boot ROM sources (pico-bootrom-rp2040, -rp2350); families: uf2families.json of the UF2 specification.
-RP2040 = Chip("RP2040", "RPI-RP2", 0xE48BFF56)
-RP2350 = Chip("RP2350", "RP2350", 0xE48BFF59)
+# Board-ID: boot ROM sources (pico-bootrom-rp2040, -rp2350); families: uf2families.json of the UF2 specification (of the
+# RP2350's, Arm in secure mode); clocks: SDK 2.x, which MicroPython leaves as they are.
+RP2040 = _chip("RP2040", "RPI-RP2", 0xE48BFF56, 125_000_000, 48_000_000)
+RP2350 = _chip("RP2350", "RP2350", 0xE48BFF59, 150_000_000, 48_000_000)
 CHIPS = (RP2040, RP2350)
-_OTHER_CHIP = "the firmware knows the registers of the RP2040 only"
 _RADIO = "MicroPython for its radio leaves too little memory for the firmware"
-# Names: MICROPY_HW_BOARD_NAME and MICROPY_HW_MCU_NAME in ports/rp2/boards of MicroPython.
+_RADIO_LED = "its LED hangs on the radio, and so does the pin that the firmware blinks"
+_PINS = "it brings out 11 pins, and the firmware uses 27"
+_SEEN_EMULATED = "experimental: seen in emulation only"
+_SAME_AS_PICO = "not seen: by its table the same as a Raspberry Pi Pico with more flash"
+_MB = 1024 * 1024
+# Names and sizes: MICROPY_HW_BOARD_NAME, MICROPY_HW_MCU_NAME and MICROPY_HW_FLASH_STORAGE_BYTES in ports/rp2 of
+# MicroPython, PICO_FLASH_SIZE_BYTES in the SDK's header of the board. All but the XIAO have the pins of the Pico.
 BOARDS = (
-    Board("Raspberry Pi Pico", "Raspberry Pi Pico with RP2040", RP2040),
-    Board("Raspberry Pi Pico W", "Raspberry Pi Pico W with RP2040", RP2040, _RADIO),
-    Board("Raspberry Pi Pico 2", "Raspberry Pi Pico2 with RP2350", RP2350, _OTHER_CHIP),
-    Board("Raspberry Pi Pico 2 W", "Raspberry Pi Pico 2 W with RP2350", RP2350, _OTHER_CHIP),
-)
+    Board("RPI_PICO", "Raspberry Pi Pico", "Raspberry Pi Pico with RP2040", RP2040, 2 * _MB, 352),
+    Board(
+        "RPI_PICO2", "Raspberry Pi Pico 2", "Raspberry Pi Pico2 with RP2350", RP2350, 4 * _MB, 768,
+        unproven=_SEEN_EMULATED,
+    ),
+    Board(
+        "PIMORONI_PICOLIPO", "Pimoroni Pico LiPo 4MB", "Pimoroni Pico LiPo 4MB with RP2040", RP2040, 4 * _MB, 768,
+        unproven=_SAME_AS_PICO,
+    ),
+    Board(
+        "WAVESHARE_RP2040_PLUS", "Waveshare RP2040-Plus 4MB", "Waveshare RP2040-Plus 4MB with RP2040", RP2040, 4 * _MB,
+        768, unproven=_SAME_AS_PICO,
+    ),
+    Board(
+        "RPI_PICO_W", "Raspberry Pi Pico W", "Raspberry Pi Pico W with RP2040", RP2040, 2 * _MB, 212, led=None,
+        refused=_RADIO,
+    ),
+    Board(
+        "RPI_PICO2_W", "Raspberry Pi Pico 2 W", "Raspberry Pi Pico 2 W with RP2350", RP2350, 4 * _MB, 640, led=None,
+        refused=_RADIO_LED,
+    ),
+    Board(
+        "SEEED_XIAO_RP2040", "Seeed Studio XIAO RP2040", "Seeed Studio XIAO RP2040 with RP2040", RP2040, 2 * _MB, 352,
+        refused=_PINS,
+    ),
+)  # fmt: skip
+PICO = BOARDS[0]
 SUPPORTED = tuple(board for board in BOARDS if not board.refused)
 
-# https://github.com/microsoft/uf2: blocks of 512 bytes; magics at 0, 4 and 508, flags at 8, family at 28.
-_BLOCK = 512
+# https://github.com/microsoft/uf2: blocks of 512 bytes; magics at 0, 4 and 508, flags at 8, address and length of the
+# data at 12, family at 28.
+_UF2_BLOCK = 512
 _MAGIC = (0x0A324655, 0x9E5D5157)
 _MAGIC_END = 0x0AB16F30
 _HAS_FAMILY = 0x2000
+# Where the flash begins in the chip's addresses (RP2040 datasheet 2.2, RP2350 2.2).
+_FLASH_BASE = 0x10000000
+# The family of blocks that only mark the end of what is erased (erratum E10 of the RP2350), for any chip.
+_ABSOLUTE = 0xE48BFF57
 
 
 def by_machine(machine: str) -> Board:
@@ -76,6 +141,14 @@ def by_machine(machine: str) -> Board:
     raise WrongBoard(f"this board is not in the table of boards ({named}); known: {_supported()}")
 
 
+def by_id(name: str) -> Board:
+    """Return the board of that id or name, however it is written. Raises WrongBoard where there is none."""
+    for board in BOARDS:
+        if name.strip().lower() in (board.id.lower(), board.name.lower()):
+            return board
+    raise WrongBoard(f"{name} is not in the table of boards", "`heartwire image --list` names them")
+
+
 def is_older(version: str, minimum: str) -> bool:
     """Tell whether a MicroPython version is older than a minimum; a preview counts as what it leads to, as on the board
     (main.py).
@@ -87,19 +160,31 @@ def is_older(version: str, minimum: str) -> bool:
     return numbers(version)[:2] < numbers(minimum)[:2]
 
 
-def family_of(image: bytes) -> int | None:
-    """Return the family that all blocks of a UF2 image are for; None if it is no whole UF2 image of one family."""
-    families = set()
-    for at in range(0, len(image), _BLOCK):
-        block = image[at : at + _BLOCK]
-        if len(block) < _BLOCK:
+@dataclass(frozen=True)
+class Uf2:
+    """What the blocks of a UF2 image say: for which family, and where in the flash it ends."""
+
+    family: int
+    end: int
+
+
+def read_uf2(image: bytes) -> Uf2 | None:
+    """Return what a UF2 image says; None if it is no whole UF2 image of one family."""
+    families, end = set(), 0
+    for at in range(0, len(image), _UF2_BLOCK):
+        block = image[at : at + _UF2_BLOCK]
+        if len(block) < _UF2_BLOCK:
             return None
-        first, second, flags = struct.unpack_from("<3I", block)
+        first, second, flags, address, length = struct.unpack_from("<5I", block)
         (family,) = struct.unpack_from("<I", block, 28)
-        if (first, second) != _MAGIC or struct.unpack_from("<I", block, _BLOCK - 4) != (_MAGIC_END,):
+        if (first, second) != _MAGIC or struct.unpack_from("<I", block, _UF2_BLOCK - 4) != (_MAGIC_END,):
             return None
+        if family == _ABSOLUTE:
+            continue
         families.add(family if flags & _HAS_FAMILY else None)
-    return families.pop() if len(families) == 1 else None
+        end = max(end, address + length - _FLASH_BASE)
+    family = families.pop() if len(families) == 1 else None
+    return None if family is None else Uf2(family, end)
 
 
 def by_board_id(board_id: str) -> Chip:
@@ -109,16 +194,16 @@ def by_board_id(board_id: str) -> Chip:
             return board.chip
     known = ", ".join(dict.fromkeys(f"{board.chip.board_id} ({board.chip.name})" for board in SUPPORTED))
     raise WrongBoard(
-        f"the board in its boot loader says Board-ID {board_id or '(none)'}, and the image is for {known}; "
+        f"the board in its boot loader says Board-ID {board_id or '(none)'}, and images are for {known}; "
         "nothing was written"
     )
 
 
 def check_image(chip: Chip, image: bytes, name: str) -> None:
     """Raise WrongBoard unless the UF2 image `name` is for that chip."""
-    family = family_of(image)
-    if family != chip.family:
-        words = "of no single family" if family is None else f"of UF2 family {family:08x}"
+    found = read_uf2(image)
+    if found is None or found.family != chip.family:
+        words = "of no single family" if found is None else f"of UF2 family {found.family:08x}"
         raise WrongBoard(
             f"{name} is {words}, and the board in its boot loader is an {chip.name}, of family {chip.family:08x}; "
             "nothing was written",

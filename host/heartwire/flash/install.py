@@ -17,8 +17,11 @@ from heartwire.errors import HeartwireError, StorageProblem
 from heartwire.flash import boards
 from heartwire.flash.prompt import Prompt
 from heartwire.virtual.image import ROOT_FILES, board_files, find_firmware
+from heartwire_protocol import chips
 
 SLOTS = ("fw_a", "fw_b")
+# The scratch register that counts bad starts (firmware: starts.py).
+BOOT_REGISTER = 1
 
 
 class CannotLoad(HeartwireError):
@@ -49,15 +52,15 @@ def w(p, o):
         if e[1] == 0x4000: w(q, o)
         else: o[q] = h(q)
 """
-# A start that broke off before the firmware was loaded leaves its watchdog on (boot.py), which would end the update.
-# RP2040 datasheet 4.7.6, bit ENABLE of CTRL; writes to this alias clear bits (2.1.2). On another chip something else is
-# there, so only a board of the table is written to.
+# A start that broke off before the firmware was loaded leaves its watchdog on (boot.py), which would end the update. On
+# another chip something else is at that address, so only a board of the table is written to.
 _STATE = (
     _LOOK
     + """
 import machine
 m = getattr(sys.implementation, '_machine', '')
-if m in %r: machine.mem32[0x4005B000] = 1 << 30
+b = %r
+if m in b: machine.mem32[b[m] + %d] = %d
 v = tuple(sys.implementation[1]) + ("",)
 v = '.'.join([str(n) for n in v[:3]]) + ('-' + v[3] if v[3] else '')
 try: s = open('/slot').read()
@@ -104,7 +107,7 @@ print(json.dumps(r))
 # before are not this one's: it starts with a count of 0 (boot.py).
 _SWITCH = """
 import os, json, machine
-machine.mem32[0x40058010] = 0
+machine.mem32[%d] = 0
 for n in %r: os.rename('/new.' + n, '/' + n)
 with open('/slot.new', 'w') as f: f.write(%r)
 os.rename('/slot.new', '/slot')
@@ -129,7 +132,8 @@ class Installed:
 
 def look(prompt: Prompt) -> Installed:
     """Return what stands on the board."""
-    found = prompt.run(_STATE % (tuple(board.machine for board in boards.SUPPORTED), *SLOTS, ROOT_FILES))
+    watchdogs = {board.machine: board.chip.watchdog for board in boards.SUPPORTED}
+    found = prompt.run(_STATE % (watchdogs, chips.WATCHDOG_CLEAR, chips.WATCHDOG_ENABLE, *SLOTS, ROOT_FILES))
     program = tuple(sorted(map(str, found["program"])))
     return Installed(str(found["version"]), str(found["slot"]), program, str(found["machine"]))
 
@@ -149,8 +153,8 @@ def story(port: str) -> str:
     except boards.WrongBoard as error:
         words += f" ({error.words})"
     else:
-        if boards.is_older(version, board.minimum):
-            words += f", and the firmware needs {board.minimum} or later"
+        if boards.is_older(version, board.chip.minimum):
+            words += f", and the firmware needs {board.chip.minimum} or later"
     return words + (f"; the firmware last failed with: {found['crash']}" if found["crash"] else "")
 
 
@@ -165,7 +169,9 @@ def install(prompt: Prompt, progress: Progress) -> str:
     Raises StorageProblem if a hash is wrong, and CannotLoad if the board cannot load what arrived; it then keeps its
     old firmware.
     """
-    slot = SLOTS[1] if look(prompt).slot == SLOTS[0] else SLOTS[0]
+    there = look(prompt)
+    chip = boards.by_machine(there.machine).chip
+    slot = SLOTS[1] if there.slot == SLOTS[0] else SLOTS[0]
     with tempfile.TemporaryDirectory(prefix="heartwire-") as folder:
         pairs: list[tuple[Path, str]] = []
         hashes: dict[str, str] = {}
@@ -181,7 +187,7 @@ def install(prompt: Prompt, progress: Progress) -> str:
     trouble = prompt.run(_TRY % slot)
     if trouble:
         raise CannotLoad(f"the board cannot load the new firmware: {trouble}")
-    prompt.run(_SWITCH % (list(ROOT_FILES), slot))
+    prompt.run(_SWITCH % (chip.scratch + 4 * BOOT_REGISTER, list(ROOT_FILES), slot))
     return slot
 
 

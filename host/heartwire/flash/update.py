@@ -85,13 +85,18 @@ def flash(
     confirm: Tell,
     tell: Tell,
     progress: install.Progress,
+    micropython: str | None = None,
+    board: str | None = None,
 ) -> Report:
-    """Bring the board up to date; return the versions. Raises what its steps raise."""
+    """Bring the board up to date, with that version of MicroPython if one is named; return the versions. Raises what
+    its steps raise. `board` says what a board in its boot loader is, which tells its chip only.
+    """
     prompt.require()
+    named = boards.by_id(board) if board else None
     way = _Way(port, key_file, timeout_s)
     path = _find(way)
     if path is None:
-        path = _from_boot_loader(way, tell)
+        path = _from_boot_loader(way, named, micropython, tell)
     # One that was in its boot loader may hold firmware too, which guards by now.
     found = _meet(way, path, confirm)
     before, ours = "", False
@@ -103,13 +108,19 @@ def flash(
     at = Prompt(path)
     try:
         there = install.look(at)
-        boards.by_machine(there.machine)
+        found_board = boards.by_machine(there.machine)
         version = there.micropython
+        if found_board.unproven:
+            tell(f"this is a {found_board.name}: {found_board.unproven}")
+        image, why = images.replacement(found_board, version, micropython)
         if there.program:
             confirm(f"Another program is on this board: replace its {' and '.join(there.program)}?")
-        if version != images.VERSION:
-            tell(f"MicroPython {version} is replaced by {images.VERSION}; files and settings stay")
-            at = _replace_micropython(way, at, tell)
+        if image is not None:
+            tell(why)
+            at = _replace_micropython(way, at, image, tell)
+            version = image.version
+        elif version != images.PREFERENCES.get(found_board.id):
+            tell(why)
         slot = install.install(at, progress)
     except BaseException:
         _put_back(way, at, before, ours, tell)
@@ -118,7 +129,7 @@ def flash(
     _restarted(at, tell)
     after = _wait_for_hello(way, ours, tell)
     _demand_folder(way, slot)
-    return Report(images.VERSION, before, after)
+    return Report(version, before, after)
 
 
 def _demand_folder(way: _Way, slot: str) -> None:
@@ -232,7 +243,7 @@ def _stop_guard(way: _Way, path: str, tell: Tell) -> str:
         raise
 
 
-def _from_boot_loader(way: _Way, tell: Tell) -> str:
+def _from_boot_loader(way: _Way, named: boards.Board | None, micropython: str | None, tell: Tell) -> str:
     drive = bootsel.find()
     if drive is None:
         if (other := bootsel.lookalike()) is not None:
@@ -242,22 +253,24 @@ def _from_boot_loader(way: _Way, tell: Tell) -> str:
             "plug it in, a new one with its BOOTSEL button held; if its drive RPI-RP2 is not mounted, mount it or name "
             f"its folder in {bootsel.ENVIRONMENT}",
         )
-    boards.by_board_id(bootsel.board_id(drive))
-    tell(f"the board is in its boot loader: MicroPython {images.VERSION} is installed")
-    bootsel.write(drive, images.get()[0])
+    chip = boards.by_board_id(bootsel.board_id(drive))
+    # Boards of a chip differ in the size of their flash alone: the first has the smallest.
+    image = images.of(named or next(board for board in boards.SUPPORTED if board.chip is chip), micropython)
+    tell(f"the board is in its boot loader: MicroPython {image.version} is installed")
+    bootsel.write(drive, images.get(image=image)[0])
     return _wait_for_port(way)
 
 
-def _replace_micropython(way: _Way, at: Prompt, tell: Tell) -> Prompt:
+def _replace_micropython(way: _Way, at: Prompt, image: images.Image, tell: Tell) -> Prompt:
     """Install the image on a board at the prompt; return its prompt under the new MicroPython."""
     if (other := bootsel.find()) is not None:
         raise BoardNotFound(
             f"another board is in its boot loader ({other}), and one drive cannot be told from the other",
             "unplug the other one and repeat the command",
         )
-    image = images.get()[0]
+    content = images.get(image=image)[0]
     at.enter_boot_loader()
-    bootsel.write(bootsel.wait(), image)
+    bootsel.write(bootsel.wait(), content)
     _wait_for_port(way)
     # The firmware on it stayed, and guards again.
     return Prompt(_at_prompt(way, tell))

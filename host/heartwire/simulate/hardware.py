@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
+from heartwire.flash.boards import PICO
 from heartwire_firmware import board, ports
 from heartwire_protocol import reasons
 
@@ -180,7 +181,7 @@ class FakeChip(ports.Chip):
         self.fed += 1
 
     def platform(self) -> tuple[str, str, str]:
-        return "1.24.0", "Raspberry Pi Pico with RP2040", ""
+        return "1.24.0", PICO.machine, ""
 
     def crash(self) -> str:
         return ""

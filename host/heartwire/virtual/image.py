@@ -1,4 +1,4 @@
-"""The board's flash as a file: a littlefs of 352 blocks of 4096 bytes, with the firmware installed from the host.
+"""The board's flash as a file: the littlefs of a Raspberry Pi Pico, with the firmware installed from the host.
 
 Holds what the board itself would hold: boot.py and main.py as source (the board starts only those), and the firmware
 as one module, compiled by mpy-cross, at the top of the file system. Files of the firmware that are gone from the tree
@@ -15,13 +15,15 @@ from types import ModuleType
 from typing import Any
 
 from heartwire.bundle import terse, whole
+from heartwire.flash.boards import BLOCK, PICO
 from heartwire.virtual.errors import MissingExtra, VirtualError
 
-BLOCK_BYTES = 4096
-BLOCKS = 352
+BLOCK_BYTES = BLOCK
+BLOCKS = PICO.blocks
 PROGRAM_BYTES = 256
-DISK_VERSION = 0x00020000  # what MicroPython on the RP2040 formats
-NEWER_DISK_VERSION = 0x00020001  # what the VM's newer littlefs makes of it with its first write
+# What MicroPython formats on a board from 1.22 on, and mounts; an older one of before is mounted too, and renewed with
+# the first write.
+DISK_VERSION = 0x00020001
 
 ROOT_FILES = ("boot.py", "main.py")
 PACKAGES = ("heartwire_protocol", "heartwire_firmware")
@@ -176,28 +178,18 @@ class FlashImage:
             if len(content) != BLOCK_BYTES * BLOCKS:
                 raise VirtualError(f"{self.path} has {len(content)} bytes, a flash image has {BLOCK_BYTES * BLOCKS}")
             context.buffer[:] = content
-        if fresh:
-            filesystem = self._filesystem(context, DISK_VERSION)
-            filesystem.format()
-            filesystem.mount()
-            return filesystem
-        try:
-            filesystem = self._filesystem(context, DISK_VERSION)
-            filesystem.mount()
-        except littlefs.LittleFSError:
-            filesystem = self._filesystem(context, NEWER_DISK_VERSION)
-            filesystem.mount()
-        return filesystem
-
-    def _filesystem(self, context: Any, disk_version: int) -> Any:
-        return _needed("littlefs").LittleFS(
+        filesystem = littlefs.LittleFS(
             context=context,
             block_size=BLOCK_BYTES,
             block_count=BLOCKS,
             prog_size=PROGRAM_BYTES,
-            disk_version=disk_version,
+            disk_version=DISK_VERSION,
             mount=False,
         )
+        if fresh:
+            filesystem.format()
+        filesystem.mount()
+        return filesystem
 
     def _save(self, filesystem: Any) -> None:
         filesystem.unmount()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from heartwire.extras import install_hint
+from heartwire.flash.boards import PICO
 from heartwire.virtual.errors import MissingExtra
 from heartwire.virtual.processes import ProcessYard
 from heartwire.virtual.reactor import Reactor
@@ -141,6 +142,11 @@ class Vm:
             "unique_id": list(settings.unique_id),
             "reset_cause": settings.reset_cause,
             "scratch": list(settings.scratch),
+            "machine": PICO.machine,
+            "clock_hz": PICO.chip.clock_hz,
+            "scratch_at": PICO.chip.scratch,
+            "uarts_at": list(PICO.chip.uarts),
+            "blocks": PICO.blocks,
             "inputs": list(settings.inputs),
             "fast_gpios": list(settings.fast_gpios),
             "erase_us": settings.erase_us,

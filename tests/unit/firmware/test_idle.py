@@ -52,7 +52,7 @@ def clock(mocker: MockerFixture) -> SimpleNamespace:
 def line(clock: SimpleNamespace, chip_modules: None) -> Any:
     from heartwire_firmware import hw_rp2
 
-    made = hw_rp2.UartLine(0, None, None, 115200)
+    made = hw_rp2.UartLine(0, 0x40034000, None, None, 115200)
     made.uart = Uart(clock)
     made.uart.on_idle = made._fell_idle
     return made

@@ -73,7 +73,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
         self.where = "away"
-        self.micropython = images.VERSION
+        self.micropython = images.PREFERRED.version
         self.machine = PICO
         self.firmware = ""
         self.program: tuple[str, ...] = ()  # what runs there instead of Heartwire
@@ -81,10 +81,11 @@ class World:
         self.link = FakeBoard()
         self.port = folder / "ttyACM0"
         self.drive = folder / "RPI-RP2"
-        self.image = folder / images.NAME
+        self.image = folder / images.PREFERRED.name
         self.image.write_bytes(IMAGE)
         self.stranger = ""  # what its port is, if it is no board's
         self.met: list[str] = []  # ports that were opened
+        self.got: list[images.Image] = []
         self.steps: list[str] = []
         self.told: list[str] = []
         self.asked: list[str] = []
@@ -110,7 +111,7 @@ class World:
         self.link.status["mode"] = mode
         self._stand("guarding")
 
-    def prompt(self, micropython: str = images.VERSION) -> None:
+    def prompt(self, micropython: str = images.PREFERRED.version) -> None:
         """It has MicroPython and is at the prompt."""
         self.micropython = micropython
         self._stand("prompt")
@@ -152,7 +153,7 @@ class World:
             return
         assert found[0].read_bytes() == IMAGE
         self.steps.append("image written")
-        self.micropython = images.VERSION
+        self.micropython = self.got[-1].version
         self.restart()
 
     # The host link.
@@ -218,7 +219,12 @@ class World:
         if self.refusal is not None:
             raise self.refusal
 
-    def flash(self, port: str | None = None) -> update.Report:
+    def get(self, *, image: images.Image) -> tuple[Path, bool]:
+        """Have every image, in one file."""
+        self.got.append(image)
+        return self.image, False
+
+    def flash(self, port: str | None = None, **choice: str) -> update.Report:
         """Flash it."""
         return update.flash(
             port,
@@ -227,6 +233,7 @@ class World:
             confirm=self.confirm,
             tell=self.told.append,
             progress=lambda *now: self.progress.append(now),
+            **choice,
         )
 
 
@@ -266,7 +273,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     monkeypatch.setattr(update, "time", made.clock)
     monkeypatch.setattr(lease, "time", made.clock)
     monkeypatch.setattr(os, "sync", lambda: None)
-    monkeypatch.setattr(images, "get", lambda: (made.image, False))
+    monkeypatch.setattr(images, "get", made.get)
     monkeypatch.setattr(
         ports, "list_ports", lambda: [ports.Port(str(made.port), "E661", "", "")] if made.port.exists() else []
     )

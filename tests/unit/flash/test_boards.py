@@ -13,9 +13,10 @@ from heartwire.flash import boards, bootsel, images, install, update
 from heartwire.flash.boards import WrongBoard
 from tests.unit.flash.conftest import IMAGE, NEW, OLD, PICO, World
 
+PICO2 = "Raspberry Pi Pico2 with RP2350"
 OTHERS = (
-    "Raspberry Pi Pico2 with RP2350", "Raspberry Pi Pico 2 W with RP2350", "Raspberry Pi Pico W with RP2040",
-    "Seeed XIAO RP2040 with RP2040", "Generic ESP32 module with ESP32", "raspberry pi pico with rp2040", "",
+    "Raspberry Pi Pico W with RP2040", "Raspberry Pi Pico 2 W with RP2350", "Raspberry Pi Pico2 with RP2350-RISCV",
+    "Seeed Studio XIAO RP2040 with RP2040", "Generic ESP32 module with ESP32", "raspberry pi pico with rp2040", "",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def test_a_board_of_another_kind_is_refused_before_anything_is_written(world: Wo
 def test_a_guard_on_such_a_board_goes_on(world: World) -> None:
     world.machine = OTHERS[0]
     world.guard()
-    with pytest.raises(WrongBoard, match="Raspberry Pi Pico 2"):
+    with pytest.raises(WrongBoard, match="Raspberry Pi Pico W"):
         world.flash()
     assert (world.where, world.firmware) == ("guarding", OLD)
     assert "copy" not in world.steps
@@ -46,7 +47,7 @@ def test_its_micropython_is_not_replaced(world: World) -> None:
     assert "boot loader" not in world.steps
 
 
-@pytest.mark.parametrize("board_id", ["RP2350", "RPI-RP2 ", "RPI-RP20", "rpi-rp2", "", "RPI-RP2\r\nBoard-ID: RP2350"])
+@pytest.mark.parametrize("board_id", ["RP2351", "RPI-RP2 ", "RPI-RP20", "rpi-rp2", "", "RPI-RP2\r\nBoard-ID: RP2351"])
 def test_only_the_exact_board_id_gets_the_image(world: World, board_id: str) -> None:
     world.drive.mkdir()
     (world.drive / bootsel.INFO).write_text(
@@ -58,7 +59,7 @@ def test_only_the_exact_board_id_gets_the_image(world: World, board_id: str) -> 
     with pytest.raises(WrongBoard, match="nothing was written") as found:
         world.flash()
     assert "RPI-RP2 (RP2040)" in found.value.words
-    assert "RP2350" not in board_id or "\n" in board_id or "Board-ID RP2350" in found.value.words
+    assert "RP2351" not in board_id or "\n" in board_id or "Board-ID RP2351" in found.value.words
     assert [file.name for file in world.drive.iterdir()] == [bootsel.INFO]
     assert world.told == []
 
@@ -81,13 +82,13 @@ def test_an_image_of_another_family_is_not_written(world: World, image: bytes) -
     world.boot_loader()
     with pytest.raises(WrongBoard, match="of family e48bff56; nothing was written") as found:
         world.flash()
-    assert images.NAME in found.value.words
+    assert images.PREFERRED.name in found.value.words
     assert [file.name for file in world.drive.iterdir()] == [bootsel.INFO]
 
 
 def test_a_preview_is_no_release(world: World) -> None:
-    world.prompt(f"{images.VERSION}-preview")
-    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    world.prompt(f"{images.PREFERRED.version}-preview")
+    assert world.flash() == update.Report(images.PREFERRED.version, "", NEW)
     assert "image written" in world.steps
 
 
@@ -97,6 +98,7 @@ def test_a_preview_is_no_release(world: World) -> None:
         (PICO, (1, 24, 0, ""), "1.24.0"),
         (PICO, (1, 29, 0, "preview"), "1.29.0-preview"),
         (PICO, (1, 20, 0), "1.20.0"),
+        (PICO2, (1, 29, 0, ""), "1.29.0"),
         (OTHERS[0], (1, 24, 0, ""), "1.24.0"),
         (None, (1, 18, 0), "1.18.0"),
     ],
@@ -125,4 +127,5 @@ def test_looking_writes_to_no_register_of_another_chip(
 
     found = install.look(Here())  # type: ignore[arg-type]
     assert (found.micropython, found.machine) == (told, machine or "")
-    assert registers == ({0x4005B000: 1 << 30} if machine == PICO else {})
+    clears = {PICO: {0x4005B000: 1 << 30}, PICO2: {0x400DB000: 1 << 30}}
+    assert registers == clears.get(machine or "", {})

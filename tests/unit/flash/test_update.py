@@ -34,7 +34,7 @@ REPLACED = ["boot loader", "image written"]
 def no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """The image is missing, so whoever wants it fails."""
 
-    def missing() -> tuple[Path, bool]:
+    def missing(**_: object) -> tuple[Path, bool]:
         raise images.ImageMissing("no image")
 
     monkeypatch.setattr(images, "get", missing)
@@ -74,11 +74,11 @@ def test_without_mpremote_the_guard_is_not_stopped(world: World, monkeypatch: py
 
 def test_a_new_board_in_its_boot_loader_gets_image_and_firmware(world: World) -> None:
     world.boot_loader()
-    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    assert world.flash() == update.Report(images.PREFERRED.version, "", NEW)
     assert world.steps == ["image written", *INSTALLED]
     assert world.asked == []
     assert world.told == [
-        f"the board is in its boot loader: MicroPython {images.VERSION} is installed",
+        f"the board is in its boot loader: MicroPython {images.PREFERRED.version} is installed",
         "the files are right; the board restarts",
     ]
     assert world.progress == [(1, 2, "/fw_a/one"), (2, 2, "/fw_a/two")]
@@ -138,7 +138,7 @@ def test_without_the_image_a_board_in_its_boot_loader_is_left_alone(world: World
 def test_firmware_on_a_board_from_its_boot_loader_guards_after_the_image_and_is_stopped(world: World) -> None:
     world.firmware = OLD
     world.boot_loader()
-    assert world.flash() == update.Report(images.VERSION, OLD, NEW)
+    assert world.flash() == update.Report(images.PREFERRED.version, OLD, NEW)
     assert world.steps == ["image written", *STOPPED, *INSTALLED, *GUARDS_AGAIN]
     assert len(world.asked) == 1
 
@@ -148,22 +148,22 @@ def test_firmware_on_a_board_from_its_boot_loader_guards_after_the_image_and_is_
 
 def test_the_right_micropython_is_not_installed_again(world: World, no_image: None) -> None:
     world.prompt()
-    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    assert world.flash() == update.Report(images.PREFERRED.version, "", NEW)
     assert world.steps == INSTALLED
 
 
 def test_another_micropython_is_told_and_replaced(world: World) -> None:
     world.prompt("1.23.0")
-    assert world.flash() == update.Report(images.VERSION, "", NEW)
+    assert world.flash() == update.Report(images.PREFERRED.version, "", NEW)
     assert world.steps == [*REPLACED, *INSTALLED]
-    assert world.told[0] == f"MicroPython 1.23.0 is replaced by {images.VERSION}; files and settings stay"
+    assert world.told[0] == f"MicroPython 1.23.0 is replaced by {images.PREFERRED.version}; files and settings stay"
 
 
 def test_firmware_under_another_micropython_is_stopped_again_without_a_second_question(world: World) -> None:
     # The files stay, so main.py guards as soon as the image is in.
     world.micropython = "1.23.0"
     world.guard()
-    assert world.flash() == update.Report(images.VERSION, OLD, NEW)
+    assert world.flash() == update.Report(images.PREFERRED.version, OLD, NEW)
     assert world.steps == [*STOPPED, *REPLACED, "repl", *INSTALLED, *GUARDS_AGAIN]
     assert len(world.asked) == 1
 
@@ -211,7 +211,7 @@ def test_a_guarding_board_is_asked_for_and_stopped(
     monkeypatch.setenv(keys.ENVIRONMENT, str(file))
     world.link.keys[codes.RIGHT_CONFIGURE] = CONFIGURE_KEY
     world.guard()
-    assert world.flash() == update.Report(images.VERSION, OLD, NEW)
+    assert world.flash() == update.Report(images.PREFERRED.version, OLD, NEW)
     assert world.steps == [*STOPPED, *INSTALLED, *GUARDS_AGAIN]
     assert world.asked == [f"Stop the guard of the board with Heartwire {OLD} for the update?"]
     rights = [right for body, right in zip(world.link.asked, world.link.rights, strict=True) if body["op"] == "repl"]

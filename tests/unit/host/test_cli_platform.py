@@ -10,7 +10,7 @@ import pytest
 
 from heartwire import ports
 from heartwire.errors import Unplugged
-from heartwire.flash import install
+from heartwire.flash import boards, install
 from tests.fakes.board import FakeBoard
 
 Run = Callable[..., Any]
@@ -56,11 +56,12 @@ class Prompt:
             ["MicroPython 1.22.1", "1.24 or later", "last failed with: AttributeError: no irq"],
         ),
         (
-            {"version": "1.29.0", "machine": "Raspberry Pi Pico2 with RP2350", "crash": ""},
-            [
-                "MicroPython 1.29.0",
-                "this is a Raspberry Pi Pico 2: the firmware knows the registers of the RP2040 only",
-            ],
+            {"version": "1.29.0", "machine": "Raspberry Pi Pico W with RP2040", "crash": ""},
+            ["MicroPython 1.29.0", f"this is a Raspberry Pi Pico W: {boards.by_id('RPI_PICO_W').refused}"],
+        ),
+        (
+            {"version": "1.25.0", "machine": "Raspberry Pi Pico2 with RP2350", "crash": ""},
+            ["MicroPython 1.25.0", "1.26 or later"],
         ),
         ({"version": "1.18.0", "machine": "", "crash": ""}, ["an unknown board"]),
     ],

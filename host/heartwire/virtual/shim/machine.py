@@ -13,8 +13,6 @@ from micropython import RingIO
 PWRON_RESET = 1
 WDT_RESET = 3
 
-_CLOCK_HZ = 125_000_000
-
 
 class Pin:
     """One GPIO: an input follows the rack, an output is reported to it."""
@@ -180,11 +178,13 @@ class WDT:
 class _Registers:
     """Scratch registers, the UARTs' overrun flags and the levels of all pins; all else reads 0 and ignores writes."""
 
-    _SCRATCH0 = 0x4005800C
-    _RAW_INTERRUPTS = (0x4003403C, 0x4003803C)
-    _CLEAR_INTERRUPTS = (0x40034044, 0x40038044)
     _OVERRUN = 0x400
     _GPIO_IN = 0xD0000004
+
+    def __init__(self):
+        self._scratch = _link.config["scratch_at"]
+        self._raw_interrupts = [base + 0x3C for base in _link.config["uarts_at"]]
+        self._clear_interrupts = [base + 0x44 for base in _link.config["uarts_at"]]
 
     def __getitem__(self, address):
         if address == self._GPIO_IN:
@@ -194,21 +194,21 @@ class _Registers:
                 if _link.levels_in[gpio]:
                     levels |= 1 << gpio
             return levels
-        index = (address - self._SCRATCH0) >> 2
+        index = (address - self._scratch) >> 2
         if 0 <= index < 8:
             return _link.config["scratch"][index]
         for number in range(2):
-            if address == self._RAW_INTERRUPTS[number] and _link.overrun[number]:
+            if address == self._raw_interrupts[number] and _link.overrun[number]:
                 return self._OVERRUN
         return 0
 
     def __setitem__(self, address, value):
-        index = (address - self._SCRATCH0) >> 2
+        index = (address - self._scratch) >> 2
         if 0 <= index < 8:
             _link.config["scratch"][index] = value & 0xFFFFFFFF
             _link.report_number("S", index, value & 0xFFFFFFFF)
         for number in range(2):
-            if address == self._CLEAR_INTERRUPTS[number] and value & self._OVERRUN:
+            if address == self._clear_interrupts[number] and value & self._OVERRUN:
                 _link.overrun[number] = False
 
 
@@ -237,7 +237,7 @@ def unique_id():
 
 def freq(hz=None):
     """Return the clock in Hz."""
-    return _CLOCK_HZ
+    return _link.config["clock_hz"]
 
 
 def idle():

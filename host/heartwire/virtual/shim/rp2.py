@@ -332,7 +332,6 @@ class Flash:
     """The file system's part of the flash as a block device over the image file, written through at once."""
 
     BLOCK = 4096
-    BLOCKS = 352
     PAGE = 256
 
     _file = None  # shared: a second object must not close the descriptor when it is collected
@@ -360,7 +359,7 @@ class Flash:
     def ioctl(self, operation, argument):
         """Answer the block device protocol: 4 blocks, 5 block size, 6 erase."""
         if operation == 4:
-            return Flash.BLOCKS
+            return _link.config["blocks"]
         if operation == 5:
             return Flash.BLOCK
         if operation == 6:

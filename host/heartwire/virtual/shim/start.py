@@ -32,7 +32,7 @@ sys.path[:] = ["", ".frozen", "/lib"]
 class _Implementation:
     """As the board's: a tuple whose second value is the version, and the name of the board."""
 
-    _machine = "Raspberry Pi Pico with RP2040"
+    _machine = virtual_link.config["machine"]
 
     def __getitem__(self, index):
         return _host.implementation[index]
