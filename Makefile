@@ -28,7 +28,7 @@ ALONE := tests/cluster tests/unit/fence
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd lint types fmt docs generated check bench fuzz hw \
-	flash image emulator bench-board budget clean
+	flash image emulator bench-board bench-broker budget clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -149,6 +149,9 @@ image: $(FLASH_READY) ## fetch and check the official MicroPython image, for `ma
 
 emulator: $(READY) ## compile the emulated chip for this Python: several times as fast, the same edges (needs a C compiler and the image)
 	$(BIN)/python tools/emulator.py
+
+bench-broker: $(READY) ## what sharing a board costs: status and the start of a fence, alone and beside five readers of the log
+	$(BIN)/python tools/bench_broker.py
 
 bench-board: $(READY) ## times on the emulated chip: all that was promised beside what it does (TRIALS=20 of each fault)
 	$(BIN)/python tools/bench_board.py --trials $(TRIALS)

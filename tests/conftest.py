@@ -1,4 +1,6 @@
-"""What all tests share: Ctrl-C interrupts, and a skip for what should be there is a failure where everything is."""
+"""What all tests share: Ctrl-C interrupts, a test that wants a broker says so, and a skip for what should be there is a
+failure where everything is.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from heartwire.broker.places import ENVIRONMENT, OFF
 from tests import components
 
 
@@ -16,6 +19,8 @@ def pytest_configure() -> None:
     """Take Ctrl-C back: a background job starts with it ignored, and so would each program that a test starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # HEARTWIRE_BROKER= runs them through brokers.
+    os.environ.setdefault(ENVIRONMENT, OFF)
 
 
 def judged(report: Any) -> None:

@@ -44,7 +44,7 @@ class Notice:
 
 
 class Board:
-    """A board on an open link. Use `with Board.open(...) as board`; one program at a time holds its port."""
+    """A board on an open link. Use `with Board.open(...) as board`; programs share it through the broker."""
 
     own = ""  # a node that cannot be fenced this way: none, over the host link
 
@@ -54,20 +54,29 @@ class Board:
 
     @classmethod
     def open(
-        cls, address: str | None = None, *, keys: Keys | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        cls,
+        address: str | None = None,
+        *,
+        keys: Keys | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        urgent: bool = False,
     ) -> Self:
-        """Open the board at `address` (see ports.resolve) and say hello.
+        """Open the board at `address` (see ports.resolve) and say hello; `urgent` goes before all other programs.
 
         Keys default to those of keys.find. Raises BoardNotFound, PortBusy, NotPermitted, NoAnswer, ProtocolMismatch.
         """
         keys = key_files.find(None) if keys is None else keys
-        link = Link(transport.open_channel(address), keys, timeout_s)
+
+        def open_channel() -> transport.Channel:
+            return transport.open_channel(address, urgent=True) if urgent else transport.open_channel(address)
+
+        link = Link(open_channel(), keys, timeout_s)
         try:
             link.hello()
         except BaseException:
             link.channel.close()
             raise
-        return cls(link, lambda: transport.open_channel(address))
+        return cls(link, open_channel)
 
     def __enter__(self) -> Self:
         return self

@@ -61,7 +61,13 @@ class PortBusy(HeartwireError):
 
     exit_code = 4
     meaning = "another program holds the port"
-    default_next = "end the other program, or ask the monitor for what you want to know"
+    default_next = "end the other program; those of heartwire share a port: `heartwire broker status`"
+
+
+class PortLent(PortBusy):
+    """The broker of the port has lent it to one program, which needs the board for itself."""
+
+    default_next = "wait until that program has ended: `heartwire broker status`"
 
 
 class NotPermitted(HeartwireError):
@@ -88,6 +94,12 @@ class AtPrompt(NoAnswer):
     def __init__(self, words: str, next_step: str | None = None, *, port: str = "") -> None:
         super().__init__(words, next_step)
         self.port = port
+
+
+class TurnLost(NoAnswer):
+    """Another program was let before at a shared board, and the request never got there."""
+
+    default_next = "try again"
 
 
 class Unplugged(HeartwireError):

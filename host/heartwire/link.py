@@ -25,13 +25,14 @@ from heartwire.errors import (
     ProtocolMismatch,
     Refused,
     StorageProblem,
+    TurnLost,
     Unplugged,
     UsageProblem,
 )
 from heartwire.journal import reason_words
 from heartwire.keys import Keys
 from heartwire.ports import holder_of
-from heartwire.transport import Channel
+from heartwire.transport import Channel, SharedChannel
 from heartwire_protocol import auth, codes, framing, messages, operations, records
 from heartwire_protocol.version import TABLE_HASH
 
@@ -189,7 +190,7 @@ class Link:
                 return _checked(op, reply)
             if not idempotent:
                 raise OutcomeUnknown(f"{op}: sent, but no answer within {self.timeout_s:g} s")
-        raise _no_answer(self.channel.name, f"no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
+        raise _no_answer(self.channel, f"no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
 
     def pause(self, seconds: float) -> None:
         """Let `seconds` pass, reading what comes in."""
@@ -213,7 +214,11 @@ class Link:
     def _ask(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
         """Send one request, going on as long as the board says busy; None if no answer came in time."""
         busy_until = self.channel.now() + self.timeout_s
+        operation = json.loads(body)["op"]
         while True:
+            if isinstance(self.channel, SharedChannel) and not self.channel.turn(operation, self.timeout_s):
+                # Another program has said hello since.
+                self.hello()
             right, signer = key or (codes.RIGHT_NONE, None)
             self._number += 1
             number = self._number
@@ -222,7 +227,12 @@ class Link:
                 mac = signer.mac(b"R", self.welcome.session, bytes([right]), number.to_bytes(4, "little"), body)
             payload = self._layouts[messages.REQUEST].pack(right=right, number=number, mac=mac, body=body)
             self.channel.write(framing.encode(messages.REQUEST, payload))
-            reply = self._collect(number, self.channel.now() + self.timeout_s)
+            try:
+                reply = self._collect(number, self.channel.now() + self.timeout_s)
+            except TurnLost:
+                if self.channel.now() >= busy_until:
+                    raise
+                continue
             if reply is None or reply.body.get("error") != "busy" or self.channel.now() >= busy_until:
                 return reply
             self._wait(self.channel.now() + BUSY_PAUSE_S * random.uniform(0.5, 1.5), ())  # noqa: S311
@@ -308,8 +318,8 @@ class Link:
                 "from its boot loader",
             )
         if self._noise:
-            return _no_answer(name, "something talks there, but it is no Heartwire board")
-        return _no_answer(name, f"no answer within {self.timeout_s:g} s")
+            return _no_answer(self.channel, "something talks there, but it is no Heartwire board")
+        return _no_answer(self.channel, f"no answer within {self.timeout_s:g} s")
 
 
 def _at_prompt(text: str) -> bool:
@@ -321,9 +331,11 @@ def _at_prompt(text: str) -> bool:
     return "raw REPL; CTRL-B to exit" in text or bool(lines and lines[-1].startswith(">>>"))
 
 
-def _no_answer(name: str, words: str) -> NoAnswer:
+def _no_answer(channel: Channel, words: str) -> NoAnswer:
     """Return the error, with the program that reads the port beside us: it gets what was meant for us."""
-    holder = holder_of(name) if "://" not in name else ""
+    name = channel.name
+    # A shared port is open in its broker, as it should be.
+    holder = holder_of(name) if "://" not in name and not isinstance(channel, SharedChannel) else ""
     if not holder:
         return NoAnswer(f"{name}: {words}")
     return NoAnswer(

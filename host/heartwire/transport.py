@@ -1,9 +1,10 @@
 """Channels: open a serial port, a pty or a serial server by its address, and move bytes with a deadline.
 
-A serial server is `socket://host:port` (raw TCP) or `rfc2217://host:port`. A channel knows nothing of frames. It takes
-the port for itself alone (a second program gets PortBusy), never toggles a line that could reset something, and turns
-every fault of the operating system into an error of heartwire.errors. Called by link (through `open_channel`) and by
-nothing else; tests hand link a channel of their own.
+A serial server is `socket://host:port` (raw TCP) or `rfc2217://host:port`. A port knows nothing of frames. It is taken
+for one program alone (a second one gets PortBusy), no line is toggled that could reset something, and every fault of
+the operating system becomes an error of heartwire.errors. That one program is the broker where there is one
+(heartwire.broker), and `open_channel` leads to it. Called by link (through `open_channel`) and by the broker; tests
+hand link a channel of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import socket
 import termios
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import serial
 
@@ -56,12 +57,47 @@ class Channel(Protocol):
         """Return seconds on a clock that only moves forward."""
 
 
-def open_channel(address: str | None) -> Channel:
-    """Open the channel that the user named (see ports.resolve).
+@runtime_checkable
+class SharedChannel(Channel, Protocol):
+    """A channel to a board that other programs ask as well."""
+
+    def turn(self, operation: str, timeout_s: float) -> bool:
+        """Wait for the turn to ask for one operation; tell whether the session of the last hello still stands."""
+
+
+class Port(Channel, Protocol):
+    """A channel that this program has for itself, and can wait for beside others."""
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable when something has come; it does not block."""
+
+
+def open_channel(address: str | None, *, urgent: bool = False) -> Channel:
+    """Open the channel that the user named (see ports.resolve): through a broker, or else the port itself.
+
+    `urgent` goes before all other programs. Raises BoardNotFound, PortBusy, NotPermitted, UsageProblem.
+    """
+    from heartwire.broker import client  # noqa: PLC0415 - which opens ports with this module
+
+    name = ports.resolve(address)
+    shared = client.connect(name, urgent=urgent)
+    if shared is not None:
+        return shared
+    try:
+        return open_port(name)
+    except PortBusy:
+        # Perhaps by the broker that another user's program has started.
+        shared = client.connect(name, urgent=urgent, others=True)
+        if shared is None:
+            raise
+        return shared
+
+
+def open_port(name: str) -> Port:
+    """Open the port itself, a path or `socket://HOST:PORT`.
 
     Raises BoardNotFound, PortBusy, NotPermitted, UsageProblem.
     """
-    name = ports.resolve(address)
     if name.startswith(SOCKET_SCHEME):
         return SocketChannel(name)
     if name.startswith(RFC2217_SCHEME):
@@ -112,6 +148,9 @@ class SerialChannel:
             raise NoAnswer(f"{self.name}: the other end takes no data") from None
         except _FAULTS as error:
             raise _gone(self.name, error) from None
+
+    def fileno(self) -> int:
+        return int(self._port.fileno())
 
     def _exclude(self, others: bool) -> None:
         """Let nobody else (but root) open the port: pyserial's lock stops only who asks for it.
@@ -181,6 +220,9 @@ class SocketChannel:
             raise NoAnswer(f"{self.name}: the other end takes no data") from None
         except OSError as error:
             raise _gone(self.name, error) from None
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()

@@ -78,10 +78,12 @@ def test_systemd_finds_nothing_wrong_with_any_shipped_unit(machine: Machine) -> 
         "heartwire-monitor.service",
         "systemd/heartwire-selftest@.service",
         "systemd/heartwire-selftest@.timer",
+        "systemd/heartwire-broker.socket",
+        "systemd/heartwire-broker.service",
     ):
         shutil.copy(SHARE / name, machine.stage / "etc/systemd/system" / Path(name).name)
     units = sorted(path.name for path in (machine.stage / "etc/systemd/system").iterdir() if path.is_file())
-    assert len(units) == 5
+    assert len(units) == 7
     machine.start()
     done = machine.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{unit}" for unit in units))
     said = [line for line in done.stderr.splitlines() if "heartwire" in line]

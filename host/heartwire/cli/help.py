@@ -45,7 +45,8 @@ Which board: --port, else HEARTWIRE_PORT, else the only one that is plugged in.
   socket://rack:4000     a TCP connection to something that passes the bytes on, such as ser2net (`accepter: tcp,4000`)
   rfc2217://rack:4000    the same to a server that speaks Telnet with serial options (`accepter: telnet(rfc2217),4000`)
 
-One program at a time holds a board's port. If you may not open it, install this
+Programs share a board's port through the broker, which the first of them starts; a
+socket of systemd's does it for the whole host: `heartwire broker install`. If you may not open it, install this
 udev rule as /etc/udev/rules.d/70-heartwire.rules and run `udevadm control --reload`:
 """
 
@@ -83,6 +84,17 @@ def _json() -> str:
         ("log --json: an object a line", list(journal.JSON_DOC)),
         ("history --json: each of a list", list(history.JSON_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
+        (
+            "broker status --json: each of a list",
+            [
+                (
+                    "socket, pid, uid, error",
+                    "where it listens, its process and user, or why it does not answer",
+                ),
+                ("ports", "list of {port, state, sessions}; state is open, opening, closed or lent"),
+                ("sessions", "list of {program, pid, uid, does, requests, urgent}"),
+            ],
+        ),
         ("mode --json", [("mode", "the mode"), ("advisory", "grants are advisory")]),
         ("time --json", [("wall", "the board's time, UTC; null if not set"), ("offset_s", "against this host")]),
         (

@@ -58,6 +58,7 @@ COMMANDS = (
     Entry("shell", "heartwire.cli.shell", SET_UP, "Stop the guard and open the MicroPython prompt."),
     Entry("agent", "heartwire.cli.agent", RUN, "The program on a server that sends its heartbeats."),
     Entry("monitor", "heartwire.cli.monitor", RUN, "Collect the board's events and notify people."),
+    Entry("broker", "heartwire.cli.broker", RUN, "Let many programs share one board."),
     Entry("virtual", "heartwire.cli.virtual", RUN, "Run a board and servers without hardware."),
     Entry("simulate", "heartwire.cli.simulate", RUN, "Run scenario files and check what they expect."),
     Entry("demo", "heartwire.cli.demo", RUN, "Watch a failover on a virtual rack."),

@@ -144,10 +144,11 @@ def example(what: str) -> None:
     """
     from heartwire.monitor.install import shared
 
-    emit(shared(EXAMPLES[what], _program()).rstrip("\n"))
+    emit(shared(EXAMPLES[what], own_program()).rstrip("\n"))
 
 
-def _program() -> str:
+def own_program() -> str:
+    """Return the path of this very heartwire, for units."""
     return shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
 
 
@@ -166,7 +167,7 @@ def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None
     from heartwire.agent.install import carry_out
     from heartwire.monitor.install import next_steps, plan
 
-    for outcome in carry_out(plan(program or _program()), root, force, dry_run):
+    for outcome in carry_out(plan(program or own_program()), root, force, dry_run):
         emit(f"{outcome.what:17}{root / outcome.path}")
     for step in () if dry_run else next_steps(root):
         emit(f"next: {step}")

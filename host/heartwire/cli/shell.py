@@ -34,6 +34,7 @@ def shell(session: Session, yes: bool) -> None:
         session.port, session.key_file, session.timeout, confirm=lambda words: ask(words, yes), tell=note
     )
     prompt = Prompt(port)
+    prompt.borrow()
     note("Ctrl-X leaves the prompt; the board then restarts, and `heartwire update off` ends its maintenance")
     try:
         subprocess.run([sys.executable, "-m", "mpremote", "connect", port, "resume", "repl"], check=False)

@@ -90,7 +90,7 @@ def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock) 
         try:
             if address and address.startswith(SCHEME):
                 return AgentLine.open(address, codes.TOOL_FENCE_AGENT)
-            return Board.open(address, keys=keys, timeout_s=min(ANSWER_S, max(timeout_s, 0.1)))
+            return Board.open(address, keys=keys, timeout_s=min(ANSWER_S, max(timeout_s, 0.1)), urgent=True)
         except PASSING:
             if clock.now() >= deadline:
                 raise

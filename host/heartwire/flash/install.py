@@ -143,7 +143,11 @@ def story(port: str) -> str:
     cannot be asked.
     """
     try:
-        found = Prompt(port, STORY_TIMEOUT_S).run(_STORY)
+        prompt = Prompt(port, STORY_TIMEOUT_S)
+        try:
+            found = prompt.run(_STORY)
+        finally:
+            prompt.give_back()
     except HeartwireError:
         return ""
     version = str(found["version"])

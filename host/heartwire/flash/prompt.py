@@ -1,7 +1,8 @@
 """The MicroPython prompt of a board, through mpremote: run a script, copy files, reset, enter the boot loader.
 
-One mpremote process per step, so that the port is free between them. It knows nothing of Heartwire's files (install.py
-does) and never interrupts a guarding board: the caller brings it to the prompt first.
+One mpremote process per step. Where a broker has the port, it is borrowed from the first step to the restart, so that
+no other program says hello in between. It knows nothing of Heartwire's files (install.py does) and never interrupts a
+guarding board: the caller brings it to the prompt first.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from heartwire import bounded, extras
+from heartwire.broker import client
+from heartwire.broker.client import Loan
 from heartwire.errors import HeartwireError, NoAnswer, Unplugged
 
 STEP_TIMEOUT_S = 120.0
@@ -33,6 +36,18 @@ class Prompt:
         require()
         self.port = port
         self.timeout_s = timeout_s
+        self._loan: Loan | None = None
+
+    def borrow(self) -> None:
+        """Have the port from its broker, if that has it; the first step does so by itself. Raises PortBusy."""
+        if self._loan is None:
+            self._loan = client.borrow(self.port)
+
+    def give_back(self) -> None:
+        """Let other programs have the port again. Never raises."""
+        if self._loan is not None:
+            self._loan.close()
+            self._loan = None
 
     def run(self, script: str) -> Any:
         """Run a script on the board and return the JSON value that it prints last. Raises NoAnswer, Unplugged."""
@@ -62,13 +77,20 @@ class Prompt:
 
     def reset(self) -> None:
         """Restart the board; the port goes away."""
-        self._mpremote(["reset"])
+        try:
+            self._mpremote(["reset"])
+        finally:
+            self.give_back()
 
     def enter_boot_loader(self) -> None:
         """Restart the board into its boot loader, where it is a USB drive."""
-        self._mpremote(["bootloader"])
+        try:
+            self._mpremote(["bootloader"])
+        finally:
+            self.give_back()
 
     def _mpremote(self, arguments: Sequence[str], line: Callable[[str], None] | None = None) -> str:
+        self.borrow()
         command = [sys.executable, "-m", "mpremote", "connect", self.port, "resume", *arguments]
         # Unbuffered: its lines are the progress, and a sign that it lives.
         surroundings = {**os.environ, "PYTHONUNBUFFERED": "1"}

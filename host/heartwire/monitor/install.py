@@ -1,4 +1,4 @@
-"""Install the monitor on this host: its unit, its user, the proof test's unit and timer, and settings to begin with.
+"""Install the monitor on this host: its unit and user, the broker's units, the proof test's, settings to begin with.
 
 Says what each file should be; agent.install writes them, and never over what a person changed. Nothing is enabled or
 started: the lines printed at the end say how. Called by `heartwire monitor install` and `heartwire monitor example`.
@@ -10,21 +10,22 @@ from importlib import resources
 from pathlib import Path
 
 from heartwire.agent.install import Wanted
+from heartwire.broker import install as broker
+from heartwire.broker.install import ANY_PROGRAM
 
-# What the shipped units are written with, for whoever copies them by hand.
-_ANY_PROGRAM = "/usr/bin/env heartwire"
 UNITS = ("heartwire-monitor.service", "systemd/heartwire-selftest@.service", "systemd/heartwire-selftest@.timer")
 
 
 def shared(name: str, program: str = "") -> str:
     """Return a shipped file; `program` is the absolute path of heartwire to stand in a unit."""
     text = resources.files("heartwire").joinpath("share", *name.split("/")).read_text(encoding="utf-8")
-    return text.replace(_ANY_PROGRAM, program) if program else text
+    return text.replace(ANY_PROGRAM, program) if program else text
 
 
 def plan(program: str) -> list[Wanted]:
     """Return all files."""
     files = [Wanted(Path("etc/systemd/system") / Path(name).name, shared(name, program), 0o644) for name in UNITS]
+    files += broker.plan(program)
     files.append(Wanted(Path("usr/lib/sysusers.d/heartwire.conf"), shared("heartwire-sysusers.conf"), 0o644))
     settings = shared("monitor.example.toml")
     return [*files, Wanted(Path("etc/heartwire/monitor.toml"), settings, 0o644, settings=True)]
@@ -38,5 +39,5 @@ def next_steps(root: Path) -> list[str]:
         f"edit {config}: the boards, and at least one [[channel]]; secrets in files of user heartwire, mode 0600",
         f"heartwire monitor check --config {config}",
         f"heartwire monitor test --config {config}",
-        "systemctl enable --now heartwire-monitor",
+        f"systemctl enable --now {broker.SOCKET} heartwire-monitor",
     ]

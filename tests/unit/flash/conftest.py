@@ -249,6 +249,9 @@ class FakePrompt:
         if self.world.where != "prompt" or self.port != str(self.world.port):
             raise Unplugged(f"{self.port}: no prompt there")
 
+    def borrow(self) -> None:
+        """Nobody else has it."""
+
     def reset(self) -> None:
         self.world.steps.append("reset")
         self.demand()

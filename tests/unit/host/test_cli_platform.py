@@ -45,6 +45,9 @@ class Prompt:
             raise Unplugged("gone")
         return self.answer
 
+    def give_back(self) -> None:
+        """Nobody else wants it."""
+
 
 @pytest.mark.parametrize(
     ("answer", "told"),
