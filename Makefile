@@ -22,12 +22,12 @@ LONGEST ?= 10
 FILES ?=
 # What runs in real time comes after what runs in virtual time: virtual racks mostly wait, so two files at once; what has
 # one Pacemaker, or measures its own waiting, alone.
-RACKS := tests/virtual tests/virtual_shim tests/systemd
+RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd lint types fmt docs generated check bench fuzz hw \
+	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw \
 	flash image emulator bench-board bench-broker budget clean
 
 help: ## list the targets
@@ -85,6 +85,9 @@ test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real 
 
 test-systemd: $(READY) ## the shipped units under a real systemd, on a rack (needs root, systemd, overlayfs and cgroups of version 1)
 	$(PYTEST) -q -rs tests/systemd
+
+test-world: $(READY) ## other people's programs and networks: ser2net, cut cables, a dead name server (needs root for some)
+	$(PYTEST) -q -s -rs tests/world
 
 test-hooks: $(READY) ## the shipped hooks, with real PostgreSQL, network namespaces and libvirt's test driver where they are installed
 	$(PYTEST) -q tests/hooks

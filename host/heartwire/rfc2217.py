@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import serial
 
 from heartwire import names, serial_servers
-from heartwire.errors import BoardNotFound, PortBusy, UsageProblem
+from heartwire.errors import BoardNotFound, HeartwireError, PortBusy, UsageProblem
 
 SCHEME = "rfc2217://"
 # How long the end of a connection may stay unseen by the thread that hands over.
@@ -35,35 +36,56 @@ def bridge(url: str, baud: int) -> tuple[socket.socket, Bridge]:
     except OSError as error:
         raise BoardNotFound(f"{url}: {error.strerror}", "give a numeric address") from None
     at = f"[{numeric}]" if ":" in numeric else numeric
-    opened: Any = serial.serial_for_url(f"{SCHEME}{at}:{port}", do_not_open=True, baudrate=baud, timeout=LOOK_S)
-    # As on a USB port; see transport.
+    # Without waiting for what becomes of DTR: a server whose device has no such line never says. MicroPython's USB port
+    # drops its output while DTR is low.
+    address = f"{SCHEME}{at}:{port}?ign_set_control"
+    opened: Any = serial.serial_for_url(address, do_not_open=True, baudrate=baud, timeout=LOOK_S)
     opened.dtr = True
     opened.rts = False
     try:
-        opened.open()
+        with _silent_threads():
+            opened.open()
     except FAULTS as error:
-        raise _problem(url, opened, error) from None
+        raise _problem(url, (numeric, int(port)), error) from None
     ours, theirs = socket.socketpair()
     return ours, Bridge(opened, theirs)
 
 
-def _problem(url: str, opened: Any, error: Exception) -> Exception:
-    words = serial_servers.said(_unread(opened))
+@contextlib.contextmanager
+def _silent_threads() -> Iterator[None]:
+    """Keep pyserial's reader from printing a traceback where the server hangs up in the middle of a negotiation."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not str(getattr(arguments.thread, "name", "")).startswith("pySerial RFC 2217"):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def _problem(url: str, address: tuple[str, int], error: Exception) -> HeartwireError:
+    words = serial_servers.said(_first_bytes(address))
     if serial_servers.BUSY in words:
-        return PortBusy(f'{url}: the server said "{words}"')
-    if words:
-        return BoardNotFound(f'{url}: the server said "{words}"', "set RFC 2217 there (ser2net: telnet(rfc2217))")
+        return PortBusy(f'{url}: the server said "{words}"', serial_servers.BUSY_NEXT)
+    if "refused" in str(error):
+        return BoardNotFound(f"{url}: connection refused", "check that the server runs and listens there")
     if "support" in str(error):
         hint = "set RFC 2217 there (ser2net: `accepter: telnet(rfc2217),PORT`), or give socket:// for raw TCP"
         return BoardNotFound(f"{url}: the server does not speak RFC 2217", hint)
-    return BoardNotFound(f"{url}: no connection", "check that the server runs and listens there")
+    return BoardNotFound(f"{url}: no connection{f': {words}' if words else ''}", "check the server and the network")
 
 
-def _unread(opened: Any) -> bytes:
-    """Return the bytes that came before a negotiation failed: pyserial keeps them, but shows them to nobody."""
-    queue = getattr(opened, "_read_buffer", None)
-    waiting = list(queue.queue)[: serial_servers.FIRST_BYTES] if queue is not None else []
-    return b"".join(byte for byte in waiting if byte)
+def _first_bytes(address: tuple[str, int]) -> bytes:
+    """Return what the server says to whoever connects: pyserial shows it to nobody."""
+    first = b""
+    with contextlib.suppress(OSError), socket.create_connection(address, LOOK_S) as connection:
+        while len(first) < serial_servers.FIRST_BYTES and (data := connection.recv(serial_servers.FIRST_BYTES)):
+            first += data
+    return first
 
 
 class Bridge:

@@ -3,6 +3,8 @@
 Pure: the first bytes of a connection in, words out. Read by the agent's line, its doctor and the host link's transport.
 """
 
+import re
+
 # Enough for a Telnet server's offers and for a sentence.
 FIRST_BYTES = 256
 # RFC 854: "interpret as command", then a subnegotiation or one of four verbs. A frame of the board begins with 0.
@@ -11,6 +13,7 @@ TELNET_COMMANDS = range(250, 255)
 TELNET = "the server speaks Telnet"
 TELNET_NEXT = "set raw TCP there (ser2net: `accepter: tcp,PORT`)"
 BUSY = "in use"
+BUSY_NEXT = "end the other connection, or set `kickolduser: true` in ser2net"
 CLOSED = "closed by the other side"
 
 
@@ -20,8 +23,8 @@ def speaks_telnet(first: bytes) -> bool:
 
 
 def said(first: bytes) -> str:
-    """Return the text of which `first` consists, in one line; "" if it is none."""
-    text = first.decode("ascii", "replace").strip()
+    """Return the text of which `first` consists but for Telnet's commands, in one line; "" if it is none."""
+    text = re.sub(rb"\xff[\xfb-\xfe].", b"", first, flags=re.S).decode("ascii", "replace").strip()
     return " ".join(text.split()) if text and all(char.isprintable() or char in "\r\n\t" for char in text) else ""
 
 

@@ -210,7 +210,7 @@ class SocketChannel:
     def _refusal(self) -> HeartwireError:
         words = self._greeting.end
         if serial_servers.BUSY in words:
-            return PortBusy(f"{self.name}: {words}", "end the other connection, or set `kickolduser: true` in ser2net")
+            return PortBusy(f"{self.name}: {words}", serial_servers.BUSY_NEXT)
         return Unplugged(f"{self.name}: {words}")
 
     def write(self, data: bytes) -> None:

@@ -16,6 +16,8 @@ BACK_OFF_NS = (100_000_000, 200_000_000, 500_000_000, 1_000_000_000)
 CONNECT_NS = 1_000_000_000
 # A server that only a person can put right.
 WRONG_SERVER_NS = 10_000_000_000
+# What was wrong is shown until the board answers or the port stays open so long: some servers refuse by hanging up.
+STEADY_NS = 2_000_000_000
 # Bytes that wait longer than this to leave are stale. A heartbeat takes 35 ms at 9600 baud; TCP acknowledges in 200 ms.
 STALE_NS = 300_000_000
 # The same trouble is told again after so long, where nothing was ever right in between.
@@ -39,6 +41,7 @@ class Line:
         self._attempt = 0
         self._next_try_ns = 0
         self._tried_ns = 0
+        self._opened_ns = 0
         self._waits_since_ns: int | None = None  # something written has not left since then
         self._greeting = serial_servers.Greeting()
         self._unread = b""
@@ -67,7 +70,9 @@ class Line:
             return False
         self.is_open = True
         self.opened_count += 1
-        self.problem = ""
+        self._opened_ns = now_ns
+        if not self._attempt:
+            self.problem = ""
         self._waits_since_ns = None
         self._greeting = serial_servers.Greeting()
         self._unread = b""
@@ -88,6 +93,8 @@ class Line:
     def _read(self, now_ns: int) -> bytes:
         if self.port is None or not self.is_open:
             return b""
+        if now_ns - self._opened_ns >= STEADY_NS:
+            self.problem = ""
         try:
             data = self.port.read()
         except BlockingIOError:
@@ -142,6 +149,7 @@ class Line:
     def answered(self, now_ns: int) -> None:
         """Note that the board was heard: an outage, if there was one, is over."""
         self._attempt = 0
+        self.problem = ""
         if self._said:
             if ("line_silent", "") in self._said:
                 self._log.info("line_answers", port=self.path, count=self.opened_count)
@@ -152,7 +160,6 @@ class Line:
         if self._is_new("line_silent", "", now_ns):
             self._log.warning("line_silent", port=self.path, unanswered=beats, action="open the port anew")
         self._drop()
-        self.problem = f"no answer to {beats} heartbeats"
         self._next_try_ns = now_ns
         return self.ensure(now_ns)
 

@@ -1,0 +1,1 @@
+"""Heartwire among other people's programs and networks, in real time."""
