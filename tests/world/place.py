@@ -248,3 +248,35 @@ def events_of(settings: Path) -> list[str]:
     """Return the agent's log as names of events."""
     lines = settings.with_name("agent.log").read_text().splitlines()
     return [line.split("event=")[1].split()[0] for line in lines if "event=" in line]
+
+
+NAME = "rack.example"
+# Holds the port of a name server and says nothing; the resolver waits for it as for a packet that was lost.
+SILENCE = """
+import socket, sys, time
+held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+held.bind(("127.0.0.1", 53))
+print("silent", flush=True)
+time.sleep(3600)
+"""
+
+
+@contextlib.contextmanager
+def dead_resolver(directory: Path) -> Iterator[list[str]]:
+    """Yield what to put before a command so that its name server is silent, with this machine's files and terminals."""
+    for name, text in (("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: files dns\n")):
+        (directory / name).write_text(text)
+    script = (
+        f"mount --bind {directory}/resolv.conf /etc/resolv.conf && "
+        f"{{ [ ! -e /etc/nsswitch.conf ] || mount --bind {directory}/nsswitch.conf /etc/nsswitch.conf; }} && "
+        f"ip link set lo up && exec {sys.executable} -c '{SILENCE}'"
+    )
+    log = directory / "resolver.log"
+    with program(["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script], log) as holder:
+
+        def is_silent() -> bool:
+            assert holder.poll() is None, log.read_text()
+            return "silent" in log.read_text()
+
+        wait_until(is_silent, 20, "a silent name server")
+        yield ["nsenter", "--target", str(holder.pid), "--net", "--mount"]
