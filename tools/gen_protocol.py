@@ -48,7 +48,7 @@ def table_hash() -> bytes:
         [row[:2] for row in records.FIELDS],
         [row[:5] for row in settings.BOARD + settings.NODE],
         [row[0] for row in settings_rules.RULES + settings_rules.KEY_RULES],
-        [[row[0], row[1], row[2], row[3], [field[:2] for field in row[4]]] for row in operations.OPERATIONS],
+        [[row[0], row[1], row[2], row[3], [field[:4] for field in row[4]]] for row in operations.OPERATIONS],
     ]  # fmt: skip
     return zlib.crc32(json.dumps(tables).encode()).to_bytes(4, "little")
 
@@ -70,6 +70,12 @@ def table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
 def bits(rows: tuple[tuple[int, str, str], ...]) -> list[str]:
     """Return a table of bits."""
     return table(("bit", "name", "meaning"), [(f"{row[0]:#04x}", row[1], row[2]) for row in rows])
+
+
+def argument(name: str, kind: str, lowest: int, highest: int, sentence: str) -> str:
+    """Return one argument of an operation, in words."""
+    limits = f"{kind} {lowest} to {'2^30 - 1' if highest == codes.COUNT_MAX else highest}" if kind == "int" else kind
+    return f"`{name}` {limits}: {sentence}"
 
 
 def render_tables() -> str:
@@ -96,7 +102,7 @@ def render_tables() -> str:
     out += ["## Operations of the host link", ""]
     described: list[tuple[object, ...]] = []
     for number, name, right, again, arguments, sentence in operations.OPERATIONS:
-        words = ", ".join(f"{row[0]}: {row[1]}" for row in arguments) or "-"
+        words = ", ".join(argument(*row) for row in arguments) or "-"
         described.append((number, f"`{name}`", codes.RIGHTS[right], "yes" if again else "no", words, sentence or name))
     out += table(("number", "op", "right", "repeatable", "arguments", "meaning"), described)
     out += ["### Errors", "", *table(("error", "meaning"), list(operations.ERRORS))]
@@ -144,6 +150,42 @@ def render_markdown(text: str) -> str:
     return head + begin + "\n\n" + render_tables() + "\n" + end + rest.split(end)[1]
 
 
+def signed_frames(signer: auth.Signer) -> dict[str, str]:
+    """Return golden frames of what goes over the host link and of a page of records, signed."""
+    record = bytes(range(records.LENGTH))
+    binding = b"nonce..." + b"session." + b"board id"
+    request = b'{"op":"log","after":0,"count":1}'
+    answer = b'{"sent":1,"newest":1,"oldest_decision":1,"oldest_routine":1}'
+    signed = messages.layout_of(messages.REQUEST).pack(
+        right=1, number=7, mac=auth.request_mac(signer, binding, 1, 7, request), body=request
+    )
+    mac = auth.answer_begin(signer, binding, 7)
+    mac.update(record)
+    mac.update(answer)
+    answered = messages.layout_of(messages.RESPONSE).pack(number=7, mac=signer.end(mac), body=answer)
+    asked = messages.layout_of(messages.READ_EVENTS).pack(after=9, count=4, nonce=b"once")
+    mac = auth.page_begin(signer, asked)
+    mac.update(record)
+    end = messages.layout_of(messages.EVENTS_END).pack(count=1, mac=signer.end(mac))
+    reply = messages.layout_of(messages.FENCE_REPLY).pack(
+        target=4, result=1, reason=0, target_is=0x51, sequence=3, mac=bytes(8)
+    )[:-8]
+    fence = messages.layout_of(messages.FENCE_REQUEST).pack(target=4, sequence=3, mac=bytes(8))[:-8]
+    bodies = {
+        "request keyed": (messages.REQUEST, signed),
+        "response keyed": (messages.RESPONSE, answered),
+        "event of both": (messages.EVENT, record),
+        "read_events keyed": (messages.READ_EVENTS, asked),
+        "events_end keyed": (messages.EVENTS_END, end),
+        "fence_request keyed": (
+            messages.FENCE_REQUEST,
+            fence + auth.fence_request_mac(signer, b"\x01\x02\x03\x04", 0x3FFFFFFF, fence),
+        ),
+        "fence_reply keyed": (messages.FENCE_REPLY, reply + auth.fence_reply_mac(signer, 0x3FFFFFFF, reply)),
+    }
+    return {name: framing.encode(kind, body).hex() for name, (kind, body) in bodies.items()}
+
+
 def vectors() -> str:
     """Return golden frames of every message and one record, as JSON of hexadecimal digits."""
     signer = auth.Signer(KEY)
@@ -153,7 +195,7 @@ def vectors() -> str:
     )
     body = body[:-8]
     frames: dict[str, str] = {}
-    beat = body + signer.mac(b"H", b"\x01\x02\x03\x04", body)
+    beat = body + auth.heartbeat_mac(signer, b"\x01\x02\x03\x04", body)
     frames["heartbeat keyed"] = framing.encode(messages.HEARTBEAT, beat).hex()
     frames["heartbeat open"] = framing.encode(messages.HEARTBEAT, body + b"\x01\x02\x03\x04\0\0\0\0").hex()
     grant = messages.layout_of(messages.GRANT)
@@ -168,8 +210,9 @@ def vectors() -> str:
         mac=bytes(8),
     )[:-8]
     answered = (0x3FFFFFFF).to_bytes(4, "little") + (1).to_bytes(4, "little")
-    frames["grant keyed"] = framing.encode(messages.GRANT, body + signer.mac(b"G", answered, body)).hex()
+    frames["grant keyed"] = framing.encode(messages.GRANT, body + auth.grant_mac(signer, answered, body)).hex()
     frames["grant open"] = framing.encode(messages.GRANT, body + answered).hex()
+    frames.update(signed_frames(signer))
     for row in messages.MESSAGES:
         layout = messages.layout_of(row[0])
         values: dict[str, object] = {}

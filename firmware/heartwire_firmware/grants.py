@@ -8,7 +8,7 @@ nothing.
 
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import DRAINING
-from heartwire_protocol import codes, framing, messages, reasons
+from heartwire_protocol import auth, codes, framing, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
@@ -117,7 +117,7 @@ class Grants:
         answered = self._answered
         answered[:4] = intake.answer_incarnation.to_bytes(4, "little")
         answered[4:] = intake.answer_sequence.to_bytes(4, "little")
-        layout.put(payload, "mac", intake.signer.mac(b"G", answered, self._body) if intake.signer else answered)
+        layout.put(payload, "mac", auth.grant_mac(intake.signer, answered, self._body) if intake.signer else answered)
         length = framing.encode_into(self._frame, messages.GRANT, payload, len(payload))
         return self._view[:length]
 

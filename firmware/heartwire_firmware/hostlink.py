@@ -1,8 +1,9 @@
 """Host link: frames on USB -> requests -> responses, bounded per pass, never blocking, never deciding.
 
 Only this link configures, approves and switches. Each request is signed with the key of its right over this session and
-a rising number, so it can be neither forged nor replayed. Management work (JSON, journal reads, flash) waits for a
-quiet slot, which the supervisor announces. What an operation does stands in hostlink_operations.py.
+a rising number, so it can be neither forged nor replayed; its answer is signed with the same key. Management work
+(JSON, journal reads, flash) waits for a quiet slot, which the supervisor announces. What an operation does stands in
+hostlink_operations.py.
 """
 
 import json
@@ -42,6 +43,10 @@ class HostLink:
         self._sent = 0
         self._filled = 0
         self._session = bytearray(8)
+        self._binding = b""  # what signatures of this session are bound to: the host's nonce, the session, the board
+        # What the request under way was signed with, and the MAC of its answer so far; None for an open one.
+        self._signer: "auth.Signer | None" = None
+        self._answer: "Any" = None
         self._number = 0
         # Of each right: its key and the one that is to follow it.
         self._signers: "list[tuple[auth.Signer | None, auth.Signer | None]]" = [(None, None)] * len(codes.RIGHTS)
@@ -108,7 +113,7 @@ class HostLink:
     def _take(self, message_type: int, length: int) -> None:
         payload = self._decoder.payload
         if message_type == messages.HELLO and length >= 1:
-            self._greet()
+            self._greet(bytes(payload[1:length]))
         elif message_type == messages.REQUEST:
             if not self._request.fits(length) or not self._request.read_into(self._fields, payload):
                 self._decoder.count_drop(codes.DROP_WRONG_LENGTH)
@@ -118,21 +123,28 @@ class HostLink:
             known = [row[0] for row in messages.MESSAGES]
             self._decoder.count_drop(codes.DROP_NOT_ALLOWED if message_type in known else codes.DROP_UNKNOWN_TYPE)
 
-    def _greet(self) -> None:
+    def _greet(self, nonce: bytes) -> None:
         self._chip.random_into(self._session)
         self._number = 0
+        board_id = self._chip.unique_id()
+        self._binding = nonce + bytes(self._session) + board_id
+        keys = 0
+        for right in range(len(codes.RIGHTS)):
+            if self._signers[right][0] is not None:
+                keys |= 1 << right
         payload = self._welcome.pack(
             version=messages.PROTOCOL_VERSION,
             tables=version.TABLE_HASH,
             session=self._session,
-            board_id=self._chip.unique_id(),
+            board_id=board_id,
             boot=self._journal.boot,
+            keys=keys,
         )
         self._queue(messages.WELCOME, payload)
 
     def _serve(self, right: int, number: int, body: bytes) -> None:
         if not self._is_signed(right, number, body):
-            self._respond(number, problem("bad_mac", "start a new session and use the right key"))
+            self._respond(number, problem("bad_mac"))
             return
         self._number = number
         try:
@@ -140,26 +152,28 @@ class HostLink:
         except ValueError:
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("op"), str):
-            self._respond(number, problem("bad_request", "send a JSON object with op"))
+            self._respond(number, problem("bad_request"))
             return
         row = operations.operation_row(request["op"])
         if row is None:
-            self._respond(number, problem("unknown_operation", "the firmware may be older than the host's tools"))
+            answer = problem("unknown_operation")
         elif self.locked and row[1] != "status" and not self.operations.key_is_on:
-            self._respond(number, problem("not_allowed", "turn the key switch", reason="settings_lost"))
+            answer = problem("not_allowed", reason="settings_lost")
         elif right < self._needed(row[2]):
-            self._respond(number, problem("not_allowed", "use the %s key" % codes.RIGHTS[self._needed(row[2])]))
-        elif row[1] == "log":
-            self._start_log(number, request)
+            answer = problem("not_allowed", right=codes.RIGHTS[self._needed(row[2])])
         else:
-            self._respond(number, self._execute(row, request, right))
-
-    def _execute(self, row, request, right: int):
-        for name, kind, _ in row[4]:
-            words = argument_problem(kind, request.get(name))
-            if words:
-                return problem("bad_argument", "%s: %s" % (name, words))
-        return self.operations.execute(row, request, right)
+            wrong = wrong_argument(row[4], request)
+            if wrong is not None:
+                answer = problem("bad_argument", argument=wrong)
+            elif row[1] == "log":
+                self._log_number = number
+                self._log_after = request["after"]
+                self._log_left = request["count"]
+                self._log_sent = 0
+                return
+            else:
+                answer = self.operations.execute(row, request, right)
+        self._respond(number, answer)
 
     def _needed(self, right: int) -> int:
         """Return the right that a request must be signed with. Where no key of its own right is set, what changes
@@ -174,6 +188,7 @@ class HostLink:
         return codes.RIGHT_NONE
 
     def _is_signed(self, right: int, number: int, body: bytes) -> bool:
+        self._signer = None
         if number <= self._number or right >= len(codes.RIGHTS):
             return False
         if right == codes.RIGHT_NONE:
@@ -182,21 +197,11 @@ class HostLink:
         told = self._decoder.payload[at : at + auth.MAC_LENGTH]
         for signer in self._signers[right]:
             if signer is not None:
-                mac = signer.mac(b"R", self._session, bytes([right]), number.to_bytes(4, "little"), body)
-                if auth.same(mac, told):
+                if auth.same(auth.request_mac(signer, self._binding, right, number, body), told):
+                    self._signer = signer
+                    self._answer = auth.answer_begin(signer, self._binding, number)
                     return True
         return False
-
-    def _start_log(self, number: int, request) -> None:
-        after = request.get("after")
-        count = request.get("count")
-        if argument_problem("int", after) or argument_problem("int", count) or not 1 <= count <= 16:
-            self._respond(number, problem("bad_argument", "after and count (1 to 16) are needed"))
-            return
-        self._log_number = number
-        self._log_after = after
-        self._log_left = count
-        self._log_sent = 0
 
     def _send_event(self) -> None:
         sequence = self._reader.step(self._log_after, self._record) if self._log_left else 0
@@ -206,6 +211,8 @@ class HostLink:
             self._log_after = sequence
             self._log_left -= 1
             self._log_sent += 1
+            if self._signer is not None:
+                self._answer.update(self._record)
             self._queue(messages.EVENT, self._record)
             return
         number = self._log_number
@@ -224,37 +231,40 @@ class HostLink:
     def _respond(self, number: int, result) -> None:
         body = json.dumps(result, separators=_COMPACT).encode()
         if len(body) > messages.JSON_MAX:
-            body = json.dumps(problem("bad_request", "the answer is too long for one message")).encode()
-        self._queue(messages.RESPONSE, self._response.pack(number=number, body=body))
+            body = json.dumps(problem("bad_request")).encode()
+        mac = bytes(8)
+        if self._signer is not None:
+            self._answer.update(body)
+            mac = self._signer.end(self._answer)
+        self._queue(messages.RESPONSE, self._response.pack(number=number, mac=mac, body=body))
 
     def _queue(self, message_type: int, payload) -> None:
         self._sent = 0
         self._filled = framing.encode_into(self._out, message_type, payload, len(payload))
 
 
-def problem(error: str, following: str, **more):
-    """Return the response of a refused request: code of the table of errors, what to do next, and more fields. The
-    host has the table and says it in words.
+def problem(error: str, **more):
+    """Return the response of a refused request: a code of the table of errors and what belongs to it. The host has the
+    words.
     """
-    result = {"error": error, "next": following}
-    result.update(more)
-    return result
+    more["error"] = error
+    return more
 
 
-def argument_problem(kind: str, value) -> "str | None":
-    """Return what is wrong with an argument of `kind` (table of operations), or None."""
-    if kind == "node":
-        if value is not None and value not in codes.NODES:
-            return "must be one of %s" % ", ".join(codes.NODES)
-    elif kind == "mode":
-        if value not in codes.MODES:
-            return "must be one of %s" % ", ".join(codes.MODES)
-    elif kind == "int":
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < codes.INT_LIMIT:
-            return "must be a whole number from 0 to 2^30 - 1"
-    elif kind == "text":
-        if not isinstance(value, str):
-            return "must be text"
-    elif kind == "bool" and value not in (None, 0, 1, True, False):
-        return "must be true or false"
+def wrong_argument(arguments, request) -> "str | None":
+    """Return the name of the first of `arguments` (a column of the table of operations) that `request` has wrong."""
+    for name, kind, lowest, highest, _ in arguments:
+        value = request.get(name)
+        if kind == "int":
+            right = type(value) is int and lowest <= value <= highest
+        elif kind == "text":
+            right = isinstance(value, str)
+        elif kind == "mode":
+            right = value in codes.MODES
+        elif kind == "bool":
+            right = value in (None, 0, 1)
+        else:
+            right = value in codes.NODES or (value is None and kind == "node?")
+        if not right:
+            return name
     return None

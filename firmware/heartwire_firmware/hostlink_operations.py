@@ -1,16 +1,16 @@
-"""What each operation of the host link does: one method per row of the table of operations.
+"""What each operation of the host link does: one method per row of the table of operations that is not the policy's
+alone.
 
 Reads the stages' states and hands requests to the policy and to the self-test; a relay it moves only for a test that
-guards.py allows. Called by hostlink only, in a quiet
-slot.
+guards.py allows. Called by hostlink only, in a quiet slot.
 """
 
 from heartwire_firmware import board as pin_list
-from heartwire_firmware import fitness, lights, policy_requests, selftest, sequencer, trial, wiring
+from heartwire_firmware import fitness, lights, selftest, sequencer, trial, wiring
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import codes, events, operations, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TEXT_PIECE = 300
@@ -29,9 +29,18 @@ class Operations:
 
     def execute(self, row, request, right: int):
         """Return the response dict of `request`, whose arguments were checked against `row`."""
-        node = request.get("node")
+        name = request.get("node")
+        node = NO_NODE if name is None else codes.NODES.index(name)
         self._right = right
-        return getattr(self, "do_" + row[1])(request, NO_NODE if node is None else codes.NODES.index(node))
+        do = getattr(self, "do_" + row[1], None)
+        if do is not None:
+            return do(request, node)
+        # The policy alone decides on it: its number, where it has one, is the argument.
+        argument = 0
+        for column in row[4]:
+            if column[1] == "int":
+                argument = request[column[0]]
+        return self._ask(row[0], node, argument)
 
     _right = 0
 
@@ -84,8 +93,6 @@ class Operations:
         }
 
     def do_node(self, _request, node: int):
-        if node == NO_NODE:
-            return problem("bad_argument", "node: name one of %s" % ", ".join(codes.NODES))
         board = self._board
         state = board.state
         facts = board.facts
@@ -141,23 +148,22 @@ class Operations:
         }
 
     def do_settings_begin(self, request, _node: int):
-        if not self._board.config.begin(request["length"], request["crc"]):
-            return problem("bad_argument", "settings may be at most 4096 bytes long")
+        self._board.config.begin(request["length"], request["crc"])
         return {"ok": 1}
 
     def do_settings_put(self, request, _node: int):
         if not self._board.config.put(request["offset"], request["text"].encode()):
-            return problem("bad_argument", "send the pieces in order, after settings_begin")
+            return problem("bad_argument", argument="offset")
         return {"ok": 1}
 
     def do_settings_apply(self, _request, _node: int):
         config = self._board.config
         if not self._board.may_stall():
             # Checking takes long as well.
-            return problem("busy", "a deadline is near; ask again")
+            return problem("busy")
         new, problems = config.check_upload()
         if problems:
-            return problem("bad_settings", "mend it and send it again", path=problems[0][0], rule=problems[0][1])
+            return problem("bad_settings", path=problems[0][0], rule=problems[0][1])
         board = self._board
         board.filler.fill()
         found = wiring.refusal(config.current, new, board.state, board.facts, board.sequencer.status)
@@ -165,10 +171,10 @@ class Operations:
             path, node, standing = found
             board.journal.append(events.REFUSED, node, reasons.IN_USE, 7)
             words = {"path": path, "node": codes.NODES[node], "standing": standing}
-            return problem("refused", "see heartwire status", reason="in_use", **words)
+            return problem("refused", reason="in_use", **words)
         board.trial.begin()
         if not config.apply(new):
-            return problem("storage", "the settings before stay in force")
+            return problem("storage")
         board.trial.changed(trial.BEGAN)
         return {"generation": config.generation, "trial_s": config.trial_ms // 1000}
 
@@ -177,13 +183,13 @@ class Operations:
         board = self._board
         on_trial = config.trial_ms
         if on_trial and not board.may_stall():
-            return problem("busy", "a deadline is near; ask again")
+            return problem("busy")
         node = board.trial.missing() if on_trial else NO_NODE
         if node != NO_NODE and request["generation"] == config.generation:
-            return problem("refused", "wait, or revert", reason="not_good_again", node=codes.NODES[node])
+            return problem("refused", reason="not_good_again", node=codes.NODES[node])
         lost = config.lost
         if not config.confirm(request["generation"]):
-            return problem("refused", "that generation is not on trial", reason="wrong_phase")
+            return problem("refused", reason="wrong_phase")
         if on_trial:
             board.trial.changed(trial.CONFIRMED)
         if lost:
@@ -193,7 +199,7 @@ class Operations:
     def do_settings_revert(self, _request, _node: int):
         config = self._board.config
         if config.trial_ms and self._board.sequencer.busy:
-            return problem("refused", "wait until the fence is over", reason="other_operation")
+            return problem("refused", reason="other_operation")
         if config.revert():
             self._board.trial.changed(trial.REVERTED)
         return {"ok": 1, "generation": config.generation}
@@ -202,36 +208,14 @@ class Operations:
         mode = codes.MODES.index(request["mode"])
         arms = mode != codes.MODE_OBSERVE and self._board.state.mode == codes.MODE_OBSERVE
         if arms and self._right < codes.RIGHT_CONFIGURE and not self._board.key.asserted:
-            return problem("not_allowed", "sign with the configure key or turn the key switch", reason="not_armed")
-        return self._ask(policy_requests.MODE, NO_NODE, mode)
+            return problem("not_allowed", reason="not_armed")
+        return self._ask(operations.MODE, NO_NODE, mode)
 
     def do_switchover(self, request, node: int):
-        return self._ask_node(policy_requests.SWITCHOVER, node, 1 if request.get("force") else 0)
+        return self._ask(operations.SWITCHOVER, node, 1 if request.get("force") else 0)
 
     def do_fence(self, request, node: int):
-        by = request["by"] & 15
-        return self._ask_node(policy_requests.FENCE, node, by << 1 | (1 if request.get("last") else 0))
-
-    def do_release(self, _request, node: int):
-        return self._ask_node(policy_requests.RELEASE, node, 0)
-
-    def do_clear(self, _request, node: int):
-        return self._ask_node(policy_requests.CLEAR, node, 0)
-
-    def do_readopt(self, _request, node: int):
-        return self._ask_node(policy_requests.READOPT, node, 0)
-
-    def do_declare(self, _request, node: int):
-        return self._ask_node(policy_requests.DECLARE, node, 0)
-
-    def do_maintenance(self, request, node: int):
-        return self._ask(policy_requests.MAINTENANCE, node, request["seconds"])
-
-    def do_schedule(self, request, node: int):
-        return self._ask_node(policy_requests.SCHEDULE, node, request["seconds"])
-
-    def do_cancel(self, _request, _node: int):
-        return self._ask(policy_requests.CANCEL, NO_NODE, 0)
+        return self._ask(operations.FENCE, node, request["by"] << 1 | (1 if request.get("last") else 0))
 
     def _schedule_s(self):
         left_s = self._board.facts.schedule_s
@@ -278,35 +262,31 @@ class Operations:
             "on_ms": test.on_ms or None,
         }
 
-    def _may_move(self, node: int):
-        """Return the answer that refuses a test which moves a contact of `node`, or None."""
-        if node == NO_NODE:
-            return problem("bad_argument", "node: name one of %s" % ", ".join(codes.NODES))
+    def _may_move(self):
+        """Return the answer that refuses a test which moves a contact, or None."""
         if self._right < codes.RIGHT_CONFIGURE and not self._board.key.asserted:
-            return problem("not_allowed", "sign with the configure key or turn the key switch", reason="not_armed")
+            return problem("not_allowed", reason="not_armed")
         return None
 
     def do_proof(self, request, node: int):
-        refusal = self._may_move(node)
-        seconds = request["seconds"]
-        if refusal is None and not 1 <= seconds <= selftest.MAX_S:
-            refusal = problem("bad_argument", "seconds: 1 to %d" % selftest.MAX_S)
+        refusal = self._may_move()
         if refusal is not None:
             return refusal
-        answer = self._ask(policy_requests.PROOF, node, seconds)
+        seconds = request["seconds"]
+        answer = self._ask(operations.PROOF, node, seconds)
         if "error" in answer:
             return answer
         reason = self._board.selftest.begin(node, seconds)
         if reason != reasons.NONE:
-            self._board.journal.append(events.REFUSED, node, reason, policy_requests.PROOF, seconds)
-            return problem("refused", "see heartwire status", reason=reasons.NAMES[reason])
+            self._board.journal.append(events.REFUSED, node, reason, operations.PROOF, seconds)
+            return problem("refused", reason=reasons.NAMES[reason])
         return {"ok": 1, "number": self._board.selftest.number}
 
     def do_press(self, _request, node: int):
-        refusal = self._may_move(node)
+        refusal = self._may_move()
         if refusal is not None:
             return refusal
-        answer = self._ask(policy_requests.PRESS, node, 0)
+        answer = self._ask(operations.PRESS, node, 0)
         if "error" in answer:
             return answer
         ms = self._board.config.current.board.press_ms
@@ -315,7 +295,7 @@ class Operations:
         return {"ok": 1, "ms": ms}
 
     def do_transfer(self, _request, node: int):
-        answer = self._ask_node(policy_requests.TRANSFER, node, 0)
+        answer = self._ask(operations.TRANSFER, node, 0)
         if "error" not in answer and self._board.transfer.at != node:
             self._board.selftest.transfer = node
         return answer
@@ -323,9 +303,7 @@ class Operations:
     def do_lamps(self, request, _node: int):
         lights_ = self._board.lights
         if not lights_.may_test:
-            return problem("refused", "observe mode, or maintenance of the whole board", reason="other_operation")
-        if request["lit"] > 7 or request["seconds"] > lights.TEST_MAX_S:
-            return problem("bad_argument", "lit: 0 to 7; seconds: 0 to %d" % lights.TEST_MAX_S)
+            return problem("refused", reason="other_operation")
         lights_.test(request["lit"], request["seconds"] * 1000)
         return {"ok": 1}
 
@@ -337,25 +315,10 @@ class Operations:
         return {"ok": 1}
 
     def do_test_note(self, request, node: int):
-        check = request["check"]
-        outcome = request["outcome"]
-        if check >= len(codes.CHECKS) or outcome >= len(codes.OUTCOMES):
-            return problem("bad_argument", "check and outcome: see the tables of the contract")
-        self._board.journal.append(events.TESTED, node, reasons.OPERATOR, check, outcome)
+        self._board.journal.append(events.TESTED, node, reasons.OPERATOR, request["check"], request["outcome"])
         return {"ok": 1}
 
-    def do_update(self, request, _node: int):
-        return self._ask(policy_requests.UPDATE, NO_NODE, request["seconds"])
-
-    def do_approve(self, request, _node: int):
-        return self._ask(policy_requests.APPROVE, NO_NODE, request["request"])
-
-    def do_deny(self, request, _node: int):
-        return self._ask(policy_requests.DENY, NO_NODE, request["request"])
-
     def do_time(self, request, _node: int):
-        if not 0 < request["day"] < 65536 or request["ms"] >= 86400000:
-            return problem("bad_argument", "day since 1970-01-01 and ms of that day")
         self._board.set_wall(request["day"], request["ms"])
         return {"ok": 1}
 
@@ -368,19 +331,14 @@ class Operations:
         board = self._board
         unguarded = board.state.mode == codes.MODE_OBSERVE and not board.hostlink.has_configure_key
         if self._right < codes.RIGHT_CONFIGURE and not board.key.asserted and not unguarded:
-            return problem("not_allowed", "sign with the configure key or turn the key switch", reason="not_armed")
+            return problem("not_allowed", reason="not_armed")
         if board.relays.cut_count:
-            return problem("refused", "wait until no power relay is cut", reason="other_operation")
+            return problem("refused", reason="other_operation")
         board.stop(2)
         return {"ok": 1}
-
-    def _ask_node(self, operation: int, node: int, argument: int):
-        if node == NO_NODE:
-            return problem("bad_argument", "node: name one of %s" % ", ".join(codes.NODES))
-        return self._ask(operation, node, argument)
 
     def _ask(self, operation: int, node: int, argument: int):
         reason = self._board.request(operation, node, argument)
         if reason != reasons.NONE:
-            return problem("refused", "see heartwire status", reason=reasons.NAMES[reason])
+            return problem("refused", reason=reasons.NAMES[reason])
         return {"ok": 1}

@@ -201,63 +201,46 @@ class FlashFiles(ports.Files):
             return 0
 
     def write(self, name: str, data: bytes) -> bool:
-        # littlefs commits on close: before, the old contents stand; after, the new ones do.
-        done = False
-        if self._starts():
-            try:
-                with open(_FOLDER + "/" + name, "wb") as file:
-                    done = file.write(data) == len(data)
-            except OSError:
-                done = False
-            finally:
-                self._ends(done, True)
-        return done
+        return self._try(True, self._write, name, data)
 
     def begin(self, name: str) -> bool:
-        done = False
-        if self._starts():
-            try:
-                self._open = open(_FOLDER + "/" + name, "ab")
-                done = True
-            except OSError:
-                pass
-            finally:
-                self._ends(done, False)
-        return done
+        return self._try(False, self._begin, name)
 
     def put(self, data) -> bool:
-        done = False
-        if self._starts():
-            try:
-                done = self._open.write(data) == len(data)
-            except OSError:
-                pass
-            finally:
-                self._ends(done, False)
-        return done
+        return self._try(False, self._put, data)
 
     def end(self) -> bool:
-        done = False
-        if self._starts():
-            try:
-                self._open.close()
-                done = True
-            except OSError:
-                pass
-            finally:
-                self._ends(done, True)
-        return done
+        return self._try(True, self._end)
 
     def remove(self, name: str) -> bool:
+        return self._try(False, os.remove, _FOLDER + "/" + name)
+
+    def _write(self, name: str, data: bytes) -> bool:
+        # littlefs commits on close: before, the old contents stand; after, the new ones do.
+        with open(_FOLDER + "/" + name, "wb") as file:
+            return file.write(data) == len(data)
+
+    def _begin(self, name: str) -> None:
+        self._open = open(_FOLDER + "/" + name, "ab")
+
+    def _put(self, data) -> bool:
+        return self._open.write(data) == len(data)
+
+    def _end(self) -> None:
+        self._open.close()
+
+    def _try(self, whole: bool, step, *arguments) -> bool:
+        """Take a `step` that writes flash, noted before and after; return whether it was done. `whole`: what was
+        written is there with it.
+        """
         done = False
         if self._starts():
             try:
-                os.remove(_FOLDER + "/" + name)
-                done = True
+                done = step(*arguments) is not False
             except OSError:
                 pass
             finally:
-                self._ends(done, False)
+                self._ends(done, whole)
         return done
 
     def _starts(self) -> bool:

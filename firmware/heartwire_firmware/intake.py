@@ -85,6 +85,7 @@ class Intake:
         self.request_sequence = 0
         self.events_after = 0
         self.events_count = 0
+        self.events_asked = b""
         self._last_sign_incarnation = -1
         self._last_sign_sequence = -1
         self._letters = 0  # of the text line so far; -1 while it is none
@@ -270,6 +271,7 @@ class Intake:
                 return self._drop(codes.DROP_NOT_ALLOWED)
             self.events_after = self._fields[0]
             self.events_count = self._fields[1]
+            self.events_asked = bytes(payload[:length])
             return EVENTS_WANTED
         if message_type == messages.FENCE_REQUEST:
             if length != self._fence_request.length:
@@ -293,7 +295,7 @@ class Intake:
             return self._drop(codes.DROP_NOT_ALLOWED)
         # A heartbeat may have crossed it: then it is bound to the one before, and to that one's challenge.
         challenge = self.challenge.previous if behind else self.challenge.current
-        right = signer.mac(b"F", challenge, self.incarnation.to_bytes(4, "little"), bytes(payload[:5]))
+        right = auth.fence_request_mac(signer, challenge, self.incarnation, bytes(payload[:5]))
         if not auth.same(right, payload[5:13]):
             return self._drop(codes.DROP_WRONG_ANSWER)
         self.request_target = self._fields[0]
@@ -383,7 +385,7 @@ class Intake:
 
     def _matches(self, signer, challenge) -> bool:
         if signer is not None:
-            return auth.same(signer.mac(b"H", challenge, self._body), self._mac)
+            return auth.same(auth.heartbeat_mac(signer, challenge, self._body), self._mac)
         for index in range(4):
             if self._mac[index] != challenge[index] or self._mac[index + 4]:
                 return False

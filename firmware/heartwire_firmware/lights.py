@@ -10,9 +10,9 @@ from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, DRAINING, FAILED, FENCING, PREPARING, PROMOTING, STARTING
 from heartwire_protocol import alarms, codes
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+from heartwire_protocol.operations import LAMPS_MAX_S
 
 _PERIOD_MS = 1000
-TEST_MAX_S = 30
 # (name, lit tenths as bits, meaning), the most urgent first. firmware/DESIGN.md is generated from this table.
 PATTERNS = (
     ("safe mode", 0b0000000101, "double blink: safe mode after bad boots; nothing automatic, `heartwire status`"),
@@ -127,9 +127,9 @@ class Lights:
         return self._state.mode == codes.MODE_OBSERVE or self._state.maintenance_ms[NODE_COUNT] > 0
 
     def test(self, lit: int, ms: int) -> None:
-        """Show `lit` (1 LED_BOARD, 2 LED_STATUS, 4 GUARDING) for `ms`, at most TEST_MAX_S; 0 ends it."""
+        """Show `lit` (1 LED_BOARD, 2 LED_STATUS, 4 GUARDING) for `ms`, at most LAMPS_MAX_S; 0 ends it."""
         self._test = lit & 7
-        self._test_ms = min(ms, TEST_MAX_S * 1000)
+        self._test_ms = min(ms, LAMPS_MAX_S * 1000)
 
     def step(self, elapsed_ms: int) -> None:
         """Let time pass and set the outputs that changed."""

@@ -10,8 +10,12 @@ from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.policy_state import PREPARING
 from heartwire_firmware.sequencer import FIRED, IDLE
 from heartwire_firmware.timeslots import HEAVY_MS
-from heartwire_protocol import codes, framing, messages, reasons, records
+from heartwire_protocol import auth, codes, framing, messages, operations, reasons, records
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Frames of a line looked at in a pass until one counts.
 FRAMES_MAX = 4
@@ -30,16 +34,20 @@ class Lines:
         self._turn = 0
         self._good = [False] * NODE_COUNT
         self.behind = False  # a line has more than was taken
-        self.events_left = 0
+        self.events_left = 0  # of the page that a node reads, and the one message that ends it
         self._asks = [0] * NODE_COUNT  # fences that each node asked for since the window began
         self._asks_ms = 0
         self._event_node = NO_NODE
         self._event_after = 0
+        self._event_count = 0
+        self._signer: "auth.Signer | None" = None  # of the page
+        self._page: "Any" = None  # its MAC so far
         self._reader = Reader(board.journal)
         self._record = bytearray(records.LENGTH)
         self._frame = bytearray(framing.wire_length(records.LENGTH))
         self._frame_view = memoryview(self._frame)
         self._reply = messages.layout_of(messages.FENCE_REPLY)
+        self._end = messages.layout_of(messages.EVENTS_END)
 
     def advance(self, elapsed_ms: int) -> None:
         """Let time pass; called in quiet slots."""
@@ -120,7 +128,11 @@ class Lines:
         elif kind == EVENTS_WANTED:
             self._event_node = node
             self._event_after = intake.events_after
-            self.events_left = intake.events_count
+            self.events_left = intake.events_count + 1
+            self._event_count = intake.events_count
+            self._signer = intake.signer
+            if self._signer is not None:
+                self._page = auth.page_begin(self._signer, intake.events_asked)
         elif kind == FENCE_WANTED:
             self.fence_for_peer(node, intake.request_target)
         return True
@@ -136,7 +148,7 @@ class Lines:
             reason = policy_requests.may_ask(board.policy, node, target)
         elif board.sequencer.status[target] == IDLE and self._asks_too_often(node):
             reason = reasons.TOO_OFTEN
-            board.refuse(policy_requests.FENCE, target, reason, (asked & 12 | node) << 1)
+            board.refuse(operations.FENCE, target, reason, (asked & 12 | node) << 1)
         else:
             reason = board.request(policy_requests.PEER_FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
         fence = board.sequencer.status[target]
@@ -150,9 +162,12 @@ class Lines:
             self._reply.put(payload, self._reply.names[index], values[index])
         if intake.signer is not None:
             body = bytes(payload[: self._reply.offset("mac")])
-            self._reply.put(payload, "mac", intake.signer.mac(b"P", intake.incarnation.to_bytes(4, "little"), body))
-        length = framing.encode_into(self._frame, messages.FENCE_REPLY, payload, len(payload))
-        intake.send(self._frame_view[:length])
+            self._reply.put(payload, "mac", auth.fence_reply_mac(intake.signer, intake.incarnation, body))
+        self._send(node, messages.FENCE_REPLY, payload)
+
+    def _send(self, node: int, message_type: int, payload) -> None:
+        length = framing.encode_into(self._frame, message_type, payload, len(payload))
+        self._board.intakes[node].send(self._frame_view[:length])
 
     def _asks_too_often(self, node: int) -> bool:
         """Count a request that may move something; a peer that goes wrong must not keep the board busy."""
@@ -195,16 +210,21 @@ class Lines:
         return False
 
     def send_events(self, slots) -> None:
-        """Send one journal record to the node that reads, in a quiet slot."""
-        if not self.events_left or not slots.is_quiet():
+        """Send one journal record to the node that reads, or what ends its page, in a quiet slot."""
+        left = self.events_left
+        if not left or not slots.is_quiet():
             return
-        sequence = self._reader.step(self._event_after, self._record)
+        sequence = self._reader.step(self._event_after, self._record) if left > 1 else 0
         if sequence == WAITS:
             return
-        if not sequence:
-            self.events_left = 0
+        if sequence:
+            self._event_after = sequence
+            self.events_left = left - 1
+            if self._signer is not None:
+                self._page.update(self._record)
+            self._send(self._event_node, messages.EVENT, self._record)
             return
-        self._event_after = sequence
-        self.events_left -= 1
-        length = framing.encode_into(self._frame, messages.EVENT, self._record, records.LENGTH)
-        self._board.intakes[self._event_node].send(self._frame_view[:length])
+        self.events_left = 0
+        mac = bytes(8) if self._signer is None else self._signer.end(self._page)
+        payload = self._end.pack(count=self._event_count - left + 1, mac=mac)
+        self._send(self._event_node, messages.EVENTS_END, payload)

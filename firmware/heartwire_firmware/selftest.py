@@ -2,14 +2,15 @@
 
 It decides nothing: guards.PROOF says when a test may be, the supervisor asks it again in each pass and ends the test
 as soon as it forbids. The relay is cut without a mark in the scratch register, so a reset in between releases it, and
-never longer than MAX_S, whether the host lives or not. The contact moves once the record of the test is durable. Called
-by supervisor (step, end) and hostlink_operations (begin).
+never longer than PROOF_MAX_S, whether the host lives or not. The contact moves once the record of the test is durable.
+Called by supervisor (step, end) and hostlink_operations (begin).
 """
 
 from heartwire_firmware.clock import add_capped
 from heartwire_firmware.sequencer import HOLD_UP_MS
 from heartwire_protocol import codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, POWER_OFF, POWER_ON, POWER_UNKNOWN, VERDICT_GOOD
+from heartwire_protocol.operations import PROOF_MAX_S
 
 REST = 0
 WAITING = 1
@@ -17,7 +18,6 @@ CUT = 2
 BACK = 3
 SETTLING = 4
 PHASES = ("rest", "waiting", "cut", "back", "settling")
-MAX_S = 10
 # The record of the test must be durable within this.
 DURABLE_MS = 5000
 # A coil without its pump drops within 3 s; a supply and its sense need less than the rest.
@@ -68,7 +68,7 @@ class SelfTest:
         return self.cut_ms - self._since_ms if self.phase == CUT else 0
 
     def begin(self, node: int, seconds: int) -> int:
-        """Test the power relay of `node` for `seconds` (1 to MAX_S); return the reason if it cannot be, or NONE."""
+        """Test the power relay of `node` for 1 to PROOF_MAX_S `seconds`; return the reason if it cannot be, or NONE."""
         if self.phase != REST or self._relays.cut_count:
             return reasons.OTHER_OPERATION
         if self._senses.power[node] == POWER_OFF:
@@ -76,7 +76,7 @@ class SelfTest:
         if self._senses.power[node] == POWER_ON and not self._senses.full[node]:
             return reasons.SENSE_UNSEEN  # a feed that is off before proves nothing of its contact
         self.node = node
-        self.cut_ms = min(max(seconds, 1), MAX_S) * 1000
+        self.cut_ms = min(max(seconds, 1), PROOF_MAX_S) * 1000
         self._sequence = self._journal.append(events.PROOF_BEGAN, node, reasons.OPERATOR, self.cut_ms)
         self._enter(WAITING)
         self.last_node = node

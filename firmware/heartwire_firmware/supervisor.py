@@ -29,7 +29,7 @@ from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.storage import Storage
 from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
 from heartwire_firmware.trial import Trial
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import codes, events, operations, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 from heartwire_protocol.version import FIRMWARE_VERSION
 
@@ -42,7 +42,7 @@ BOUNCE_MS = 60
 HEAVY_MAX = 1
 # A fence that is over needs a new intent before the next.
 FENCE_OVER = (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED)
-AFTER_THE_LINES = (policy_requests.APPROVE, policy_requests.DECLARE, policy_requests.READOPT, policy_requests.FENCE)
+AFTER_THE_LINES = (operations.APPROVE, operations.DECLARE, operations.READOPT, operations.FENCE)
 RUN = 0
 RESTART = 1
 REPL = 2
@@ -179,7 +179,7 @@ class Supervisor:
         self._out.clear()
         self.filler.fill()
         reason = policy_requests.request(self.policy, operation, node, argument, why)
-        if operation == policy_requests.SCHEDULE and reason == reasons.NONE:
+        if operation == operations.SCHEDULE and reason == reasons.NONE:
             self.filler.note_schedule(argument)
         self._carry_out()
         self.changed = True
@@ -243,7 +243,7 @@ class Supervisor:
         self._step_inputs(bits, elapsed)
         self.senses.advance(elapsed)
         if self.button.advance(elapsed, self.state.request_number if self.state.phase == policy_state.APPROVAL else 0):
-            self.request(policy_requests.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
+            self.request(operations.APPROVE, NO_NODE, self.state.request_number, reasons.BUTTON)
         self.relays.step(elapsed)
         if self.sequencer.busy:
             self.sequencer.step(elapsed)

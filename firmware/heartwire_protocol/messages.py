@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 # The RP2040's UART keeps 32 bytes while flash is erased with interrupts off (RP2040 datasheet, 4.2): one whole frame
 # must fit.
 HOT_FRAME_MAX = 32
@@ -28,6 +28,7 @@ READ_EVENTS = 0x03
 EVENT = 0x04
 FENCE_REQUEST = 0x05
 FENCE_REPLY = 0x06
+EVENTS_END = 0x07
 HELLO = 0x10
 WELCOME = 0x11
 REQUEST = 0x12
@@ -103,9 +104,13 @@ MESSAGES = (
     (
         READ_EVENTS,
         "read_events",
-        "to board",
-        "node line, host link",
-        (("after", "u32", "sequence of the last record the reader has"), ("count", "u8", "records wanted, 1 to 16")),
+        "node to board",
+        "node line",
+        (
+            ("after", "u32", "sequence of the last record the reader has"),
+            ("count", "u8", "records wanted, 1 to 16"),
+            ("nonce", "b4", "random; the MAC of the page covers this whole request"),
+        ),
         "send me the journal from here on",
     ),
     (
@@ -151,7 +156,28 @@ MESSAGES = (
         ),
         "what became of the request, and how the target is now",
     ),
-    (HELLO, "hello", "host to board", "host link", (("version", "u8", "the host's protocol version"),), "who are you?"),
+    (
+        EVENTS_END,
+        "events_end",
+        "board to node",
+        "node line",
+        (
+            ("count", "u8", "events sent for this read_events"),
+            ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'E' read_events records-sent); zeros without a key"),
+        ),
+        "that was the page",
+    ),
+    (
+        HELLO,
+        "hello",
+        "host to board",
+        "host link",
+        (
+            ("version", "u8", "the host's protocol version"),
+            ("nonce", "b8", "random; part of the MAC of each request and answer until the next hello"),
+        ),
+        "who are you?",
+    ),
     (
         WELCOME,
         "welcome",
@@ -160,9 +186,10 @@ MESSAGES = (
         (
             ("version", "u8", "the board's protocol version"),
             ("tables", "b4", "CRC-32 of all tables, so that both ends know they speak the same"),
-            ("session", "b8", "random; part of the MAC of each request until the next hello"),
+            ("session", "b8", "random; part of the MAC of each request and answer until the next hello"),
             ("board_id", "b8", "the chip's unique id, which is also its USB serial number"),
             ("boot", "u24", "boots so far"),
+            ("keys", "u8", "rights that it has a key of: bit 1 view, bit 2 operate, bit 3 configure"),
         ),
         "a board, and what it speaks",
     ),
@@ -174,7 +201,11 @@ MESSAGES = (
         (
             ("right", "u8", "which of the keys signed it; 0 for none"),
             ("number", "u32", "rises within a session"),
-            ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'R' session right number JSON); zeros without a key"),
+            (
+                "mac",
+                "b8",
+                "first 8 bytes of HMAC-SHA256(key, 'R' nonce session board_id right number JSON); zeros without a key",
+            ),
             ("body", "tail", "JSON object with op and its arguments, at most 512 bytes"),
         ),
         "one operation of the table of operations",
@@ -186,7 +217,13 @@ MESSAGES = (
         "host link",
         (
             ("number", "u32", "of the request"),
-            ("body", "tail", "JSON object: the result, or error with code and words"),
+            (
+                "mac",
+                "b8",
+                "first 8 bytes of HMAC-SHA256(key of the request, 'A' nonce session board_id number events-sent JSON); "
+                "zeros if the request was not rightly signed",
+            ),
+            ("body", "tail", "JSON object: the result, or error with its code and the next step"),
         ),
         "what became of it",
     ),

@@ -1,20 +1,55 @@
 """Operations of the host link: what a request may ask, with which key, and whether it may be repeated.
 
-OPERATIONS rows are (number, name, right, idempotent, arguments, sentence); an argument is (name, kind, sentence).
-Numbers are permanent (they stand in journal records). A response is a JSON object: the result, or {"error": code,
-"say": words, "next": words}. Without a configured key of its right, an operation is open; arming needs the configure
-key or the key switch always.
+OPERATIONS rows are (number, name, right, idempotent, arguments, sentence); an argument is (name, kind, lowest, highest,
+sentence), of kind int, mode, text (limits 0), bool, node, or node? where it may be missing. Board and host check
+arguments by this table. Numbers are permanent (they stand in journal records). A response is a JSON object: the result,
+or {"error": code} with what belongs to it: reason, argument, right, path and rule, node, standing. The host has the
+words. Without a configured key of its right, an operation is open; arming needs the configure key or the key switch
+always.
 """
 
+from heartwire_protocol.codes import CHECKS, COUNT_MAX, MODES, NODES, OUTCOMES
 from heartwire_protocol.codes import RIGHT_CONFIGURE as CONFIGURE
 from heartwire_protocol.codes import RIGHT_OPERATE as OPERATE
 from heartwire_protocol.codes import RIGHT_VIEW as VIEW
+from heartwire_protocol.settings import LENGTH_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NODE = ("node", "node", "a, b or spare")
+# Numbers of what the policy is asked.
+MODE = 10
+SWITCHOVER = 11
+FENCE = 12
+RELEASE = 13
+CLEAR = 14
+READOPT = 15
+MAINTENANCE = 16
+APPROVE = 17
+DENY = 18
+DECLARE = 22
+SCHEDULE = 23
+CANCEL = 24
+UPDATE = 25
+PROOF = 33
+PRESS = 34
+TRANSFER = 35
+# Records of one answer to log.
+PAGE_MAX = 16
+SCHEDULE_MAX_S = 604800
+UPDATE_MAX_S = 3600
+PROOF_MAX_S = 10
+LAMPS_MAX_S = 30
+DAY_MAX = 65535  # as records keep it
+DAY_MS = 86400000
+CHECK_MAX = len(CHECKS) - 1
+OUTCOME_MAX = len(OUTCOMES) - 1
+
+_NODE = ("node", "node", 0, 0, "a, b or spare")
+_SUCCESSOR = ("node", "node", 0, 0, "the successor")
+_NODE_OR_BOARD = ("node", "node?", 0, 0, "none for the board")
+_REQUEST = ("request", "int", 0, COUNT_MAX, "number of the approval request")
 
 OPERATIONS = (
     (1, "status", VIEW, True, (), "the board: mode, epoch, holder, operation under way, health, settings"),
@@ -24,7 +59,7 @@ OPERATIONS = (
         "log",
         VIEW,
         True,
-        (("after", "int", "sequence"), ("count", "int", "1 to 16")),
+        (("after", "int", 0, COUNT_MAX, "sequence"), ("count", "int", 1, PAGE_MAX, "records wanted")),
         "event messages, then a response",
     ),
     (
@@ -32,72 +67,135 @@ OPERATIONS = (
         "settings",
         VIEW,
         True,
-        (("offset", "int", "first byte wanted"),),
+        (("offset", "int", 0, COUNT_MAX, "first byte wanted"),),
         "the running settings as text, without keys",
     ),
-    (5, "settings_begin", CONFIGURE, True, (("length", "int", "bytes"), ("crc", "int", "CRC-16")), "start an upload"),
-    (6, "settings_put", CONFIGURE, True, (("offset", "int", ""), ("text", "text", "a piece")), "a piece of the upload"),
-    (7, "settings_apply", CONFIGURE, False, (), "check the upload, store it on trial and run it"),
-    (8, "settings_confirm", CONFIGURE, True, (("generation", "int", ""),), "keep the settings on trial"),
-    (9, "settings_revert", CONFIGURE, True, (), "go back to the settings before the trial"),
-    (10, "mode", OPERATE, True, (("mode", "mode", ""),), "change the mode; leaving observe arms and needs more"),
     (
-        11,
+        5,
+        "settings_begin",
+        CONFIGURE,
+        True,
+        (("length", "int", 0, LENGTH_MAX, "bytes"), ("crc", "int", 0, 65535, "CRC-16")),
+        "start an upload",
+    ),
+    (
+        6,
+        "settings_put",
+        CONFIGURE,
+        True,
+        (("offset", "int", 0, LENGTH_MAX, "bytes before it"), ("text", "text", 0, 0, "a piece")),
+        "a piece of the upload, in order",
+    ),
+    (7, "settings_apply", CONFIGURE, False, (), "check the upload, store it on trial and run it"),
+    (
+        8,
+        "settings_confirm",
+        CONFIGURE,
+        True,
+        (("generation", "int", 0, COUNT_MAX, "the one on trial"),),
+        "keep the settings on trial",
+    ),
+    (9, "settings_revert", CONFIGURE, True, (), "go back to the settings before the trial"),
+    (
+        MODE,
+        "mode",
+        OPERATE,
+        True,
+        (("mode", "mode", 0, 0, "table of modes"),),
+        "change the mode; leaving observe arms and needs more",
+    ),
+    (
+        SWITCHOVER,
         "switchover",
         OPERATE,
         False,
-        (("node", "node", "the successor"), ("force", "bool", "fence without a drain")),
-        "",
+        (_SUCCESSOR, ("force", "bool", 0, 0, "fence without a drain")),
+        "move the active role",
     ),
     (
-        12,
+        FENCE,
         "fence",
         OPERATE,
         False,
-        (_NODE, ("last", "bool", "even if no fit node remains"), ("by", "int", "0 to 15: tool x 4 + node, 3 for none")),
+        (
+            _NODE,
+            ("last", "bool", 0, 0, "even if no fit node remains"),
+            ("by", "int", 0, 15, "tool x 4 + node, 3 for none"),
+        ),
         "fence a node now",
     ),
-    (13, "release", OPERATE, True, (_NODE,), "give a fenced node its power back"),
-    (14, "clear", OPERATE, True, (_NODE,), "end a node's quarantine or lock-out"),
-    (15, "readopt", OPERATE, False, (_NODE,), "take a running node as active again, with a new epoch"),
-    (16, "maintenance", OPERATE, True, (("node", "node", "none for the board"), ("seconds", "int", "0 ends it")), ""),
-    (17, "approve", OPERATE, False, (("request", "int", "number of the approval request"),), "let it happen"),
-    (18, "deny", OPERATE, False, (("request", "int", "number of the approval request"),), "do not let it happen"),
-    (19, "time", OPERATE, True, (("day", "int", "since 1970"), ("ms", "int", "of the day")), "set the wall time"),
+    (RELEASE, "release", OPERATE, True, (_NODE,), "give a fenced node its power back"),
+    (CLEAR, "clear", OPERATE, True, (_NODE,), "end a node's quarantine or lock-out"),
+    (READOPT, "readopt", OPERATE, False, (_NODE,), "take a running node as active again, with a new epoch"),
+    (
+        MAINTENANCE,
+        "maintenance",
+        OPERATE,
+        True,
+        (_NODE_OR_BOARD, ("seconds", "int", 0, COUNT_MAX, "maintenance_max_s at most count; 0 ends it")),
+        "leave a node or the board alone for a while",
+    ),
+    (APPROVE, "approve", OPERATE, False, (_REQUEST,), "let it happen"),
+    (DENY, "deny", OPERATE, False, (_REQUEST,), "do not let it happen"),
+    (
+        19,
+        "time",
+        OPERATE,
+        True,
+        (("day", "int", 1, DAY_MAX, "since 1970"), ("ms", "int", 0, DAY_MS - 1, "of the day")),
+        "set the wall time",
+    ),
     (20, "restart", CONFIGURE, False, (), "restart the firmware; relays of a fence under way stay as they are"),
     (21, "repl", CONFIGURE, False, (), "stop guarding and give the MicroPython prompt"),
-    (22, "declare", OPERATE, False, (_NODE,), "say who may be active where the board cannot know it"),
+    (DECLARE, "declare", OPERATE, False, (_NODE,), "say who may be active where the board cannot know it"),
     (
-        23,
+        SCHEDULE,
         "schedule",
         OPERATE,
         False,
-        (("node", "node", "the successor"), ("seconds", "int", "from now, 1 to 604800")),
+        (_SUCCESSOR, ("seconds", "int", 1, SCHEDULE_MAX_S, "from now")),
         "switch over later; needs the wall time, so that it survives a restart",
     ),
-    (24, "cancel", OPERATE, True, (), "cancel a drain or a scheduled switchover"),
-    (25, "update", CONFIGURE, False, (("seconds", "int", "1 to update_max_s"),), "long leases, then maintenance"),
+    (CANCEL, "cancel", OPERATE, True, (), "cancel a drain or a scheduled switchover"),
+    (
+        UPDATE,
+        "update",
+        CONFIGURE,
+        False,
+        (("seconds", "int", 1, UPDATE_MAX_S, "update_max_s at most"),),
+        "long leases, then maintenance",
+    ),
     (26, "plans", VIEW, True, (), "scheduled switchover, long lease, what the status LED shows, the transfer relay"),
     (27, "platform", VIEW, True, (), "what the firmware runs on: MicroPython, board, folder; how it last failed"),
-    (30, "drops", VIEW, True, (_NODE,), "what was thrown away on a node's line, or on the host link, by kind"),
+    (
+        30,
+        "drops",
+        VIEW,
+        True,
+        (_NODE_OR_BOARD,),
+        "what was thrown away on a node's line, or on the host link, by kind",
+    ),
     (31, "inputs", VIEW, True, (), "the level of each input and output by signal: 1 is asserted"),
     (32, "tests", VIEW, True, (), "the relay test under way, and what the last one found"),
     (
-        33,
+        PROOF,
         "proof",
         OPERATE,
         False,
-        (_NODE, ("seconds", "int", "1 to 10")),
+        (_NODE, ("seconds", "int", 1, PROOF_MAX_S, "without power")),
         "cut a node's power relay for a test; needs the configure key or the key switch",
     ),
-    (34, "press", OPERATE, False, (_NODE,), "press a node's front panel for a test; needs what proof needs"),
-    (35, "transfer", OPERATE, True, (_NODE,), "send the transfer relay to a or b for a test, in observe mode"),
+    (PRESS, "press", OPERATE, False, (_NODE,), "press a node's front panel for a test; needs what proof needs"),
+    (TRANSFER, "transfer", OPERATE, True, (_NODE,), "send the transfer relay to a or b for a test, in observe mode"),
     (
         36,
         "lamps",
         OPERATE,
         True,
-        (("lit", "int", "1 LED_BOARD, 2 LED_STATUS, 4 GUARDING"), ("seconds", "int", "0 to 30")),
+        (
+            ("lit", "int", 0, 7, "1 LED_BOARD, 2 LED_STATUS, 4 GUARDING"),
+            ("seconds", "int", 0, LAMPS_MAX_S, "0 ends it"),
+        ),
         "show a pattern on the LEDs and the alarm contact",
     ),
     (37, "test_end", OPERATE, True, (), "end a test under way: relay released, LEDs as they were"),
@@ -106,7 +204,11 @@ OPERATIONS = (
         "test_note",
         OPERATE,
         False,
-        (("node", "node", "none for the board"), ("check", "int", "table of checks"), ("outcome", "int", "")),
+        (
+            _NODE_OR_BOARD,
+            ("check", "int", 0, CHECK_MAX, "table of checks"),
+            ("outcome", "int", 0, OUTCOME_MAX, "table of outcomes"),
+        ),
         "journal what a person saw in a self-test",
     ),
 )
@@ -131,3 +233,14 @@ def operation_row(name: str) -> "Any":
         if row[1] == name:
             return row
     return None
+
+
+def limits_of(op: str, argument: str) -> str:
+    """Return what `argument` of operation `op` must be, in words. For the host."""
+    row = operation_row(op)
+    for name, kind, lowest, highest, sentence in row[4] if row else ():
+        if name == argument:
+            kinds = {"mode": ", ".join(MODES), "text": "text", "bool": "true or false"}
+            limits = kinds.get(kind) or "%d to %d" % (lowest, highest)
+            return "%s must be %s (%s)" % (name, ", ".join(NODES) if kind[:4] == "node" else limits, sentence)
+    return "%s: %s" % (argument or "an argument", dict(ERRORS)["bad_argument"])

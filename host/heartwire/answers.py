@@ -78,6 +78,9 @@ class Status(Answer):
     name: str = doc("name of the board", "")
     version: str = doc("version of its firmware", "")
     board_id: str = doc("the chip's unique id, which is its USB serial number", "")
+    signed: bool = doc(
+        "a key of this host signs every answer of the board; without one it is as good as the cable", False
+    )
     boot: int = doc("boots so far", 0)
     uptime_s: int = doc("seconds since this boot", 0)
     mode: str = doc("observe, fencer, approve or auto", "observe")

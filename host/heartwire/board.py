@@ -7,6 +7,7 @@ repeats a command that must not be repeated (see link). Settings go through hear
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from heartwire import board_id as board_ids
 from heartwire import journal, settings_transfer, transport
 from heartwire import keys as key_files
 from heartwire.answers import EPOCH_DAY, Levels, LogPage, NodeStatus, RelayTest, Status
@@ -60,17 +62,20 @@ class Board:
         keys: Keys | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         urgent: bool = False,
+        board_id: str | None = None,
     ) -> Self:
         """Open the board at `address` (see ports.resolve) and say hello; `urgent` goes before all other programs.
 
-        Keys default to those of keys.find. Raises BoardNotFound, PortBusy, NotPermitted, NoAnswer, ProtocolMismatch.
+        Keys default to those of keys.find, `board_id` (the only board that is talked to) to HEARTWIRE_BOARD_ID. Raises
+        BoardNotFound, PortBusy, NotPermitted, NoAnswer, ProtocolMismatch, OtherBoard.
         """
         keys = key_files.find(None) if keys is None else keys
+        wanted = board_ids.board_id_of(board_id or os.environ.get(board_ids.ENVIRONMENT))
 
         def open_channel() -> transport.Channel:
             return transport.open_channel(address, urgent=True) if urgent else transport.open_channel(address)
 
-        link = Link(open_channel(), keys, timeout_s)
+        link = Link(open_channel(), keys, timeout_s, wanted)
         try:
             link.hello()
         except BaseException:
@@ -93,7 +98,7 @@ class Board:
     def status(self) -> Status:
         """Return the board's status."""
         body = self.link.request("status").body
-        return Status.of({"board_id": self.link.welcome.board_id, **body})
+        return Status.of({**body, "board_id": self.link.welcome.board_id, "signed": self.link.signed})
 
     def node(self, node: str) -> NodeStatus:
         """Return what the board knows of `node` (a, b or spare)."""
@@ -128,6 +133,7 @@ class Board:
     ) -> int:
         """Upload `wanted`, run it on trial, read it back and confirm it; return its generation.
 
+        New keys go over no network in clear (NotPrivate).
         Anything that goes wrong before the confirmation, Ctrl-C included, reverts to the settings before. `confirming`
         is called just before the confirmation, which cannot be taken back: an interrupt from there on should wait.
         Every node that was good before must be good again first; `waiting` hears which one is not yet. Raises BadConfig

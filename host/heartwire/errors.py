@@ -15,6 +15,9 @@
       OutcomeUnknown                   13  it was sent, but nobody knows whether it happened
       JournalDamaged                   14  records of the journal are missing, damaged or altered
       NotAsAsked                       15  the answer to --check or --exit-code is "no"
+      NotAuthentic                     21  the answer is not signed with your key, so it may not be your board's
+      OtherBoard                       22  another board answers than the one that is named
+      NotPrivate                       23  a key would cross a network in clear
       VirtualError                     16  the virtual rack cannot do what was asked (heartwire.virtual.errors)
       Cancelled                       130  Ctrl-C, or "no" to a question
 
@@ -181,6 +184,36 @@ class NotAsAsked(HeartwireError):
     exit_code = 15
     meaning = 'the answer to --check or --exit-code is "no"'
     default_next = ""
+
+
+class NotAuthentic(HeartwireError):
+    """Where a key is held, an answer that it does not sign is no answer."""
+
+    exit_code = 21
+    meaning = "the answer is not signed with your key, so it may not be your board's"
+    default_next = "nothing of it was believed: look at what is connected there, and at the address"
+
+
+class OtherBoard(HeartwireError):
+    """Another board answers than the one that is named."""
+
+    exit_code = 22
+    meaning = "another board answers than the one that is named"
+    default_next = (
+        "look at the cables; if the board was replaced on purpose, name the new one: --board-id, or board_id in your "
+        "settings"
+    )
+
+
+class NotPrivate(HeartwireError):
+    """A key would cross a network in clear."""
+
+    exit_code = 23
+    meaning = "a key would cross a network in clear"
+    default_next = (
+        "run it on the machine that the board is plugged into, or through a tunnel: `ssh -N -L 4000:HOST:PORT "
+        "USER@MACHINE`, then `--port socket://localhost:4000`"
+    )
 
 
 class NotRunning(HeartwireError):

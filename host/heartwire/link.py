@@ -1,37 +1,39 @@
-"""The host link: hello and welcome, then one signed request at a time and its answer, over any channel.
+"""The host link: hello and welcome, then one signed request at a time and its signed answer, over any channel.
 
-It numbers and signs requests, waits with a deadline, and repeats only what the table of operations calls idempotent
-or what the board said it did not do; anything else that stays unanswered is OutcomeUnknown. It never interprets a
-result (board does) and never opens a channel. Called by board; one Link at a time on a channel.
+With a key nothing is believed that the key does not prove: each request and each answer is signed over a nonce of this
+host, the board's session and the board's id, so an answer is the board's own, to this request, whole. There is no way
+back to unsigned. Without a key all is as good as the cable. It numbers requests, waits with a deadline, and repeats
+only what the table of operations calls idempotent or what the board said it did not do; anything else that stays
+unanswered is OutcomeUnknown. It never interprets a result (board does) and never opens a channel. Called by board; one
+Link at a time on a channel.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import re
+import secrets
+import string
 from dataclasses import dataclass
 from typing import Any
 
-from heartwire import bounded
+from heartwire import bounded, refusals
 from heartwire.errors import (
     AtPrompt,
-    BadConfig,
     Cancelled,
     HeartwireError,
     NoAnswer,
-    NotAllowed,
+    NotAuthentic,
+    OtherBoard,
     OutcomeUnknown,
     ProtocolMismatch,
-    Refused,
-    StorageProblem,
     TurnLost,
     Unplugged,
     UsageProblem,
 )
-from heartwire.journal import reason_words
 from heartwire.keys import Keys
 from heartwire.ports import holder_of
+from heartwire.refusals import Reply
 from heartwire.transport import Channel, SharedChannel
 from heartwire_protocol import auth, codes, framing, messages, operations, records
 from heartwire_protocol.version import TABLE_HASH
@@ -43,33 +45,19 @@ RETRIES = 2
 BUSY_PAUSE_S = 0.2
 HELLO_INTERVAL_S = 1.0
 NO_MAC = bytes(8)
+# A nonce of 48 random bits, in letters: a prompt that gets hello takes each byte for a key, and none may do anything.
+NONCE_BYTES = 8
+NONCE_LETTERS = string.ascii_letters + string.digits + "-_"
+SPACE = 32
+# After an answer with a wrong signature the right one may still come: the wrong one was noise, or somebody else's.
+WRONG_GRACE_S = 0.5
 LOOK_FIRST = OutcomeUnknown.default_next
-# Request and response carry up to JSON_MAX bytes of text behind their fixed fields (13 and 4 bytes).
+FORGED = "the answer is not signed with your key for this question, so it is not your board's"
+# Request and response carry up to JSON_MAX bytes of text behind their fixed fields (13 and 12 bytes).
 MAX_PAYLOAD = messages.JSON_MAX + 16
 # How much of what is no frame is kept, to tell the user what kind of device talks there.
 NOISE_KEPT = 512
-# What helps where the reason of a refusal says it; the board has no room for such words.
-NEXT_STEPS = {
-    "not_in_maintenance": "`heartwire maintenance NODE` first, for longer than its boot_grace_ms; or observe mode",
-    "settings_lost": "turn the board's key switch on, then `heartwire config apply` puts its settings back",
-    "not_good_again": "`heartwire status` shows why; `heartwire config revert` goes back to the settings before",
-}
-# Why a change of settings is refused by what a node is (firmware: wiring.standing), and what helps.
-IN_USE = {
-    "active": (
-        "is active",
-        "make another node active first: `heartwire switchover`; or `heartwire mode observe`, apply, and arm again",
-    ),
-    "holder": (
-        "holds the role",
-        "make another node active first: `heartwire switchover`, or `heartwire declare` if it is gone for good",
-    ),
-    "late": ("is late, and its silence is being judged", "wait until it is good again or dead, then try again"),
-    "fenced": ("is being fenced or has no power", "`heartwire release {node}` when that is over, then try again"),
-    "under_way": ("is part of what is under way", "wait until it is over: `heartwire status --watch`"),
-    "tested": ("has its relay tested", "wait until the test is over, then try again"),
-    "running": ("runs its services", "stop its services first: unheard they could run beside another node's"),
-}
+HOST_RIGHTS = (codes.RIGHT_VIEW, codes.RIGHT_OPERATE, codes.RIGHT_CONFIGURE)
 _MESSAGES = (messages.HELLO, messages.WELCOME, messages.REQUEST, messages.RESPONSE, messages.EVENT)
 
 
@@ -82,25 +70,32 @@ class Welcome:
     session: bytes
     board_id: str
     boot: int
+    keys: int
 
-
-@dataclass(frozen=True)
-class Reply:
-    """The body of a response, and the journal records that came before it."""
-
-    body: dict[str, Any]
-    records: tuple[bytes, ...]
+    def has_key(self, right: int) -> bool:
+        """Tell whether the board says that it has a key of `right`."""
+        return bool(self.keys >> right & 1)
 
 
 class Link:
-    """One conversation with a board. `hello` first; `limited` holds a warning if the tables of both ends differ."""
+    """One conversation with a board. `hello` first; `limited` holds a warning if the tables of both ends differ.
 
-    def __init__(self, channel: Channel, keys: Keys | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    `board_id` (hexadecimal digits) is the only board that it talks to; "" takes any.
+    """
+
+    versions: tuple[int, ...] = (messages.PROTOCOL_VERSION,)
+
+    def __init__(
+        self, channel: Channel, keys: Keys | None = None, timeout_s: float = DEFAULT_TIMEOUT_S, board_id: str = ""
+    ) -> None:
         self.channel = channel
         self.keys = keys or Keys()
+        self.board_id = board_id.upper()
         self.timeout_s = timeout_s
         self.limited = ""
         self._layouts = {kind: messages.layout_of(kind) for kind in _MESSAGES}
+        self._nonce = bytes(NONCE_BYTES)
+        self._forged = 0
         self._decoder = framing.Decoder(MAX_PAYLOAD)
         self._pending = b""
         self._noise = b""
@@ -115,6 +110,11 @@ class Link:
         if self._welcome is None:
             raise NoAnswer(f"{self.channel.name}: the board was not asked yet")
         return self._welcome
+
+    @property
+    def signed(self) -> bool:
+        """Whether answers are believed only if a key signs them."""
+        return bool(self.keys)
 
     @property
     def boot(self) -> int:
@@ -133,11 +133,14 @@ class Link:
         return {codes.name_of(codes.DROPS, kind): count for kind, count in enumerate(self._decoder.drops) if count}
 
     def hello(self) -> Welcome:
-        """Start a session with the board; return its welcome. Raises NoAnswer, ProtocolMismatch, Unplugged."""
+        """Start a session with the board; return its welcome.
+
+        Raises NoAnswer, ProtocolMismatch, Unplugged, and OtherBoard if it is not the one that is named.
+        """
         deadline = self.channel.now() + self.timeout_s
         self._welcome = None
         self._noise = b""
-        frame = framing.encode(messages.HELLO, self._layouts[messages.HELLO].pack(version=messages.PROTOCOL_VERSION))
+        frame = self._greeting()
         try:
             while self._welcome is None and self.channel.now() < deadline:
                 self.channel.write(frame)
@@ -148,14 +151,19 @@ class Link:
                 raise
         if self._welcome is None:
             raise self._no_board()
-        if self._welcome.version != messages.PROTOCOL_VERSION:
+        if self._welcome.version not in self.versions:
             board, host = self._welcome.version, messages.PROTOCOL_VERSION
             older = "the board" if board < host else "this host"
             raise ProtocolMismatch(
                 f"{self.channel.name}: the board speaks protocol version {board}, this host speaks version {host}",
                 f"{older} is older: "
-                + ("`heartwire flash` brings the board up to date" if board < host else "install a newer heartwire"),
+                + (
+                    "`heartwire flash`, on the machine that its USB cable is plugged into, brings it up to date"
+                    if board < host
+                    else "install a newer heartwire"
+                ),
             )
+        self._demand_named(self._welcome)
         self._boot = self._welcome.boot
         self.limited = _compare_tables(self._welcome.tables)
         return self._welcome
@@ -165,51 +173,106 @@ class Link:
 
         `sign_with` asks for a key of at least that right (codes.RIGHT_*), beyond what the operation needs. Raises
         Refused, NotAllowed, BadConfig, StorageProblem, ProtocolMismatch as the board answers; NoAnswer, Unplugged,
-        OutcomeUnknown if it does not.
+        OutcomeUnknown if it does not; NotAuthentic if what answers does not prove that it is this board.
         """
         row = operations.operation_row(op)
         if row is None:
             raise UsageProblem(f"there is no operation {op}")
         idempotent = row[3]
-        # The board may want a lesser key where it has none of the operation's own right.
-        key = self.keys.signer(max(row[2], sign_with)) or self.keys.signer(row[2]) or self.keys.best()
         body = json.dumps({"op": op, **arguments}, separators=(",", ":"), ensure_ascii=True).encode()
         if len(body) > messages.JSON_MAX:
             raise UsageProblem(f"{op}: a request of {len(body)} bytes is longer than {messages.JSON_MAX}")
+        self._forged = 0
         for attempt in range(1 + RETRIES):
             if attempt:
                 # Nothing came: the board may have restarted and know no session any more.
                 self.hello()
             try:
-                reply = self._ask_until_signed(key, body)
+                reply = self._ask_anew(row[2], sign_with, body)
             except KeyboardInterrupt:
                 if idempotent:
                     raise
                 raise Cancelled(f"cancelled while {op} was under way: it may have happened", LOOK_FIRST) from None
             if reply is not None:
-                return _checked(op, reply)
+                return refusals.checked(op, reply)
+            if not idempotent and self._forged:
+                raise NotAuthentic(f"{op}: {FORGED}; whether the board did it nobody knows", LOOK_FIRST)
             if not idempotent:
                 raise OutcomeUnknown(f"{op}: sent, but no answer within {self.timeout_s:g} s")
+        if self._forged:
+            raise NotAuthentic(f"{op}: {FORGED}")
         raise _no_answer(self.channel, f"no answer to {op} in {1 + RETRIES} tries of {self.timeout_s:g} s")
 
     def pause(self, seconds: float) -> None:
         """Let `seconds` pass, reading what comes in."""
         self._wait(self.channel.now() + seconds, ())
 
-    def _ask_until_signed(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
-        """Ask once; again with a new session, then unsigned, where the board says it did nothing because of the MAC."""
+    def _greeting(self) -> bytes:
+        """Draw a nonce; return the frame of hello, which holds no control character behind its version."""
+        while True:
+            self._nonce = "".join(secrets.choice(NONCE_LETTERS) for _ in range(NONCE_BYTES)).encode()
+            hello = self._layouts[messages.HELLO].pack(version=messages.PROTOCOL_VERSION, nonce=self._nonce)
+            frame = framing.encode(messages.HELLO, hello)
+            if min(frame[-3:-1]) >= SPACE:
+                return bytes(frame)
+
+    def _welcomed(self, fields: dict[str, Any]) -> Welcome:
+        return Welcome(**{**fields, "board_id": fields["board_id"].hex().upper()})
+
+    def _demand_named(self, welcome: Welcome) -> None:
+        """Raise OtherBoard if another board answers than the one that is named."""
+        if self.board_id and welcome.version in self.versions and welcome.board_id != self.board_id:
+            raise OtherBoard(
+                f"{self.channel.name}: board {welcome.board_id} answers, {self.board_id} is wanted; nothing was asked"
+            )
+
+    def _key_for(self, right: int, sign_with: int) -> tuple[int, auth.Signer] | None:
+        """Return (right, signer) for an operation of `right`; None where this host holds no key.
+
+        The board may want a lesser key where it has none of the operation's own right. Raises NotAuthentic where it has
+        none that this host holds, as it could prove nothing.
+        """
+        if not self.keys:
+            return None
+        shared = [one for one in HOST_RIGHTS if self.keys.key(one) and self.welcome.has_key(one)]
+        for least in (max(right, sign_with), right):
+            for one in shared:
+                if one >= least:
+                    return self.keys.signer(one)
+        if shared:
+            return self.keys.signer(shared[-1])
+        name = f"{self.channel.name}: board {self.welcome.board_id}"
+        if not self.welcome.keys:
+            raise NotAuthentic(
+                f"{name} has no keys and you hold one: nothing proves that it is yours",
+                "a new board, or one that lost its settings: `--unsigned` talks to it without a key until "
+                "`heartwire config apply` gave it yours. Else it is not your board",
+            )
+        has = ", ".join(codes.RIGHTS[one] for one in HOST_RIGHTS if self.welcome.has_key(one))
+        raise NotAuthentic(
+            f"{name} has no key of a right that you hold one of (it has {has}): nothing proves that it is yours",
+            "give the file with this board's keys: --key-file or HEARTWIRE_KEY_FILE; see `heartwire help keys`",
+        )
+
+    def _ask_anew(self, right: int, sign_with: int, body: bytes) -> Reply | None:
+        """Ask once; again with a new session where the board says that it did nothing because of the signature."""
+        key = self._key_for(right, sign_with)
         reply = self._ask(key, body)
         if reply is None or key is None or reply.body.get("error") != "bad_mac":
             return reply
         self.hello()
-        again = self._ask(key, body)
-        if again is None or again.body.get("error") != "bad_mac":
-            return again
-        # A board without a key of this right takes the request unsigned; one that has another key still says no.
-        unsigned = self._ask(None, body)
-        if unsigned is None or unsigned.body.get("reason") == "not_armed":
-            return unsigned
-        return again if unsigned.body.get("error") in ("not_allowed", "bad_mac") else unsigned
+        return self._ask(self._key_for(right, sign_with), body)
+
+    def _binding(self) -> bytes:
+        """Return what signatures of this session are bound to."""
+        welcome = self.welcome
+        return self._nonce + welcome.session + bytes.fromhex(welcome.board_id)
+
+    def _request(self, key: tuple[int, auth.Signer] | None, number: int, body: bytes) -> bytes:
+        """Return the payload of a request."""
+        right, signer = key or (codes.RIGHT_NONE, None)
+        mac = NO_MAC if signer is None else auth.request_mac(signer, self._binding(), right, number, body)
+        return self._layouts[messages.REQUEST].pack(right=right, number=number, mac=mac, body=body)
 
     def _ask(self, key: tuple[int, auth.Signer] | None, body: bytes) -> Reply | None:
         """Send one request, going on as long as the board says busy; None if no answer came in time."""
@@ -219,16 +282,13 @@ class Link:
             if isinstance(self.channel, SharedChannel) and not self.channel.turn(operation, self.timeout_s):
                 # Another program has said hello since.
                 self.hello()
-            right, signer = key or (codes.RIGHT_NONE, None)
             self._number += 1
             number = self._number
-            mac = NO_MAC
-            if signer is not None:
-                mac = signer.mac(b"R", self.welcome.session, bytes([right]), number.to_bytes(4, "little"), body)
-            payload = self._layouts[messages.REQUEST].pack(right=right, number=number, mac=mac, body=body)
+            payload = self._request(key, number, body)
+            proof = None if key is None else (key[1], self._binding())
             self.channel.write(framing.encode(messages.REQUEST, payload))
             try:
-                reply = self._collect(number, self.channel.now() + self.timeout_s)
+                reply = self._collect(number, proof, self.channel.now() + self.timeout_s)
             except TurnLost:
                 if self.channel.now() >= busy_until:
                     raise
@@ -237,7 +297,8 @@ class Link:
                 return reply
             self._wait(self.channel.now() + BUSY_PAUSE_S * random.uniform(0.5, 1.5), ())  # noqa: S311
 
-    def _collect(self, number: int, deadline: float) -> Reply | None:
+    def _collect(self, number: int, proof: tuple[auth.Signer, bytes] | None, deadline: float) -> Reply | None:
+        """Return the answer to request `number`; None if none came in time that `proof` (signer, binding) holds."""
         found: list[bytes] = []
         while True:
             frame = self._wait(deadline, (messages.RESPONSE, messages.EVENT))
@@ -252,8 +313,27 @@ class Link:
             try:
                 body = bounded.load_object(fields["body"], MAX_PAYLOAD)
             except ValueError:
-                raise ProtocolMismatch(f"{self.channel.name}: the board's answer is no JSON object") from None
+                body = None
+            if proof is not None and not self._is_authentic(number, proof, found, fields):
+                if body == {"error": "bad_mac"}:
+                    return Reply(body, ())  # nobody could sign that; it is only ever an error
+                self._forged += 1
+                found.clear()
+                deadline = min(deadline, self.channel.now() + WRONG_GRACE_S)
+                continue
+            if body is None:
+                raise ProtocolMismatch(f"{self.channel.name}: the board's answer is no JSON object")
             return Reply(body, tuple(found))
+
+    def _is_authentic(
+        self, number: int, proof: tuple[auth.Signer, bytes], found: list[bytes], fields: dict[str, Any]
+    ) -> bool:
+        signer, binding = proof
+        mac = auth.answer_begin(signer, binding, number)
+        for record in found:
+            mac.update(record)
+        mac.update(fields["body"])
+        return auth.same(signer.end(mac), fields["mac"])
 
     def _wait(self, deadline: float, wanted: tuple[int, ...]) -> tuple[int, dict[str, Any]] | None:
         """Return the first frame of a wanted kind before `deadline`; note every welcome on the way."""
@@ -269,8 +349,8 @@ class Link:
                     continue
                 kind = self._decoder.message_type
                 if kind == messages.WELCOME:
-                    fields["board_id"] = fields["board_id"].hex().upper()
-                    self._welcome = Welcome(**fields)
+                    self._welcome = self._welcomed(fields)
+                    self._demand_named(self._welcome)
                 if kind in wanted:
                     return kind, fields
             left = deadline - self.channel.now()
@@ -287,8 +367,8 @@ class Link:
         payload = bytes(self._decoder.payload[: self._decoder.length])
         if not layout.fits(len(payload)):
             # A welcome of another version may have another length; its version still stands in the first byte.
-            if self._decoder.message_type == messages.WELCOME and payload and payload[0] != messages.PROTOCOL_VERSION:
-                return {"version": payload[0], "tables": b"", "session": b"", "board_id": b"", "boot": 0}
+            if self._decoder.message_type == messages.WELCOME and payload and payload[0] not in self.versions:
+                return {"version": payload[0], "tables": b"", "session": b"", "board_id": b"", "boot": 0, "keys": 0}
             self._decoder.count_drop(codes.DROP_WRONG_LENGTH)
             return None
         if self._decoder.message_type == messages.EVENT and len(payload) != records.LENGTH:
@@ -323,7 +403,7 @@ class Link:
 
 
 def _at_prompt(text: str) -> bool:
-    """Tell whether MicroPython's prompt answered hello, which holds Ctrl-A: the wish for its raw mode.
+    """Tell whether MicroPython's prompt answered hello, which begins with Enter there, and held Ctrl-A once.
 
     A program that only prints such words runs, and must not be interrupted for them.
     """
@@ -352,48 +432,3 @@ def _compare_tables(theirs: bytes) -> str:
         f"the board's tables ({theirs.hex()}) differ from this host's ({ours.hex()}): names may be wrong; "
         "`heartwire flash` brings both to one version"
     )
-
-
-def _checked(op: str, reply: Reply) -> Reply:
-    """Return the reply, or raise what its error code means."""
-    code = reply.body.get("error")
-    if code is None:
-        return reply
-    code = str(code)
-    known = dict(operations.ERRORS)
-    reason = str(reply.body.get("reason", ""))
-    words = f"{op}: {reply.body.get('say') or known.get(code, code)}"
-    if reason:
-        words = f"{op}: refused: {reply.body.get('because') or reason_words(reason)}"
-    next_step = reply.body.get("next")
-    if code == "not_allowed":
-        if not reason:
-            row = operations.operation_row(op)
-            said = re.fullmatch(r"use the (\w+) key", str(next_step))
-            wanted = said[1] if said else codes.RIGHTS[row[2]] if row else "right"
-            words, next_step = f"{op}: the board wants the {wanted} key", None
-        raise NotAllowed(words, NEXT_STEPS.get(reason, next_step))
-    if code == "bad_mac":
-        # A session that is over was begun anew already (Link.request), so it is the key.
-        raise NotAllowed(
-            f"{op}: the key in your key file is not the board's",
-            "give the file with this board's keys: --key-file or HEARTWIRE_KEY_FILE; see `heartwire help keys`",
-        )
-    if code == "bad_settings":
-        problem = f"{reply.body.get('path', 'settings')}: {reply.body.get('rule', reply.body.get('say', 'refused'))}"
-        raise BadConfig(f"the board refuses the settings: {problem}", next_step, problems=(problem,))
-    if code == "storage":
-        raise StorageProblem(
-            words, next_step or "look at `heartwire status`; the board's flash may be full or worn out"
-        )
-    if code in ("unknown_operation", "bad_request"):
-        raise ProtocolMismatch(words, next_step)
-    next_step = NEXT_STEPS.get(reason, next_step)
-    node = str(reply.body.get("node", ""))
-    if reason == "in_use":
-        stands, helps = IN_USE.get(str(reply.body.get("standing")), (reason_words(reason), None))
-        words = f"{op}: refused: {reply.body.get('path')} stays as it is while {node} {stands}"
-        next_step = helps.format(node=node) if helps else next_step
-    elif node:
-        words += f" ({node})"
-    raise Refused(words, next_step, reason=reason, code=code)

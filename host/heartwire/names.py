@@ -119,3 +119,22 @@ def create_connection(
             problem = error
     assert problem is not None  # noqa: S101 - there is at least one address
     raise problem
+
+
+def crosses_network(name: str) -> bool:
+    """Tell whether bytes to a port leave this machine, as far as its address says it: any host name but localhost."""
+    _scheme, separator, address = name.partition("://")
+    if not separator:
+        return False
+    host = address.strip("/").rpartition(":")[0].strip("[]")
+    try:
+        return not (host == "localhost" or is_loopback(host))
+    except ValueError:
+        return True
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether bytes to a numeric address stay on this machine."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback

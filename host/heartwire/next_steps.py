@@ -86,7 +86,11 @@ def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
     """Return what to do, the most urgent first; empty if there is nothing."""
     found: list[Step] = []
     if status.lost_settings:
-        found.append(Step("puts its settings back; turn its key switch on before, and off again after", "config apply"))
+        found.append(
+            Step(
+                "puts its settings back; turn its key switch on before, and off again after", "config apply --unsigned"
+            )
+        )
     elif status.safe:
         found.append(Step("ends safe mode, once you know why it did not start well", "restart"))
     if status.phase == "approval" and status.approval:

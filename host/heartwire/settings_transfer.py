@@ -12,7 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from heartwire.errors import Cancelled, HeartwireError, NoAnswer, ProtocolMismatch, Refused, Unplugged
+from heartwire.errors import (
+    Cancelled,
+    HeartwireError,
+    NoAnswer,
+    NotAllowed,
+    NotAuthentic,
+    NotPrivate,
+    ProtocolMismatch,
+    Refused,
+    Unplugged,
+)
+from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire_protocol import codes, framing, settings
 from heartwire_protocol.settings import Settings
@@ -99,7 +110,15 @@ def download(link: Link) -> Running:
 
 
 def upload(link: Link, text: str, progress: Progress | None = None) -> None:
-    """Send `text` to the board for the next settings_apply; `progress` gets (characters sent, all characters)."""
+    """Send `text` to the board for the next settings_apply; `progress` gets (characters sent, all characters).
+
+    Raises NotPrivate where a key that is no fingerprint would cross a network in clear.
+    """
+    secret = [path for path, value in values_of(text).items() if is_key(path) and not value.startswith(FINGERPRINT)]
+    if link.channel.exposed and secret:
+        raise NotPrivate(
+            f"{link.channel.name}: {', '.join(secret[:3])} would cross the network in clear; nothing was sent"
+        )
     data = text.encode("ascii")
     link.request("settings_begin", length=len(data), crc=framing.crc16(data, len(data)))
     sent = 0
@@ -127,21 +146,28 @@ def apply(
     generation = int(body.get("generation", 0))
     trial_s = int(body.get("trial_s", 60))
     try:
-        link.keys = keys_before.replaced(_new_keys(wanted))
+        _use_keys(link, keys_before.replaced(_new_keys(wanted)))
         _read_back(link, wanted, generation)
-        _wait_until_good(link, generation, waiting)
+        _wait_until_good(link, generation, waiting, keys_before)
         if confirming is not None:
             confirming()
-        _confirm(link, generation, waiting)
+        _confirm(link, generation, waiting, keys_before)
     except (Unplugged, NoAnswer) as error:
         error.next_step = f"the board goes back to its old settings within {trial_s} s; then try again"
         raise
     except BaseException:
         # Whatever it was, Ctrl-C included: nobody has seen the new settings work.
         revert(link)
-        link.keys = keys_before
+        with contextlib.suppress(HeartwireError):
+            _use_keys(link, keys_before)
         raise
     return generation
+
+
+def _use_keys(link: Link, keys: Keys) -> None:
+    """Go on with other keys: the board says anew which ones it has."""
+    link.keys = keys
+    link.hello()
 
 
 def _start_trial(link: Link) -> dict[str, Any]:
@@ -156,7 +182,7 @@ def _start_trial(link: Link) -> dict[str, Any]:
         raise
 
 
-def _confirm(link: Link, generation: int, waiting: Waiting | None) -> None:
+def _confirm(link: Link, generation: int, waiting: Waiting | None, keys_before: Keys) -> None:
     """Confirm; a node that has fallen silent just now is waited for again."""
     while True:
         try:
@@ -165,14 +191,19 @@ def _confirm(link: Link, generation: int, waiting: Waiting | None) -> None:
         except Refused as refusal:
             if refusal.reason != "not_good_again":
                 raise
-        _wait_until_good(link, generation, waiting)
+        _wait_until_good(link, generation, waiting, keys_before)
 
 
-def _wait_until_good(link: Link, generation: int, waiting: Waiting | None) -> None:
+def _wait_until_good(link: Link, generation: int, waiting: Waiting | None, keys_before: Keys) -> None:
     """Wait until every node that was good before is good under the settings on trial. Raises Refused if one is not."""
     node = ""
     while True:
-        body = link.request("settings", offset=0).body
+        try:
+            body = link.request("settings", offset=0).body
+        except (NotAllowed, NotAuthentic):
+            # With its old settings it has its old keys.
+            _use_keys(link, keys_before)
+            body = link.request("settings", offset=0).body
         if body.get("generation") != generation:
             raise Refused(
                 f"the board went back to its old settings: {node or 'a node'} would have lost its lease under the new",

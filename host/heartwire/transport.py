@@ -43,6 +43,8 @@ class Channel(Protocol):
     """What link needs from the world: bytes in, bytes out, and a clock that runs while it waits."""
 
     name: str
+    # Whether its bytes go over a network that others may read; a key never does.
+    exposed: bool
 
     def read(self, timeout_s: float) -> bytes:
         """Return what has arrived, waiting up to `timeout_s` for the first byte; b"" after that. Raises Unplugged."""
@@ -109,6 +111,8 @@ def open_port(name: str) -> Port:
 
 class SerialChannel:
     """A serial port or a pty, held exclusively."""
+
+    exposed = False
 
     def __init__(self, path: str) -> None:
         self.name = path
@@ -186,6 +190,7 @@ class SocketChannel:
         except (OSError, OverflowError) as error:
             words = getattr(error, "strerror", None) or str(error) or "no connection"
             raise BoardNotFound(f"{url}: {words}", "check that the other end runs and listens there") from None
+        self.exposed = not names.is_loopback(self._socket.getpeername()[0])
         self._socket.settimeout(WRITE_TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._greeting = serial_servers.Greeting()
@@ -237,6 +242,7 @@ class Rfc2217Channel(SocketChannel):
     def __init__(self, url: str) -> None:
         self.name = url
         self._socket, self._bridge = rfc2217.bridge(url, BAUD)
+        self.exposed = names.crosses_network(url)
         self._socket.settimeout(WRITE_TIMEOUT_S)
         self._greeting = serial_servers.Greeting()
 

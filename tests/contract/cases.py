@@ -116,8 +116,25 @@ def test_golden_signatures():
     heartbeat = messages.layout_of(messages.HEARTBEAT)
     found = frames_of(framing.Decoder(40), unhex(VECTORS["frames"]["heartbeat keyed"]))[0][1]
     body = found[: heartbeat.offset("mac")]
-    assert auth.Signer(KEY).mac(b"H", b"\x01\x02\x03\x04", body) == found[-8:]
-    assert auth.Signer(bytes(32)).mac(b"H", b"\x01\x02\x03\x04", body) != found[-8:]
+    assert auth.heartbeat_mac(auth.Signer(KEY), b"\x01\x02\x03\x04", body) == found[-8:]
+    assert auth.heartbeat_mac(auth.Signer(bytes(32)), b"\x01\x02\x03\x04", body) != found[-8:]
+
+
+def test_golden_signatures_of_what_is_signed_piece_by_piece():
+    """Written out from the page: letter, what it is bound to, and the bytes as they were sent."""
+    found = {}
+    for name in VECTORS["frames"]:
+        if name.endswith(" keyed") or name == "event of both":
+            found[name.split(" ")[0]] = frames_of(framing.Decoder(525), unhex(VECTORS["frames"][name]))[0][1]
+    signer = auth.Signer(KEY)
+    binding = b"nonce...session.board id"
+    request, answer, record = found["request"], found["response"], found["event"]
+    assert request[5:13] == signer.mac(b"R" + binding + request[:5] + request[13:])
+    assert answer[4:12] == signer.mac(b"A" + binding + answer[:4] + record + answer[12:])
+    assert found["events_end"][1:] == signer.mac(b"E" + found["read_events"] + record)
+    fence, reply = found["fence_request"], found["fence_reply"]
+    assert fence[5:] == signer.mac(b"F\x01\x02\x03\x04\xff\xff\xff\x3f" + fence[:5])
+    assert reply[9:] == signer.mac(b"P\xff\xff\xff\x3f" + reply[:9])
 
 
 def test_hmac_of_rfc_4231_case_2():

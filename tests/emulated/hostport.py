@@ -19,6 +19,7 @@ class RigChannel:
     """The USB port of `rig` as heartwire.transport.Channel; seconds are virtual."""
 
     name = "emulated"
+    exposed = False
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig

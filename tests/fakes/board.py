@@ -79,6 +79,7 @@ class FakeBoard:
         self._chain = [records.CHAIN_START, records.CHAIN_START]
         self._sessions = 0
         self._session = b""
+        self._binding = b""
         self._number = 0
         self._upload = bytearray()
         self._upload_crc = 0
@@ -130,9 +131,12 @@ class FakeBoard:
             self._sessions += 1
             self._session = self._sessions.to_bytes(8, "little")
             self._number = 0
+            self._binding = payload[1:] + self._session + self.board_id
+            keys = sum(1 << right for right in self.keys)
             welcome = self._layouts[messages.WELCOME].pack(
-                version=self.version, tables=self.tables, session=self._session, board_id=self.board_id, boot=self.boot
-            )
+                version=self.version, tables=self.tables, session=self._session, board_id=self.board_id, boot=self.boot,
+                keys=keys,
+            )  # fmt: skip
             return self.noise_before + bytes(framing.encode(messages.WELCOME, welcome))
         if kind != messages.REQUEST:
             return b""
@@ -142,35 +146,50 @@ class FakeBoard:
         self.asked.append(body)
         self.rights.append(fields["right"])
         events: list[bytes] = []
-        answer = self._denial(fields, op)
+        signer = self._signer_of(fields)
+        answer = self._denial(fields, op, signer)
         if answer is None:
             answer = self._answer(body, events)
         if op in self.silent_for:
             self.silent_for.remove(op)
             return b""
         self.before_answer(op)
-        response = self._layouts[messages.RESPONSE].pack(number=fields["number"], body=json.dumps(answer).encode())
+        body = json.dumps(answer).encode()
+        mac = self._sign(signer, fields["number"], events, body)
+        response = self._layouts[messages.RESPONSE].pack(number=fields["number"], mac=mac, body=body)
         frames = [framing.encode(messages.EVENT, record) for record in events]
         return self.noise_before + b"".join(frames) + bytes(framing.encode(messages.RESPONSE, response))
 
-    def _denial(self, fields: dict[str, Any], op: str) -> dict[str, Any] | None:
+    def _signer_of(self, fields: dict[str, Any]) -> auth.Signer | None:
+        """Return the signer of a rightly signed request."""
+        key = self.keys.get(fields["right"])
+        if not key or not self._session or fields["number"] <= self._number:
+            return None
+        signer = auth.Signer(bytes.fromhex(key))
+        mac = auth.request_mac(signer, self._binding, fields["right"], fields["number"], fields["body"])
+        return signer if auth.same(mac, fields["mac"]) else None
+
+    def _sign(self, signer: auth.Signer | None, number: int, events: list[bytes], body: bytes) -> bytes:
+        if signer is None:
+            return bytes(8)
+        mac = auth.answer_begin(signer, self._binding, number)
+        for record in events:
+            mac.update(record)
+        mac.update(body)
+        return signer.end(mac)
+
+    def _denial(self, fields: dict[str, Any], op: str, signer: auth.Signer | None) -> dict[str, Any] | None:
         row = operations.operation_row(op)
         if row is None:
             return {"error": "unknown_operation"}
         if not self._session or fields["number"] <= self._number:
-            return {"error": "bad_mac", "say": "no session"}
+            return {"error": "bad_mac"}
         right = fields["right"]
-        if right:
-            key = self.keys.get(right)
-            if not key:
-                return {"error": "bad_mac", "say": "no such key is configured"}
-            number = fields["number"].to_bytes(4, "little")
-            signer = auth.Signer(bytes.fromhex(key))
-            if not auth.same(signer.mac(b"R", self._session, bytes([right]), number, fields["body"]), fields["mac"]):
-                return {"error": "bad_mac"}
+        if right and signer is None:
+            return {"error": "bad_mac"}
         self._number = fields["number"]
         if self.keys.get(row[2]) and right < row[2]:
-            return {"error": "not_allowed", "say": f"this needs the {codes.RIGHTS[row[2]]} key"}
+            return {"error": "not_allowed", "right": codes.RIGHTS[row[2]]}
         return None
 
     def _answer(self, body: dict[str, Any], events: list[bytes]) -> dict[str, Any]:
@@ -251,7 +270,7 @@ class FakeBoard:
 
     def _op_settings_put(self, body: dict[str, Any]) -> dict[str, Any]:
         if body["offset"] != len(self._upload):
-            return {"error": "bad_argument"}
+            return {"error": "bad_argument", "argument": "offset"}
         self._upload += body["text"].encode()
         return {"ok": 1}
 
@@ -301,6 +320,7 @@ class MemoryChannel:
     """A channel straight into a FakeBoard; waiting advances its clock instead of sleeping."""
 
     name = "memory"
+    exposed = False
 
     def __init__(self, board: FakeBoard, *, chunk: int = 4096) -> None:
         self.board = board

@@ -22,6 +22,7 @@ class MemoryChannel:
     """The host link to whatever board is on now; ends with that board's life."""
 
     name = "memory"
+    exposed = False
 
     def __init__(self, wires: MemoryWires) -> None:
         self._wires = wires

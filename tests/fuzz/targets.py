@@ -385,7 +385,7 @@ class HostLink(Target):
             ask(Board(link))
         fake.receive = real  # type: ignore[method-assign]
         body = (data if len(data) % 2 else tokens.odd(data, self._names))[: messages.JSON_MAX]
-        raw = framing.encode(messages.RESPONSE, self._response.pack(number=1, body=body))
+        raw = framing.encode(messages.RESPONSE, self._response.pack(number=1, mac=bytes(8), body=body))
         with contextlib.suppress(HeartwireError):
             link = Link(MemoryChannel(fake), Keys(), 0.5)
             link.hello()
@@ -415,7 +415,7 @@ class BoardLink(Target):
         self._number += 1
         text = data[:300]
         request = self._request.pack(right=0, number=self._number & 0xFFFF, mac=bytes(8), body=text)
-        hello = framing.encode(messages.HELLO, b"\x01")
+        hello = framing.encode(messages.HELLO, bytes([messages.PROTOCOL_VERSION]) + bytes(8))
         frames = framing.encode(messages.REQUEST, request) + framing.encode(
             self._kinds[len(data) % len(self._kinds)], text
         )

@@ -262,7 +262,7 @@ MUTANTS = (
     Mutant(
         "a test for as long as one likes",
         "selftest.py",
-        "min(max(seconds, 1), MAX_S) * 1000",
+        "min(max(seconds, 1), PROOF_MAX_S) * 1000",
         "seconds * 1000",
         SELFTEST + "test_the_last_bounds_are_kept_on_the_spot",
     ),

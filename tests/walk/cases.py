@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from heartwire_firmware import policy_requests, policy_state
-from heartwire_protocol import codes
+from heartwire_firmware import policy_state
+from heartwire_protocol import codes, operations
 from tests.walk.bodies import MUTE
 from tests.walk.world import NO_NODE, World
 
@@ -83,12 +83,12 @@ _EACH = (
 )
 _THIN = ("approve_proceed", "failback", "serve_alone", "lease_only", "ladder", "three", "three_approve")
 _TESTING = (
-    ("ask", (policy_requests.MAINTENANCE, 1, 13)),
-    ("ask", (policy_requests.PROOF, 1, 3)),
+    ("ask", (operations.MAINTENANCE, 1, 13)),
+    ("ask", (operations.PROOF, 1, 3)),
 )
 # a is dead, and its sense stays on behind the open contact.
 _UNPROVEN = (("sense", (0, codes.POWER_ON)), ("crash", 0), *[("tick", None)] * 4)
-_QUIET_TIME = (("ask", (policy_requests.MAINTENANCE, NO_NODE, 13)),)
+_QUIET_TIME = (("ask", (operations.MAINTENANCE, NO_NODE, 13)),)
 _OF_A_FENCE = (policy_state.WATCHING, policy_state.FENCING)
 _FAILED_OVER = (("crash", 0), *[("tick", None)] * 14)
 CASES = (

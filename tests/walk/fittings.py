@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from heartwire_firmware import policy_requests
 from heartwire_firmware.selftest import CUT, REST, WAITING
-from heartwire_protocol import codes, reasons
+from heartwire_protocol import codes, operations, reasons
 from tests.walk.board import DAY, NOON_S
 
 if TYPE_CHECKING:
@@ -48,11 +47,11 @@ class Fittings:
         """Carry out what the board does after a request was granted or refused."""
         if reason != reasons.NONE:
             return
-        if operation == policy_requests.PROOF:
+        if operation == operations.PROOF:
             self._world.board.selftest.begin(node, argument)
-        elif operation == policy_requests.SCHEDULE:
+        elif operation == operations.SCHEDULE:
             self.due_node, self.due_s = node, argument
-        elif operation == policy_requests.CANCEL and self._world.state.schedule_node == NO_NODE:
+        elif operation == operations.CANCEL and self._world.state.schedule_node == NO_NODE:
             self.due_node = NO_NODE
 
     def relative_s(self, of_day_s: int, node: int) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from heartwire_firmware import lights, policy_requests, policy_state
-from heartwire_protocol import codes, reasons
+from heartwire_firmware import lights, policy_state
+from heartwire_protocol import codes, operations, reasons
 from tests.walk.bodies import BEATS
 from tests.walk.world import NO_NODE, World
 
@@ -136,21 +136,21 @@ def printed(world: World) -> Iterator[tuple[int, int, int]]:
     """Give what `heartwire status` and the notices would advise a person to ask for: (operation, node, argument)."""
     state = world.state
     if state.mode not in ARMED:
-        yield policy_requests.MODE, NO_NODE, codes.MODE_AUTO
+        yield operations.MODE, NO_NODE, codes.MODE_AUTO
         return
     if state.phase == policy_state.APPROVAL:
-        yield policy_requests.APPROVE, NO_NODE, state.request_number
+        yield operations.APPROVE, NO_NODE, state.request_number
     for node in _enabled(world):
         if state.locked[node] or state.quarantined[node]:
-            yield policy_requests.CLEAR, node, 0
+            yield operations.CLEAR, node, 0
         if state.maintenance_ms[node]:
-            yield policy_requests.MAINTENANCE, node, 0
-        yield policy_requests.DECLARE, node, 0
-        yield policy_requests.SWITCHOVER, node, 0
-        yield policy_requests.RELEASE, node, 0
-        yield policy_requests.FENCE, node, int(node == _holder(world) and not world.bodies[node].up)
+            yield operations.MAINTENANCE, node, 0
+        yield operations.DECLARE, node, 0
+        yield operations.SWITCHOVER, node, 0
+        yield operations.RELEASE, node, 0
+        yield operations.FENCE, node, int(node == _holder(world) and not world.bodies[node].up)
     if state.maintenance_ms[3]:
-        yield policy_requests.MAINTENANCE, NO_NODE, 0
+        yield operations.MAINTENANCE, NO_NODE, 0
 
 
 def can_be_helped(world: World) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
+from heartwire_protocol import operations as asks
 from tests.walk.bodies import HALF, MUTE
 from tests.walk.steps import QUIET, Step
 

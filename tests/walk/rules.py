@@ -6,9 +6,9 @@ mistake in a guard is no mistake here. A breach raises Broken with the rule's nu
 
 from __future__ import annotations
 
-from heartwire_firmware import policy_requests, policy_state, sequencer
+from heartwire_firmware import policy_state, sequencer
 from heartwire_firmware.selftest import CUT, SelfTest
-from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol import codes, events, messages, operations, reasons
 from tests.walk.bodies import BEATS
 from tests.walk.world import NO_NODE, World
 
@@ -187,7 +187,7 @@ class Rules:
     def asked(self, world: World, operation: int, argument: int, reason: int) -> None:
         """An operator has asked."""
         tested = world.facts.proof != NO_NODE
-        if self._always_observe and operation == policy_requests.MODE and argument == codes.MODE_OBSERVE and not tested:
+        if self._always_observe and operation == operations.MODE and argument == codes.MODE_OBSERVE and not tested:
             demand("5.5", reason == reasons.NONE, "observe mode is refused")
 
     def answered_peer(self, world: World, target: int) -> None:

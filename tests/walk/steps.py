@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
+from heartwire_protocol import operations as asks
 from tests.walk.bodies import ALTERED, BEATS, HALF, MUTE
 from tests.walk.world import BOOT_TICKS, NO_NODE, World
 

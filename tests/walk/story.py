@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from heartwire_firmware import policy_requests as asks
 from heartwire_protocol import codes
+from heartwire_protocol import operations as asks
 from tests.walk.steps import BUSY_S, Step
 from tests.walk.world import LINE_WORDS, SETTINGS, World
 

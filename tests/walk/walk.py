@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from heartwire_firmware import policy_requests as asks
+from heartwire_protocol import operations as asks
 from tests.walk import liveness
 from tests.walk.cases import Case
 from tests.walk.liveness import DUE, SERVES, TOLD

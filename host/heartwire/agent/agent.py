@@ -89,7 +89,7 @@ class Agent:
         self.silence = Silence(settings.reopen_after, settings.interval_ms)
         self.grants = GrantReader(node, signer)
         self.fencing = FenceAsker(node, signer)
-        self.events = EventReader(settings.board_id)
+        self.events = EventReader(settings.board_id, signer)
         self.peer_seen: bool | None = None
         self.newest_grant_ns = 0
         self.judged = lease.judge(clock())
@@ -123,6 +123,7 @@ class Agent:
         self._builder.use(signer)
         self.grants.use(signer)
         self.fencing.use(signer)
+        self.events.use(signer)
         self._log.info("key_read")
 
     def say_key_stays(self, problem: str) -> None:
@@ -283,6 +284,9 @@ class Agent:
         if message_type == messages.EVENT:
             self.events.take(bytes(payload), self._clock())
             return
+        if message_type == messages.EVENTS_END:
+            self.events.end(bytes(payload))
+            return
         grant = self.grants.read(message_type, payload, self.incarnation)
         if isinstance(grant, Refusal):
             if self._log.changed("refusal", grant):
@@ -438,6 +442,7 @@ class Agent:
         since_grant_ms = (now_ns - self.newest_grant_ns) // NS_PER_MS if self.newest_grant_ns else None
         return {
             "node": self.settings.node,
+            "board_id": self.settings.board_id,
             "boot_id": self._boot,
             "time_ns": now_ns,
             "incarnation": self.incarnation.number,

@@ -9,7 +9,7 @@ CLOCK_BOOTTIME.
 import secrets
 from typing import NamedTuple
 
-from heartwire_protocol import codes, framing, messages
+from heartwire_protocol import auth, codes, framing, messages
 from heartwire_protocol.auth import Signer
 
 # Heartbeats whose sending time is remembered. At the shortest interval allowed (50 ms) that is 3 s, far more than a
@@ -137,7 +137,7 @@ class HeartbeatBuilder:
         layout.put(payload, "sequence", sequence)
         layout.put(payload, "epoch", min(report.epoch, codes.COUNT_MAX))
         layout.put(payload, "busy_s", min(report.busy_s, 0xFFFF))
-        mac = self._signer.mac(b"H", challenge, self._signed) if self._signer else challenge + bytes(4)
+        mac = auth.heartbeat_mac(self._signer, challenge, self._signed) if self._signer else challenge + bytes(4)
         layout.put(payload, "mac", mac)
         length = framing.encode_into(self._wire, messages.HEARTBEAT, payload, len(payload))
         return memoryview(self._wire)[:length]

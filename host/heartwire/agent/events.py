@@ -2,16 +2,19 @@
 
 For a monitor whose board has lost its USB host: a server that still runs is enough. Read-only and bounded: one page at
 a time, a few records per request (all fit into the board's output buffer beside a grant), the next request only when
-the last one is over. What one reading leaves out counts as gone only if a second reading leaves out the same; so a
-frame lost on the line is no gap. Records on a node line are not signed: they inform people and decide nothing. Called
-by the agent; the other end is heartwire.monitor.sources.AgentSource.
+the last one is over. The board ends each with a MAC over the request, its nonce and all records it sent: where this
+node has a key, nothing else is passed on, so nobody is told what did not happen, a frame lost on the line is no gap,
+and what a page leaves out the board does not have. Called by the agent; the other end is
+heartwire.monitor.sources.AgentSource.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from heartwire_protocol import framing, messages, records
+from heartwire_protocol import auth, framing, messages, records
+from heartwire_protocol.auth import Signer
 
 NS_PER_MS = 1_000_000
 COUNT_MAX = 16
@@ -23,6 +26,7 @@ QUIET_NS = 500 * NS_PER_MS
 PAGE_NS = 4500 * NS_PER_MS
 QUEUE_MAX = 4
 EVENT_BITS = 24
+NONCE_BYTES = 4
 
 Answer = Callable[[dict[str, Any]], None]
 
@@ -37,8 +41,9 @@ class _Page:
     until_ns: int
     wanted: int = 0  # records asked for in the request under way; 0: none is
     heard_ns: int = 0
-    got: list[bytes] = field(default_factory=list)  # of the request under way
-    before: list[bytes] | None = None  # what the same request brought the last time
+    asked: bytes = b""  # payload of the request under way
+    got: list[bytes] = field(default_factory=list)  # of that request
+    refused: bool = False  # its last end was not signed with this node's key
     found: list[bytes] = field(default_factory=list)
     oldest: int = 1
 
@@ -51,13 +56,16 @@ class _Page:
 class EventReader:
     """Pages of the journal over one line."""
 
-    def __init__(self, board_id: str) -> None:
+    def __init__(self, board_id: str, signer: Signer | None) -> None:
         self.boot = 0
+        self.refused_pages = 0
+        self._signers = [signer] if signer else []  # the newest first
         self._board_id = board_id
         self._queue: list[_Page] = []
         self._newest = 0
         self._known = False
         self._layout = messages.layout_of(messages.READ_EVENTS)
+        self._end = messages.layout_of(messages.EVENTS_END)
 
     def begin(self, request: dict[str, Any], now_ns: int, answer: Answer) -> str:
         """Take a reader's request {"after": N, "count": 0 to 16}, to be answered later; return what is wrong, or ""."""
@@ -70,6 +78,10 @@ class EventReader:
         assert isinstance(after, int) and isinstance(count, int)  # noqa: S101 - checked above, for the type checker
         self._queue.append(_Page(after, count, answer, now_ns + PAGE_NS))
         return ""
+
+    def use(self, signer: Signer) -> None:
+        """Take another key from now on; the board may sign with the former until it has seen the new one."""
+        self._signers = [signer, *self._signers[:1]]
 
     def granted(self, newest_event: int) -> None:
         """Note the low 24 bits of the newest record, from a good grant."""
@@ -93,57 +105,66 @@ class EventReader:
         page.wanted = min(AT_ONCE, max(1, page.count - len(page.found)))
         page.heard_ns = now_ns
         page.got = []
-        return bytes(framing.encode(messages.READ_EVENTS, self._layout.pack(after=page.last, count=page.wanted)))
+        page.asked = self._layout.pack(after=page.last, count=page.wanted, nonce=secrets.token_bytes(NONCE_BYTES))
+        return bytes(framing.encode(messages.READ_EVENTS, page.asked))
 
     def take(self, payload: bytes, now_ns: int) -> None:
         """Take one record; what was not asked for is dropped."""
         page = self._queue[0] if self._queue else None
-        if page is None or not page.wanted or not records.is_whole(payload):
-            return
-        last = _sequence(page.got[-1]) if page.got else page.last
-        sequence = _sequence(payload)
-        if not last < sequence < 1 << 30:
+        if page is None or len(page.got) >= page.wanted:
             return
         page.got.append(bytes(payload))
         page.heard_ns = now_ns
-        self._newest = max(self._newest, sequence)
-        if len(page.got) >= page.wanted or sequence >= self._newest:
-            self._read(page)
+
+    def end(self, payload: bytes) -> None:
+        """Take what ends a request: its records count if it is signed over them, else they are asked for again."""
+        page = self._queue[0] if self._queue else None
+        if page is None or not page.wanted or len(payload) != self._end.length:
+            return
+        page.wanted = 0
+        fields = self._end.unpack(bytes(payload))
+        if fields["count"] != len(page.got):
+            return  # one was lost on the line
+        page.refused = not self._is_signed(page, fields["mac"])
+        if page.refused:
+            self.refused_pages += 1
+            return
+        for raw in page.got:
+            sequence = _sequence(raw)
+            if not records.is_whole(raw) or not page.last < sequence < 1 << 30:
+                continue  # damaged in flash
+            if sequence != page.last + 1:
+                page.oldest = max(page.oldest, sequence)
+            page.found.append(raw)
+            self._newest = max(self._newest, sequence)
+        if page.found:
+            self.boot = records.decode(page.found[-1])["boot"]
+        if not page.got or len(page.found) >= max(1, page.count) or page.last >= self._newest:
+            self._finish(page)
+
+    def _is_signed(self, page: _Page, mac: bytes) -> bool:
+        for signer in self._signers:
+            right = auth.page_begin(signer, page.asked)
+            for raw in page.got:
+                right.update(raw)
+            if auth.same(signer.end(right), mac):
+                return True
+        return not self._signers
 
     def step(self, now_ns: int) -> None:
         """End requests that bring nothing more, and pages that take too long."""
         for page in list(self._queue):
             if page is self._queue[0] and page.wanted and now_ns - page.heard_ns >= QUIET_NS:
-                self._read(page)
+                page.wanted = 0
             if page in self._queue and now_ns >= page.until_ns:
                 if page.found:
                     self._finish(page)
                 else:
                     self._queue.remove(page)
-                    page.answer({"error": "the board sent no records in time"})
-
-    def _read(self, page: _Page) -> None:
-        """Judge what one request brought."""
-        page.wanted = 0
-        whole = _whole(page.got, page.last)
-        if len(whole) == len(page.got) and whole:
-            self._keep(page, whole)
-        elif page.got and page.got == page.before:
-            # Twice the same: the board does not have what is missing.
-            first = next(raw for at, raw in enumerate(page.got) if at >= len(whole))
-            page.oldest = max(page.oldest, _sequence(first))
-            self._keep(page, page.got)
-        elif whole:
-            self._keep(page, whole)
-        else:
-            page.before = list(page.got)
-
-    def _keep(self, page: _Page, found: list[bytes]) -> None:
-        page.found += found
-        page.before = None
-        self.boot = records.decode(page.found[-1])["boot"]
-        if not page.count or len(page.found) >= page.count or page.last >= self._newest:
-            self._finish(page)
+                    words = "the board sent no records in time"
+                    if page.refused:
+                        words = "the records are not signed with this node's key"
+                    page.answer({"error": words})
 
     def _finish(self, page: _Page) -> None:
         self._queue.remove(page)
@@ -152,7 +173,7 @@ class EventReader:
                 "board_id": self._board_id,
                 "boot": self.boot,
                 "newest": self._newest,
-                # A node line does not tell; what was found missing at two readings was rotated out.
+                # A node line does not tell; what a page leaves out was rotated out.
                 "oldest_decision": page.oldest,
                 "oldest_routine": page.oldest,
                 "records": [raw.hex() for raw in page.found[: page.count]],
@@ -162,13 +183,3 @@ class EventReader:
 
 def _sequence(record: bytes) -> int:
     return int.from_bytes(record[:4], "little")
-
-
-def _whole(found: list[bytes], after: int) -> list[bytes]:
-    """Return the records that follow `after` and each other without a gap."""
-    count = 0
-    for raw in found:
-        if _sequence(raw) != after + count + 1:
-            break
-        count += 1
-    return found[:count]

@@ -97,7 +97,7 @@ class FenceAsker:
         request.sent = now_as
         self.next_ns = now_ns + PAUSE_NS
         body = self._request.pack(target=request.asked, sequence=incarnation.sequence, mac=bytes(8))[:-8]
-        mac = self._signer.mac(b"F", incarnation.challenge, incarnation.number.to_bytes(4, "little"), body)
+        mac = auth.fence_request_mac(self._signer, incarnation.challenge, incarnation.number, body)
         return bytes(framing.encode(messages.FENCE_REQUEST, body + mac))
 
     def take(self, payload: bytes) -> bool:
@@ -116,7 +116,7 @@ class FenceAsker:
             fields = self._reply.unpack(payload)
         except ValueError:
             return False
-        mac = self._signer.mac(b"P", incarnation.to_bytes(4, "little"), payload[: self._reply.offset("mac")])
+        mac = auth.fence_reply_mac(self._signer, incarnation, payload[: self._reply.offset("mac")])
         if not auth.same(mac, fields["mac"]) or (fields["target"], fields["sequence"]) != (request.asked, sequence):
             return False
         self._queue.pop(0)

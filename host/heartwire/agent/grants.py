@@ -74,11 +74,11 @@ class GrantReader:
             right = auth.same(mac, binding)
         else:
             body = bytes(payload[: self._mac_at])
-            right = auth.same(mac, self._signer.mac(b"G", binding, body))
+            right = auth.same(mac, auth.grant_mac(self._signer, binding, body))
             if right:
                 self._former = None
             elif self._former is not None:
-                right = auth.same(mac, self._former.mac(b"G", binding, body))
+                right = auth.same(mac, auth.grant_mac(self._former, binding, body))
         if not right:
             return Refusal.WRONG_MAC
         incarnation.answered(sequence, bytes(payload[self._challenge_at : self._challenge_at + 4]))

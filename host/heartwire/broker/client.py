@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from heartwire import names
 from heartwire.broker import access, places, wire
 from heartwire.broker.turns import THINK_S
 from heartwire.errors import (
@@ -51,6 +52,7 @@ class BrokerChannel:
 
     def __init__(self, name: str, connection: socket.socket) -> None:
         self.name = name
+        self.exposed = names.crosses_network(name)
         self._socket = connection
         self._has_turn = False
         self._kept = False

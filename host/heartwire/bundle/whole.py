@@ -162,16 +162,14 @@ def _prepare(module: _Module, modules: dict[str, _Module]) -> None:
         for name in _defines(statement):
             for path in WORDS.get((module.name, name), ()):
                 if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Tuple):
-                    for row in [statement.value] if not path else statement.value.elts:
+                    rows = statement.value.elts
+                    # A table has rows; an argument that several operations share is one.
+                    for row in rows if isinstance(rows[0], ast.Tuple) else [statement.value]:
                         _blank(row, path)
 
 
 def _blank(node: ast.expr, path: tuple[int, ...]) -> None:
     """Put an empty text in place of a column; where the column is a named table of its own, that one is listed."""
-    if not path:
-        if isinstance(node, ast.Tuple):
-            node.elts[2] = ast.Constant("")
-        return
     if not isinstance(node, ast.Tuple):
         return
     if path[0] == STAR:

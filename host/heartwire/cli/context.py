@@ -21,6 +21,7 @@ from heartwire_protocol import codes
 if TYPE_CHECKING:
     from heartwire.answers import NodeStatus, Status
     from heartwire.board import Board
+    from heartwire.keys import Keys
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NODE = click.Choice(codes.NODES)
@@ -33,16 +34,25 @@ class Session:
     port: str | None = None
     timeout: float | None = None
     key_file: str | None = None
+    board_id: str | None = None
+    unsigned: bool | None = None
+
+    def keys(self) -> Keys:
+        """Return the keys to talk with: none if that is wanted."""
+        from heartwire import keys
+
+        if self.unsigned and self.key_file:
+            raise UsageProblem("--unsigned and --key-file say the opposite", "leave one of them out")
+        return keys.Keys() if self.unsigned else keys.find(self.key_file)
 
     @contextlib.contextmanager
     def board(self) -> Iterator[Board]:
         """Open the board, and close it whatever happens."""
-        from heartwire import keys
         from heartwire.board import Board
         from heartwire.link import DEFAULT_TIMEOUT_S
 
-        held = keys.find(self.key_file)
-        with Board.open(self.port, keys=held, timeout_s=self.timeout or DEFAULT_TIMEOUT_S) as board:
+        timeout_s = self.timeout or DEFAULT_TIMEOUT_S
+        with Board.open(self.port, keys=self.keys(), timeout_s=timeout_s, board_id=self.board_id) as board:
             if board.link.limited:
                 warn(board.link.limited)
             yield board
@@ -63,8 +73,23 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
 
 
 def connection_options(command: Command) -> Command:
-    """Give a command --port, --timeout and --key-file; their values go to the Session."""
+    """Give a command --port, --timeout, --key-file, --board-id and --unsigned; their values go to the Session."""
     for option in (
+        click.option(
+            "--unsigned",
+            is_flag=True,
+            default=None,
+            expose_value=False,
+            callback=_remember,
+            help="Hold no key, and believe what answers: for a new board, that has none yet.",
+        ),
+        click.option(
+            "--board-id",
+            metavar="ID",
+            expose_value=False,
+            callback=_remember,
+            help="Talk to the board of this id only. [env: HEARTWIRE_BOARD_ID]",
+        ),
         click.option(
             "--key-file",
             metavar="FILE",

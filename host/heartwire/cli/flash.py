@@ -40,6 +40,8 @@ def flash(session: Session, yes: bool, micropython: str | None, board: str | Non
         session.port,
         session.key_file,
         session.timeout,
+        board_id=session.board_id,
+        unsigned=bool(session.unsigned),
         confirm=lambda words: ask(words, yes),
         tell=note,
         progress=_bar,

@@ -33,6 +33,12 @@ without any key lets anybody with the cable use it; where a right has no key of 
 own, the next higher one is needed; reading is open without a view key. Arming always
 needs the configure key or the key switch on the board.
 
+With a key only answers that it signs are believed, whatever is asked. A new board has
+no keys yet, and one that lost its settings has none any more: `--unsigned` leaves the
+key file out, so that `heartwire config apply` can give it yours. `--board-id ID` (or
+HEARTWIRE_BOARD_ID) talks to that board only. A key never crosses a network in clear:
+over socket://, settings with a new key are refused, and a tunnel is named.
+
 `heartwire key roll a NEW.key` replaces a key on a running rack: both are taken until
 the new one is in use. `heartwire key list` shows which keys are in use.
 """

@@ -27,12 +27,11 @@ from heartwire.cli.status import explained, read
 from heartwire.cli.waiting import wait_option, wait_until_done
 from heartwire.errors import UsageProblem
 from heartwire.times import parse_span, span_words
-from heartwire_protocol import codes
+from heartwire_protocol import codes, operations
 
 if TYPE_CHECKING:
     from heartwire.answers import NodeStatus
 
-SCHEDULE_MAX_S = 604800  # the board keeps a schedule for a week at most
 MODE_WORDS = {
     "observe": "it decides and logs, but moves nothing",
     "fencer": "it acts on explicit requests only",
@@ -137,7 +136,7 @@ def seconds_until(when: str) -> int:
         seconds = round(parse_span(when).total_seconds())
     except UsageProblem:
         seconds = round((_moment(when) - datetime.now(UTC)).total_seconds())
-    if not 0 < seconds <= SCHEDULE_MAX_S:
+    if not 0 < seconds <= operations.SCHEDULE_MAX_S:
         raise UsageProblem(f"--at {when}: must lie within the next week")
     return seconds
 

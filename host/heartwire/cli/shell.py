@@ -31,7 +31,13 @@ def shell(session: Session, yes: bool) -> None:
 
     ask("Stop the guard? Nobody is watched until the board is restarted.", yes)
     port = update.to_prompt(
-        session.port, session.key_file, session.timeout, confirm=lambda words: ask(words, yes), tell=note
+        session.port,
+        session.key_file,
+        session.timeout,
+        board_id=session.board_id,
+        unsigned=bool(session.unsigned),
+        confirm=lambda words: ask(words, yes),
+        tell=note,
     )
     prompt = Prompt(port)
     prompt.borrow()

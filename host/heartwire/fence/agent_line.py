@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Self
 
 from heartwire.agent.control import SOCKET_FILE, exchange
 from heartwire.answers import NodeStatus, Status
-from heartwire.errors import NoAnswer, OutcomeUnknown, Refused
+from heartwire.errors import NoAnswer, OtherBoard, OutcomeUnknown, Refused
 from heartwire_protocol import codes
 
 SCHEME = "agent:"
@@ -40,11 +40,16 @@ class AgentLine:
         self._own = ""
 
     @classmethod
-    def open(cls, address: str, tool: int, timeout_s: float = ANSWER_S) -> Self:
-        """Open `agent:PATH`. Raises NoAnswer if no agent listens there."""
+    def open(cls, address: str, tool: int, timeout_s: float = ANSWER_S, board_id: str = "") -> Self:
+        """Open `agent:PATH`. Raises NoAnswer if no agent listens there, OtherBoard if its board is not `board_id`."""
         line = cls(path_of(address), tool, timeout_s)
-        answer = exchange(line._path, {"do": "status"}, timeout_s)
-        line._own = str(answer.get("status", {}).get("node", ""))
+        status = exchange(line._path, {"do": "status"}, timeout_s).get("status", {})
+        line._own = str(status.get("node", ""))
+        # A line does not tell it; the node's key, which is that board's alone, proves what the settings say.
+        found = str(status.get("board_id", ""))
+        if board_id and found != board_id:
+            says = f"board {found}" if found else "no board_id"
+            raise OtherBoard(f"{line._path}: the agent's settings say {says}, {board_id} is wanted; nothing was asked")
         return line
 
     def __enter__(self) -> Self:

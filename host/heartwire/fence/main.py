@@ -65,7 +65,7 @@ def _act(wanted: Options, clock: Clock) -> int:
         return 0
     if wanted.delay_s and wanted.action in ("off", "reboot"):
         clock.sleep(wanted.delay_s)
-    with open_board(wanted.board, held, wanted.login_timeout_s, clock) as board:
+    with open_board(wanted.board, held, wanted.login_timeout_s, clock, wanted.board_id) as board:
         code = Actions(board, wanted, clock, say).run(sys.stdout.write)
     sys.stdout.flush()
     return code

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from heartwire.board_id import board_id_of
 from heartwire.errors import UsageProblem
 
 ACTIONS = ("on", "off", "reboot", "status", "monitor", "list", "list-status", "metadata", "validate-all")
@@ -51,7 +52,15 @@ PARAMETERS = (
         "The board: device file, id:SERIAL (USB serial number), socket://HOST:PORT, or agent:PATH (over this node's "
         "own heartbeat line; PATH: its agent's control socket or state directory); default: the one plugged in",
     ),
-    Parameter("key_file", "k", "key-file", STRING, "", "File (mode 0600) with the keys of the host link"),
+    Parameter(
+        "key_file",
+        "k",
+        "key-file",
+        STRING,
+        "",
+        "File (mode 0600) with the keys of the host link; with it only answers that a key signs are believed",
+    ),
+    Parameter("board_id", "I", "board-id", STRING, "", "Talk only to the board of this id (16 hexadecimal digits)"),
     Parameter("last", "L", "last", BOOLEAN, "0", "Fence even if no fit node would remain by the board's view"),
     Parameter(
         "only_confirm",
@@ -82,6 +91,7 @@ class Options:
     plug: str = ""
     board: str | None = None
     key_file: str | None = None
+    board_id: str = ""
     last: bool = False
     only_confirm: bool = False
     delay_s: float = 0.0
@@ -167,6 +177,7 @@ def _options(values: dict[str, str], ignored: list[str]) -> Options:
     options.plug = values.get("plug", "")
     options.board = values.get("board") or None
     options.key_file = values.get("key_file") or None
+    options.board_id = board_id_of(values.get("board_id"))
     options.separator = values.get("separator") or options.separator
     for name in ("last", "only_confirm", "quiet", "verbose", "version", "help"):
         setattr(options, name, _truth(name, values.get(name, "0")))

@@ -83,14 +83,18 @@ class Clock:
         time.sleep(seconds)
 
 
-def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock) -> FenceBoard:
-    """Open the board, trying for `timeout_s`. Raises the last error of heartwire.errors that waiting did not mend."""
+def open_board(address: str | None, keys: Keys, timeout_s: float, clock: Clock, board_id: str = "") -> FenceBoard:
+    """Open the board, trying for `timeout_s`; `board_id` is the only one wanted, "" any.
+
+    Raises the last error of heartwire.errors that waiting did not mend.
+    """
     deadline = clock.now() + timeout_s
     while True:
         try:
             if address and address.startswith(SCHEME):
-                return AgentLine.open(address, codes.TOOL_FENCE_AGENT)
-            return Board.open(address, keys=keys, timeout_s=min(ANSWER_S, max(timeout_s, 0.1)), urgent=True)
+                return AgentLine.open(address, codes.TOOL_FENCE_AGENT, board_id=board_id)
+            wait_s = min(ANSWER_S, max(timeout_s, 0.1))
+            return Board.open(address, keys=keys, timeout_s=wait_s, urgent=True, board_id=board_id)
         except PASSING:
             if clock.now() >= deadline:
                 raise

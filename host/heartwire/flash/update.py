@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heartwire import keys, ports
+from heartwire import keys, ports, transport
 from heartwire.answers import Status
 from heartwire.board import Board
+from heartwire.board_id import board_id_of
 from heartwire.errors import (
     AtPrompt,
     BoardNotFound,
@@ -26,12 +27,15 @@ from heartwire.errors import (
     NotAllowed,
     NotPermitted,
     PortBusy,
+    ProtocolMismatch,
     Refused,
     Unplugged,
     UsageProblem,
 )
 from heartwire.flash import boards, bootsel, images, install, lease, prompt
+from heartwire.flash.old_link import OldLink
 from heartwire.flash.prompt import Prompt
+from heartwire.keys import Keys
 from heartwire.link import DEFAULT_TIMEOUT_S
 from heartwire_protocol import codes
 
@@ -62,10 +66,31 @@ class _Way:
     port: str | None
     key_file: str | None
     timeout_s: float | None
+    board_id: str | None
+    unsigned: bool
 
     def open(self, path: str | None = None) -> Board:
+        """Open the board; one of an older protocol too."""
+        held = Keys() if self.unsigned else keys.find(self.key_file)
         timeout_s = self.timeout_s or DEFAULT_TIMEOUT_S
-        return Board.open(path or self.port, keys=keys.find(self.key_file), timeout_s=timeout_s)
+        address, wanted = path or self.port, board_id_of(self.board_id)
+        try:
+            return Board.open(address, keys=held, timeout_s=timeout_s, board_id=wanted)
+        except ProtocolMismatch:
+            link = OldLink(transport.open_channel(address), held, timeout_s, wanted)
+            try:
+                link.hello()
+            except BaseException:
+                link.channel.close()
+                raise
+            return Board(link)
+
+    def open_ours(self) -> Board:
+        """Open the board that was flashed just now; one that has no keys (yet) without a key."""
+        board = self.open()
+        if board.link.keys and not board.link.welcome.keys:
+            board.link.keys = Keys()
+        return board
 
     def resolve(self) -> str:
         path = ports.resolve(self.port)
@@ -82,6 +107,8 @@ def flash(
     key_file: str | None,
     timeout_s: float | None,
     *,
+    board_id: str | None = None,
+    unsigned: bool = False,
     confirm: Tell,
     tell: Tell,
     progress: install.Progress,
@@ -93,7 +120,7 @@ def flash(
     """
     prompt.require()
     named = boards.by_id(board) if board else None
-    way = _Way(port, key_file, timeout_s)
+    way = _Way(port, key_file, timeout_s, board_id, unsigned)
     path = _find(way)
     if path is None:
         path = _from_boot_loader(way, named, micropython, tell)
@@ -135,7 +162,7 @@ def flash(
 def _demand_folder(way: _Way, slot: str) -> None:
     """Raise CannotLoad if the board runs the firmware of another folder: what was installed did not start."""
     found: dict[str, Any] = {}
-    with contextlib.suppress(HeartwireError), way.open() as board:  # an older one cannot say it
+    with contextlib.suppress(HeartwireError), way.open_ours() as board:  # an older one cannot say it
         found = board.platform()
     if found.get("folder") not in (None, "", slot):
         why = found.get("crash") or "no word why"
@@ -143,7 +170,14 @@ def _demand_folder(way: _Way, slot: str) -> None:
 
 
 def to_prompt(
-    port: str | None, key_file: str | None, timeout_s: float | None, *, confirm: Tell, tell: Tell = lambda _: None
+    port: str | None,
+    key_file: str | None,
+    timeout_s: float | None,
+    *,
+    board_id: str | None = None,
+    unsigned: bool = False,
+    confirm: Tell,
+    tell: Tell = lambda _: None,
 ) -> str:
     """Bring a guarding board to the prompt; return its port. One that is at the prompt already is left there.
 
@@ -151,7 +185,7 @@ def to_prompt(
     Raises WrongBoard if the prompt is that of something else.
     """
     prompt.require()
-    way = _Way(port, key_file, timeout_s)
+    way = _Way(port, key_file, timeout_s, board_id, unsigned)
     path = way.resolve()
     found = _meet(way, path, confirm)
     if found is not None:
@@ -331,7 +365,7 @@ def _wait_for_hello(way: _Way, end_maintenance: bool, tell: Tell) -> str:
     deadline = time.monotonic() + max(HELLO_S, 2 * (way.timeout_s or 0.0)) + RETURN_S
     while True:
         try:
-            with way.open() as board:
+            with way.open_ours() as board:
                 status = board.status()
                 if status.maintenance_s and end_maintenance:
                     board.maintenance(None, 0)

@@ -200,8 +200,8 @@ ADVICE: dict[str, Row] = {
     "front_pressed": Row(24, "Nothing, if it was meant; the board pressed the front-panel button."),
     "settings_lost": Row(
         82,
-        "Nothing is guarded: turn the board's key switch on, put the settings back with `heartwire config apply`, and "
-        "turn it off again.",
+        "Nothing is guarded: turn the board's key switch on, put the settings back with `heartwire config apply "
+        "--unsigned`, and turn it off again.",
     ),
     "agree": Row(15, "Nothing.", closes=("disagree",)),
     "feed_lost": Row(

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
 
+from heartwire import board_id
 from heartwire.errors import BadConfig, NotPermitted
 from heartwire_protocol import codes
 
@@ -63,6 +64,7 @@ class BoardSettings:
     name: str = setting("what people call it in messages; unique")
     port: str = setting(PORT_FORMS)
     key_file: Path | None = setting("file with the view key, mode 0600; none for a board without keys", None)
+    board_id: str = setting("the only board that is read there, 16 hexadecimal digits; empty for any", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +256,8 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
     for at, board in enumerate(settings.board, 1):
         if "://" in board.port and not board.port.startswith(SERVERS):
             problems.append(f"board[{at}].port: must be {PORT_FORMS}, not {board.port!r}")
+        if board.board_id and not board_id.FORM.fullmatch(board.board_id):
+            problems.append(f"board[{at}].board_id: must be 16 hexadecimal digits; `heartwire boards` shows it")
     names = {board.name for board in settings.board}
     for at, channel in enumerate(settings.channel, 1):
         path = f"channel[{at}]"

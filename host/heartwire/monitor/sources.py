@@ -86,10 +86,13 @@ class BoardSource:
         self.close()
         path = self._settings.key_file
         held = keys.find(path) if path is not None else keys.Keys()
-        self._board = Board.open(self._settings.port, keys=held, timeout_s=self._timeout_s)
+        wanted = self._settings.board_id
+        self._board = Board.open(self._settings.port, keys=held, timeout_s=self._timeout_s, board_id=wanted)
         self._nodes = None
         welcome = self._board.link.welcome
-        return Identity(welcome.board_id, welcome.boot)
+        # What greets proves nothing yet; with a key, its first answer does.
+        boot = self._board.status().boot if self._board.link.signed else welcome.boot
+        return Identity(welcome.board_id, boot)
 
     def page(self, after: int) -> tuple[LogPage, tuple[bytes, ...]]:
         return self._open_board().page(after)

@@ -174,6 +174,7 @@ class BenchChannel:
     """The host link to the board that is on now, as heartwire.link wants it; virtual time passes while it waits."""
 
     name = "bench"
+    exposed = False
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench

@@ -29,6 +29,7 @@ class UsbChannel:
     """The host link to the chip that runs now; ends with that life of its USB port."""
 
     name = "emulated"
+    exposed = False
 
     def __init__(self, wires: EmulatedWires) -> None:
         self._wires = wires

@@ -22,7 +22,7 @@ from heartwire.simulate.rack import POSITIONS
 from heartwire.simulate.rules import Rules
 from heartwire.simulate.run import Happened, record
 from heartwire.simulate.watch import Watch
-from heartwire_firmware import lights, policy_requests, policy_state
+from heartwire_firmware import lights, policy_state
 from heartwire_firmware.clock import DAY_MS
 from heartwire_protocol import codes, operations, reasons
 
@@ -75,7 +75,7 @@ class PolicyStage:
         bench.step(STEP_MS)
         armed = mode >= codes.MODE_APPROVE
         self._wait(lambda: bench.board.facts.verdict[node] == codes.VERDICT_GOOD, f"{scenario.settled} is not heard")
-        if mode != state.mode and bench.board.request(policy_requests.MODE, codes.NO_NODE, mode):
+        if mode != state.mode and bench.board.request(operations.MODE, codes.NO_NODE, mode):
             raise ScenarioError(f"{scenario.name}: the mode could not be set")
         self._wait(lambda: state.active == node and not state.awaiting_running, f"{scenario.settled} is not active")
         late = statements.late_off(bench, scenario)

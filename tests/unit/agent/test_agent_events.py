@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from heartwire_protocol import codes, events, framing, messages, records
+from heartwire.agent.events import EventReader
+from heartwire_protocol import auth, codes, events, framing, messages, records
 from tests.unit.agent.agent_bench import AgentBench
+
+KEY = bytes(range(32))
 
 
 @pytest.fixture
@@ -82,16 +85,85 @@ def test_a_frame_lost_on_the_way_leaves_no_gap(world: AgentBench) -> None:
     assert count[0] > len(found)
 
 
-def test_what_the_board_does_not_have_is_told_as_gone(world: AgentBench) -> None:
-    gone = (11, 12, 30)
-    world.loses = lambda kind, payload: kind == messages.EVENT and sequence(payload) in gone
-    first = page(world, 0)
-    found = [bytes.fromhex(text) for text in first["records"]]
-    assert [sequence(record) for record in found] == [*range(1, 11), *range(13, 19)][:16]
-    assert first["oldest_routine"] == 13
-    assert [sequence(record) for record in read_all(world)] == [
-        sequence(record) for record in journal(world) if sequence(record) not in gone
-    ]
+class Pages:
+    """A reader of node b, and the board's side of a page, written out."""
+
+    def __init__(self, key: bytes | None = KEY) -> None:
+        self.reader = EventReader("", auth.Signer(key) if key else None)
+        self.reader.granted(40)
+        self.answers: list[dict[str, Any]] = []
+
+    def ask(self, after: int = 0, count: int = 4) -> bytes:
+        """Have a page asked for; return the request's payload."""
+        assert self.reader.begin({"after": after, "count": count}, 0, self.answers.append) == ""
+        return self.again(0)
+
+    def again(self, now_ns: int) -> bytes:
+        decoder = framing.Decoder(64)
+        frame = self.reader.frame(now_ns)
+        decoder.feed(frame, 0, len(frame))
+        return bytes(decoder.payload[: decoder.length])
+
+    def send(self, asked: bytes, found: list[bytes], key: bytes = KEY, count: int | None = None) -> None:
+        for record in found:
+            self.reader.take(record, 0)
+        mac = auth.Signer(key).mac(b"E" + asked + b"".join(found))
+        self.reader.end(bytes([len(found) if count is None else count]) + mac)
+
+
+def record_of(sequence: int) -> bytes:
+    raw = bytearray(records.LENGTH)
+    records.encode_into(raw, [sequence, 3, *range(len(records.FIELDS) - 2)], records.CHAIN_START)
+    return bytes(raw)
+
+
+def test_what_the_board_does_not_have_is_told_as_gone() -> None:
+    pages = Pages()
+    pages.send(pages.ask(), [record_of(11), record_of(12), record_of(15), record_of(16)])
+    assert [sequence(bytes.fromhex(text)) for text in pages.answers[0]["records"]] == [11, 12, 15, 16]
+    assert pages.answers[0]["oldest_decision"] == pages.answers[0]["oldest_routine"] == 15
+
+
+@pytest.mark.parametrize("change", ["key", "left out", "put in", "altered", "count", "older"])
+def test_a_page_that_the_key_does_not_sign_tells_nobody_anything(change: str) -> None:
+    pages = Pages()
+    sent = [record_of(number) for number in range(1, 5)]
+    first = pages.ask()
+    asked = first[:5] + b"once" if change == "older" else first
+    shown = {"left out": sent[1:], "put in": [*sent[:1], record_of(9)], "altered": [record_of(7), *sent[1:]]}
+    for record in shown.get(change, sent):
+        pages.reader.take(record, 0)
+    signer = auth.Signer(bytes(32) if change == "key" else KEY)
+    count = 3 if change == "count" else len(shown.get(change, sent))
+    pages.reader.end(bytes([count]) + signer.mac(b"E" + asked + b"".join(sent)))
+    assert pages.answers == [] and pages.reader.refused_pages == (change != "count")
+    again = pages.again(1)
+    assert again[:5] == first[:5] and again[5:] != first[5:], "asked for again, with another nonce"
+    pages.send(again, sent)
+    assert [sequence(bytes.fromhex(text)) for text in pages.answers[0]["records"]] == [1, 2, 3, 4]
+
+
+def test_a_page_that_stays_unsigned_is_an_error_that_says_so() -> None:
+    pages = Pages()
+    pages.send(pages.ask(), [record_of(1)], bytes(32))
+    pages.reader.step(5_000_000_000)
+    assert "not signed" in pages.answers[0]["error"] and pages.reader.refused_pages == 1
+
+
+def test_while_a_key_is_rolled_the_former_signs_too() -> None:
+    pages = Pages()
+    pages.reader.use(auth.Signer(bytes(32)))
+    pages.send(pages.ask(count=1), [record_of(1)])
+    pages.send(pages.ask(1, 1), [record_of(2)], bytes(32))
+    assert [len(answer["records"]) for answer in pages.answers] == [1, 1]
+
+
+def test_without_a_key_pages_are_as_good_as_the_line() -> None:
+    pages = Pages(None)
+    pages.ask(count=1)
+    pages.reader.take(record_of(1), 0)
+    pages.reader.end(bytes([1]) + bytes(8))
+    assert len(pages.answers[0]["records"]) == 1
 
 
 def test_a_damaged_record_is_not_passed_on(world: AgentBench) -> None:
@@ -140,7 +212,8 @@ def test_requests_are_small_enough_for_the_boards_output_buffer(world: AgentBenc
         decoder.feed(frame, 0, len(frame))
         if decoder.message_type == messages.READ_EVENTS:
             counts.append(layout.unpack(bytes(decoder.payload[: decoder.length]))["count"])
-    longest = framing.wire_length(records.LENGTH) * max(counts) + messages.HOT_FRAME_MAX
+    ends = framing.wire_length(messages.layout_of(messages.EVENTS_END).length)
+    longest = framing.wire_length(records.LENGTH) * max(counts) + ends + messages.HOT_FRAME_MAX
     assert sum(counts) == 16 and longest <= 256
 
 

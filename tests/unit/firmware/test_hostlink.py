@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from typing import Any
 
 import pytest
 
+from heartwire_firmware import hostlink_operations, policy_requests
 from heartwire_protocol import auth, codes, framing, messages, operations, settings, settings_rules, version
 from tests.fakes.bench import Bench
 
@@ -15,6 +17,8 @@ KEYED = f"board.view_key={VIEW.hex()}\nboard.operate_key={OPERATE.hex()}\nboard.
 REQUEST = messages.layout_of(messages.REQUEST)
 RESPONSE = messages.layout_of(messages.RESPONSE)
 WELCOME = messages.layout_of(messages.WELCOME)
+HELLO = messages.layout_of(messages.HELLO)
+NONCE = b"\x00nonce\xff\x00"
 
 
 class Host:
@@ -24,7 +28,8 @@ class Host:
         self.bench = bench
         self.decoder = framing.Decoder(600)
         self.number = 0
-        self.session = b""
+        self.binding = b""
+        self.records: list[bytes] = []
         self.hello()
 
     def exchange(self, frame: bytes, wanted: int, limit_ms: int = 3000) -> dict[str, Any] | None:
@@ -37,28 +42,41 @@ class Host:
             usb.sent.clear()
             while at < len(data):
                 at = self.decoder.feed(data, at, len(data))
+                if self.decoder.ready and self.decoder.message_type == messages.EVENT:
+                    self.records.append(bytes(self.decoder.payload[: self.decoder.length]))
                 if self.decoder.ready and self.decoder.message_type == wanted:
                     layout = messages.layout_of(wanted)
                     return layout.unpack(bytes(self.decoder.payload[: self.decoder.length]))
         return None
 
     def hello(self) -> dict[str, Any]:
-        found = self.exchange(framing.encode(messages.HELLO, b"\x01"), messages.WELCOME)
+        frame = framing.encode(messages.HELLO, HELLO.pack(version=messages.PROTOCOL_VERSION, nonce=NONCE))
+        found = self.exchange(frame, messages.WELCOME)
         assert found is not None
-        self.session, self.number = found["session"], 0
+        self.binding, self.number = NONCE + found["session"] + found["board_id"], 0
         return found
 
     def frame(self, body: bytes, right: int, key: bytes | None, number: int) -> bytes:
         mac = bytes(8)
         if key:
-            mac = auth.Signer(key).mac(b"R", self.session, bytes([right]), number.to_bytes(4, "little"), body)
+            mac = auth.request_mac(auth.Signer(key), self.binding, right, number, body)
         return framing.encode(messages.REQUEST, REQUEST.pack(right=right, number=number, mac=mac, body=body))
 
     def ask(self, right: int = 0, key: bytes | None = None, **request: object) -> dict[str, Any]:
+        """Return the answer's body; it is signed over the request's number if the request was rightly signed."""
         self.number += 1
+        self.records.clear()
         found = self.exchange(self.frame(json.dumps(request).encode(), right, key, self.number), messages.RESPONSE)
         assert found is not None, "no answer"
-        return json.loads(found["body"])  # type: ignore[no-any-return]
+        body: dict[str, Any] = json.loads(found["body"])
+        signed = key is not None and body.get("error") != "bad_mac"
+        assert found["mac"] == (self.proof(key, found, self.number) if key and signed else bytes(8)), "wrongly signed"
+        return body
+
+    def proof(self, key: bytes, answer: dict[str, Any], number: int) -> bytes:
+        """Return what signs `answer`, written out."""
+        text = b"A" + self.binding + number.to_bytes(4, "little") + b"".join(self.records) + answer["body"]
+        return hmac.new(key, text, "sha256").digest()[:8]
 
 
 @pytest.fixture
@@ -127,14 +145,53 @@ def test_bad_json_gets_a_clear_answer(host: Host, body: bytes) -> None:
 
 
 def test_arguments_of_every_operation_are_checked(host: Host) -> None:
-    wrong: dict[str, object] = {"node": "c", "mode": "war", "int": -1, "text": 5, "bool": "yes"}
+    wrong: dict[str, object] = {"node": "c", "node?": "c", "mode": "war", "int": -1, "text": 5, "bool": "yes"}
     checked = 0
     for row in operations.OPERATIONS:
-        for name, kind, _ in row[4]:
-            request: dict[str, object] = {"op": row[1], name: wrong[kind]}
-            assert host.ask(3, CONFIGURE, **request)["error"] == "bad_argument", (row[1], name)
-            checked += 1
-    assert checked > 15
+        for name, kind, lowest, highest, _ in row[4]:
+            good: dict[str, object] = {"node": "a", "node?": "a", "mode": "observe", "text": "", "bool": 1}
+            request = {"op": row[1], **{one[0]: good.get(one[1], one[2]) for one in row[4]}}
+            for bad in (wrong[kind], *((lowest - 1, highest + 1, True, None) if kind == "int" else ())):
+                answer = host.ask(3, CONFIGURE, **{**request, name: bad})
+                assert answer == {"error": "bad_argument", "argument": name}, (row[1], name, bad)
+                checked += 1
+    assert checked > 80
+
+
+def test_every_operation_is_carried_out_by_a_method_or_by_the_policy() -> None:
+    for row in operations.OPERATIONS:
+        own = hasattr(hostlink_operations.Operations, "do_" + row[1]) or row[1] == "log"
+        assert own or row[0] in policy_requests.REQUESTS, row[1]
+
+
+def test_what_only_the_policy_decides_gets_its_number(host: Host) -> None:
+    assert host.ask(2, OPERATE, op="maintenance", node="b", seconds=77) == {"ok": 1}
+    assert host.bench.board.state.maintenance_ms[1] // 1000 in (76, 77)
+    assert host.ask(2, OPERATE, op="maintenance", seconds=60) == {"ok": 1}
+    assert host.bench.board.state.maintenance_ms[3] // 1000 in (59, 60)
+    assert host.ask(2, OPERATE, op="approve", request=5) == {"error": "refused", "reason": "wrong_phase"}
+
+
+def test_the_welcome_says_which_keys_there_are() -> None:
+    for text, keys in (("", 0), (KEYED, 0b1110), (f"board.configure_key={CONFIGURE.hex()}\n", 0b1000)):
+        bench = Bench(text)
+        bench.run(1000)
+        assert Host(bench).hello()["keys"] == keys
+
+
+def test_a_request_for_another_board_or_another_hello_is_refused_unsigned(host: Host) -> None:
+    body = b'{"op":"mode","mode":"fencer"}'
+    right = host.binding
+    for wrong in (right[:-1] + b"2", b"\1" + right[1:], right[:8] + bytes(8) + right[16:]):
+        host.binding = wrong
+        found = host.exchange(host.frame(body, 3, CONFIGURE, 1), messages.RESPONSE)
+        assert found is not None and json.loads(found["body"]) == {"error": "bad_mac"} and found["mac"] == bytes(8)
+    assert host.bench.board.state.mode == codes.MODE_OBSERVE
+
+
+def test_a_host_of_version_1_is_told_the_version(host: Host) -> None:
+    found = host.exchange(framing.encode(messages.HELLO, b"\x01"), messages.WELCOME)
+    assert found is not None and found["version"] == messages.PROTOCOL_VERSION
 
 
 def test_every_answer_fits_one_message_with_the_longest_names_and_counts() -> None:
@@ -160,32 +217,19 @@ def test_host_that_reads_nothing_stalls_nobody(host: Host) -> None:
     assert host.bench.board.intakes[0].beats == beats + 5
     host.bench.hardware.usb.stalled = False
     host.decoder = framing.Decoder(600)
-    assert host.hello()["version"] == 1
+    assert host.hello()["version"] == messages.PROTOCOL_VERSION
     assert host.ask(1, VIEW, op="status")["mode"] == "observe"
 
 
-def test_log_pages_give_every_record_once_and_in_order(host: Host) -> None:
-    usb = host.bench.hardware.usb
+def test_log_pages_give_every_record_once_and_in_order_and_signed(host: Host) -> None:
     after, found = 0, []
     for _ in range(20):
-        host.number += 1
-        body = json.dumps({"op": "log", "after": after, "count": 4}).encode()
-        usb.incoming.extend(host.frame(body, 1, VIEW, host.number))
-        page: list[int] = []
-        done = False
-        while not done:
-            host.bench.step()
-            data, at = bytes(usb.sent), 0
-            usb.sent.clear()
-            while at < len(data):
-                at = host.decoder.feed(data, at, len(data))
-                if host.decoder.ready and host.decoder.message_type == messages.EVENT:
-                    page.append(int.from_bytes(host.decoder.payload[:4], "little"))
-                done = done or (host.decoder.ready and host.decoder.message_type == messages.RESPONSE)
+        answer = host.ask(1, VIEW, op="log", after=after, count=4)
+        page = [int.from_bytes(record[:4], "little") for record in host.records]
+        assert answer["sent"] == len(page) <= 4
         found += page
         if not page:
             break
-        assert len(page) <= 4
         after = page[-1]
     assert found == list(range(1, host.bench.board.journal.durable + 1))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from heartwire_firmware import fitness, guards, policy_requests, policy_state
-from heartwire_protocol import codes, events, messages, reasons
+from heartwire_protocol import codes, events, messages, operations, reasons
 from heartwire_protocol import settings as settings_table
 from tests.fakes.bench import Bench
 
@@ -222,7 +222,7 @@ def test_the_durable_holder_is_refused_even_while_nobody_is_active(armed: Bench)
     armed.board.state.active = codes.NO_NODE
     facts = armed.board.facts
     facts.flags[0] = 0
-    reason = policy_requests.request(armed.board.policy, policy_requests.PROOF, 0, 5)
+    reason = policy_requests.request(armed.board.policy, operations.PROOF, 0, 5)
     assert reason == reasons.ALREADY_ACTIVE
 
 

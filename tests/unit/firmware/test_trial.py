@@ -83,7 +83,7 @@ def test_a_node_that_dies_on_trial_keeps_the_settings_from_being_kept() -> None:
     apply(bench, changed(bench, "board.name=x\n"))
     bench.nodes[1].crash()
     bench.run(15000)
-    assert confirm(bench) == {"error": "refused", "next": "wait, or revert", "reason": "not_good_again", "node": "b"}
+    assert confirm(bench) == {"error": "refused", "reason": "not_good_again", "node": "b"}
 
 
 @pytest.mark.parametrize("who", ["node", "board"])

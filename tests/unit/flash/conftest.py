@@ -224,7 +224,7 @@ class World:
         self.got.append(image)
         return self.image, False
 
-    def flash(self, port: str | None = None, **choice: str) -> update.Report:
+    def flash(self, port: str | None = None, **choice: Any) -> update.Report:
         """Flash it."""
         return update.flash(
             port,

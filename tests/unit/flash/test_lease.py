@@ -65,7 +65,7 @@ def test_a_server_that_does_not_take_it_keeps_the_board(world: World) -> None:
 def test_without_the_right_to_give_it_the_guard_is_not_stopped(world: World) -> None:
     world.guard()
     world.stops_without()
-    world.link.script["update"] = {"error": "not_allowed", "say": "this needs the configure key"}
+    world.link.script["update"] = {"error": "not_allowed", "right": "configure"}
     with pytest.raises(NotAllowed, match="a stops its services without the board"):
         world.flash()
     assert "repl" not in world.steps

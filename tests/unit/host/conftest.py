@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from heartwire import ports, transport
+from heartwire import board_id, ports, transport
 from heartwire.cli.main import main
 from heartwire.keys import ENVIRONMENT as KEY_FILE
 from tests.fakes.board import FakeBoard, MemoryChannel
@@ -31,7 +31,7 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Iterator[None]:
     """A user without config, in UTC, at a fixed width."""
-    for name in (ports.ENVIRONMENT, KEY_FILE, "NO_COLOR", "FORCE_COLOR"):
+    for name in (ports.ENVIRONMENT, KEY_FILE, board_id.ENVIRONMENT, "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", f"{tmp_path}/no-config")
     monkeypatch.setenv("TZ", "UTC")
@@ -53,7 +53,7 @@ def board() -> FakeBoard:
 def channel(board: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> MemoryChannel:
     """The channel to it; waiting costs no time."""
     memory = MemoryChannel(board)
-    monkeypatch.setattr(transport, "open_channel", lambda address: memory)
+    monkeypatch.setattr(transport, "open_channel", lambda address, **_: memory)
 
     def sleep(seconds: float) -> None:
         memory.time += seconds

@@ -114,10 +114,7 @@ def test_ctrl_c_while_a_fence_is_under_way_says_that_it_may_have_happened(
 
 
 def test_a_refusal_says_why_and_exits_with_9(board: FakeBoard, run: Run) -> None:
-    board.script["fence"] = {
-        "error": "refused", "say": "the board's rules forbid it; reason says why", "next": "see heartwire status",
-        "reason": "last_powered", "because": "no other powered node fit to be active would remain",
-    }  # fmt: skip
+    board.script["fence"] = {"error": "refused", "reason": "last_powered"}
     result = run("fence", "a", "--yes")
     assert result.code == 9
     assert result.err.splitlines()[-2:] == [
@@ -290,14 +287,14 @@ def test_a_switchover_that_ends_elsewhere_has_failed(board: FakeBoard, run: Run)
         ("not_fit", {"role": "quarantined"}, "heartwire clear b"),
         ("not_fit", {"verdict": "dead"}, "agent doctor"),
         ("not_fit", {"maintenance_s": 5}, "heartwire maintenance b off"),
-        ("#99", {}, "see heartwire status"),
+        ("#99", {}, "`heartwire status`"),
     ],
 )
 def test_a_refused_switchover_says_what_to_do_first(
     board: FakeBoard, run: Run, reason: str, node: dict[str, Any], step: str
 ) -> None:
     board.node_bodies["b"].update(node)
-    board.script["switchover"] = {"error": "refused", "next": "see heartwire status", "reason": reason, "because": "it"}
+    board.script["switchover"] = {"error": "refused", "reason": reason}
     result = run("switchover", "b", "--yes")
     assert result.code == 9
     assert step in result.err.splitlines()[-1]

@@ -14,6 +14,7 @@ from heartwire.cli.main import COMMANDS, cli
 from heartwire.cli.output import Line
 from heartwire.errors import kinds
 from heartwire_protocol import codes, events, reasons
+from heartwire_protocol.messages import PROTOCOL_VERSION
 from tests import golden
 from tests.fakes.board import FakeBoard, MemoryChannel
 from tests.unit.host.scenes import Run, failover, follow, many, sequences, trouble
@@ -203,7 +204,7 @@ def test_boards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Port("/dev/ttyACM0", "E66118604B5C4A2A", "Board in FS mode", "1-2")]
     monkeypatch.setattr("heartwire.ports.list_ports", lambda: found)
     assert "/dev/ttyACM0  id:E66118604B5C4A2A" in run("boards").out
-    assert json.loads(run("boards", "--probe", "--json").out)[0]["answer"] == "Heartwire, protocol 1"
+    assert json.loads(run("boards", "--probe", "--json").out)[0]["answer"] == f"Heartwire, protocol {PROTOCOL_VERSION}"
 
 
 def test_every_command_has_help_with_an_example(run: Run) -> None:
@@ -266,7 +267,7 @@ def test_completion_answers(words: list[str], expected: str) -> None:
 
 
 def test_version(run: Run) -> None:
-    assert run("--version").out == "heartwire 0.1.0 (protocol 1)\n"
+    assert run("--version").out == f"heartwire 0.1.0 (protocol {PROTOCOL_VERSION})\n"
 
 
 def test_a_fault_inside_is_exit_code_1(board: FakeBoard, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

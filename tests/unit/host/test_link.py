@@ -6,6 +6,7 @@ from heartwire.errors import (
     BadConfig,
     NoAnswer,
     NotAllowed,
+    NotAuthentic,
     OutcomeUnknown,
     ProtocolMismatch,
     Refused,
@@ -31,7 +32,7 @@ def test_hello_tells_who_the_board_is() -> None:
     assert (welcome.board_id, welcome.boot, welcome.version) == (BOARD_ID.hex().upper(), 3, messages.PROTOCOL_VERSION)
 
 
-@pytest.mark.parametrize(("version", "older"), [(0, "the board is older"), (2, "this host is older")])
+@pytest.mark.parametrize(("version", "older"), [(1, "the board is older"), (3, "this host is older")])
 def test_another_version_names_both_sides_and_the_next_step(version: int, older: str) -> None:
     board = FakeBoard()
     board.version = version
@@ -120,7 +121,9 @@ def test_a_flood_of_noise_and_mutated_frames_is_counted_and_survived() -> None:
     channel = MemoryChannel(board)
     link = Link(channel)
     link.hello()
-    good = framing.encode(messages.RESPONSE, messages.layout_of(messages.RESPONSE).pack(number=1, body=b'{"x":1}' * 9))
+    good = framing.encode(
+        messages.RESPONSE, messages.layout_of(messages.RESPONSE).pack(number=1, mac=bytes(8), body=b'{"x":1}' * 9)
+    )
     flood = bytearray(chance.randbytes(50_000))
     for _ in range(500):
         mutated = bytearray(good)
@@ -199,7 +202,7 @@ def test_the_late_answer_to_a_request_given_up_is_not_taken_for_the_next() -> No
     board.silent_for = ["fence"]
     with pytest.raises(OutcomeUnknown):
         link.request("fence", node="a")
-    late = messages.layout_of(messages.RESPONSE).pack(number=1, body=b'{"late":1}')
+    late = messages.layout_of(messages.RESPONSE).pack(number=1, mac=bytes(8), body=b'{"late":1}')
     channel.waiting = framing.encode(messages.RESPONSE, late)
     assert "late" not in link.request("status").body
 
@@ -222,14 +225,14 @@ def test_busy_for_ever_is_refused() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        ({"error": "refused", "say": "no", "reason": "last_powered"}, Refused),
+        ({"error": "refused", "reason": "last_powered"}, Refused),
         ({"error": "bad_argument"}, Refused),
         ({"error": "not_allowed"}, NotAllowed),
         ({"error": "bad_mac"}, NotAllowed),
         ({"error": "bad_settings", "path": "board.dead_ms", "rule": "too small"}, BadConfig),
         ({"error": "storage"}, StorageProblem),
         ({"error": "unknown_operation"}, ProtocolMismatch),
-        ({"error": "something_new", "say": "what?"}, Refused),
+        ({"error": "something_new"}, Refused),
     ],
 )
 def test_each_error_code_has_its_kind(answer: dict[str, object], kind: type[Exception]) -> None:
@@ -288,10 +291,23 @@ def test_the_wrong_key_is_not_allowed_and_names_no_key() -> None:
     assert VIEW not in str(vars(caught.value))
 
 
-def test_a_key_the_board_does_not_have_is_left_out() -> None:
+def test_a_board_without_the_key_proves_nothing() -> None:
     board = FakeBoard()
-    assert connect(board, Keys({2: OPERATE})).request("fence", node="a").body == {"ok": 1}
-    assert board.rights[-1] == 0
+    with pytest.raises(NotAuthentic, match="has no keys"):
+        connect(board, Keys({2: OPERATE})).request("fence", node="a")
+    board.keys = {3: CONFIGURE}
+    with pytest.raises(NotAuthentic, match="it has configure"):
+        connect(board, Keys({2: OPERATE})).request("status")
+    assert board.asked == []
+
+
+def test_a_key_that_the_board_has_signs_in_place_of_one_that_it_has_not() -> None:
+    board = FakeBoard()
+    board.keys = {2: OPERATE}
+    link = connect(board, Keys({1: VIEW, 2: OPERATE, 3: CONFIGURE}))
+    for op in ("status", "fence", "restart"):
+        link.request(op, node="a")
+    assert board.rights == [2, 2, 2]
 
 
 def test_a_board_that_restarted_gets_a_new_session() -> None:
@@ -308,3 +324,23 @@ def test_a_request_longer_than_the_contract_is_refused_here() -> None:
 
     with pytest.raises(UsageProblem, match="512"):
         connect(FakeBoard()).request("settings_put", offset=0, text="x" * 600)
+
+
+def test_an_argument_that_the_board_refuses_is_told_with_its_limits() -> None:
+    board = FakeBoard()
+    board.script["proof"] = {"error": "bad_argument", "argument": "seconds"}
+    with pytest.raises(Refused, match=r"proof: seconds must be 1 to 10 \(without power\)"):
+        connect(board).request("proof", node="a", seconds=11)
+
+
+def test_hello_types_nothing_into_a_prompt_but_enter_and_letters() -> None:
+    board = FakeBoard()
+    sent: list[bytes] = []
+    receive = board.receive
+    board.receive = lambda data: (sent.append(data), receive(data))[1]  # type: ignore[method-assign,func-returns-value]
+    nonces = set()
+    for _ in range(200):
+        connect(board)
+        nonces.add(sent[-1][4:12])
+        assert sent[-1][:4] == b"\x00\x0d\x10\x02" and min(sent[-1][4:-1]) >= 32
+    assert len(nonces) == 200

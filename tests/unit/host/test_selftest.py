@@ -170,10 +170,10 @@ def test_a_board_that_never_tells_the_result(board: FakeBoard, run: Run) -> None
 
 
 def test_a_refusal_is_told_and_is_no_pass(board: FakeBoard, run: Run) -> None:
-    board.script["proof"] = {"error": "refused", "say": "no", "next": "do this", "reason": "already_active"}
+    board.script["proof"] = {"error": "refused", "reason": "not_in_maintenance"}
     result = run("selftest", "--yes", "--relay", "a")
     assert result.code == 15
-    assert "refused" in result.out and "do this" in result.err and "1 not tested" in result.out
+    assert "refused" in result.out and "heartwire maintenance NODE" in result.err and "1 not tested" in result.out
 
 
 def test_the_configure_key_signs_a_relay_test(board: FakeBoard, run: Run, tmp_path: Any) -> None:
@@ -361,7 +361,7 @@ def test_a_lost_board_ends_the_run_with_a_report(board: FakeBoard, channel: Memo
 
 
 def test_an_older_board_is_told_apart(board: FakeBoard, run: Run) -> None:
-    board.script["inputs"] = {"error": "unknown_operation", "say": "older"}
+    board.script["inputs"] = {"error": "unknown_operation"}
     result = run("selftest", "--yes", "--only", "relays")
     assert result.code != 0 and count(board, "proof") == 0
 
