@@ -27,7 +27,7 @@ ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw \
+	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw \
 	flash image emulator bench-board bench-broker budget clean
 
 help: ## list the targets
@@ -97,6 +97,9 @@ test-cluster: $(READY) ## real Pacemaker and Corosync over a virtual rack (needs
 
 test-emulated: $(READY) ## the official image on an emulated RP2040, in virtual time (needs the image: make image)
 	HEARTWIRE_LONG=$${HEARTWIRE_LONG:-1} $(PYTEST) -q tests/emulated
+
+test-second: $(READY) ## a failover on a second, independent emulator of the chip (needs Node.js, npm and the image)
+	$(PYTEST) -q -s tests/second
 
 test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0 LINE_A=/dev/ttyUSB0 LINE_B=/dev/ttyUSB1
 	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT)) $(if $(LINE_A),--line-a $(LINE_A)) $(if $(LINE_B),--line-b $(LINE_B))

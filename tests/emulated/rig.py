@@ -7,6 +7,7 @@ build it, run it and look at edges, grants and the journal. Nothing here sleeps 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def stored(
 
 
 class Rig:
-    """Board, nodes and their power; `active` runs from the start. `flash` continues an earlier life (a power cycle)."""
+    """Board, nodes and their power; `active` runs from the start. `flash` continues an earlier life (a power cycle).
+    `make` makes the chip (tests/second makes another emulator's).
+    """
 
     def __init__(
         self,
@@ -56,12 +59,13 @@ class Rig:
         times: Times = TYPICAL,
         seed: int = 1,
         interval_ms: int = INTERVAL_MS,
+        make: Callable[..., Any] = EmulatedChip,
     ) -> None:
         self.dice = random.Random(seed)
         system = None
         if flash is None:
             system = files.build(stored(quick_settings(nodes), holder=active) if data is None else data)
-        self.chip = EmulatedChip(image, flash=flash, filesystem=system, times=times, seed=seed)
+        self.chip: EmulatedChip = make(image, flash=flash, filesystem=system, times=times, seed=seed)
         self.nodes = [FakeNode(node, KEYS[node]) for node in range(nodes)]
         self.interval_ms = interval_ms
         self.times = interval_ms // INTERVAL_MS  # those of a bench, so many times as long
