@@ -297,6 +297,41 @@ def status(store: str | None, config: Path | None, as_json: bool) -> None:
 
 
 @monitor.command()
+@config_option
+@click.option("--force", is_flag=True, help="Also where SQLite finds nothing wrong.")
+@json_option
+def mend(config: Path | None, force: bool, as_json: bool) -> None:
+    """Set a damaged SQLite store aside and begin a new one with what can be read of it.
+
+    Stop the monitor first. Started again, it reads every board's journal from its beginning, so that nothing is lost
+    that a board still has, and tells nothing twice. The damaged file stays.
+
+    \b
+    Example:
+      systemctl stop heartwire-monitor
+      heartwire monitor mend
+      systemctl start heartwire-monitor
+    """
+    from heartwire.monitor import mend as mending
+
+    settings = load(config)
+    if settings.store_url_file is not None or "://" in settings.store:
+        raise UsageProblem("the store is in a database of its own", "restore it as its own documentation says")
+    path = Path(settings.store)
+    wrong = mending.damage(path)
+    if not wrong and not force:
+        raise UsageProblem(f"{path}: SQLite finds nothing wrong with it", "--force begins anew even so")
+    done = mending.mend(path)
+    if as_json:
+        emit_json({"damage": wrong, "aside": str(done.aside), "kept": done.kept, "cut_short": list(done.cut_short)})
+        return
+    note(f"SQLite says: {wrong}" if wrong else "SQLite finds nothing wrong")
+    rows = ", ".join(f"{count} of {name}" for name, count in done.kept.items() if count)
+    emit(f"kept: {rows or 'nothing'}" + (f"; not all of {', '.join(done.cut_short)}" if done.cut_short else ""))
+    emit(f"the damaged store is {done.aside}; start the monitor: the boards fill the new one")
+
+
+@monitor.command()
 @store_options
 @click.option("--unsent", is_flag=True, help="Only what has not gone out.")
 @click.option("--limit", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="The newest N.")

@@ -12,22 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 
 from heartwire import dating, journal
 from heartwire.journal import Entry
-from heartwire.monitor import advice, planned, schema
+from heartwire.monitor import advice, planned, retention, schema
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
 from heartwire_protocol import codes, records
 
 RINGS = codes.RINGS
-# Rows removed in one transaction, so that collecting never waits long for housekeeping.
-SWEEP = 2000
-DAY_MS = 86_400_000
+# So many other boards' records may have taken a lost one's place.
+PLACES = 50
 # As many records a board may have written without the time before somebody set it.
 UNDATED = 5000
-ALARM = codes.SEVERITIES.index("alarm")
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,8 @@ class Archive:
             "at_ms": at_ms,
             "raw": entry.raw,
         }
-        made = connection.execute(insert(schema.event).values(values))
+        place = _place(connection, known, entry.sequence) if entry.sequence <= known.history else None
+        made = connection.execute(insert(schema.event).values({**values, **({"id": place} if place else {})}))
         key = key_of(known.board_id, entry.raw)
         event_id = made.inserted_primary_key[0] if made.inserted_primary_key else None
         subject = Subject(key, known.board_id, known.name, severity, at_ms, event_id=event_id)
@@ -213,60 +212,33 @@ class Archive:
             waiting += self.router.observation(connection, subject, item.kind)
         return waiting
 
-    def sweep(self, days: int, events: int) -> int:
-        """Remove a portion of what is too old or too much; return how many rows went. Raises StorageProblem.
+    def sweep(self, days: int, events: int, alarm_days: int = retention.ALARM_DAYS) -> int:
+        """Remove a portion of what is too old or too much, in every table; return how many rows went.
 
-        Alarms, and events that somebody is still to be told, stay. A clock that jumped ahead removes nothing that the
-        newest event does not make old.
+        Raises StorageProblem.
         """
-        event = schema.event.c
-        with self.store.read() as connection:
-            newest = connection.scalar(select(func.max(event.at_ms))) or 0
-            limit_ms = min(now_ms(), newest + DAY_MS) - days * DAY_MS
-            doomed = set(
-                connection.scalars(
-                    select(event.id)
-                    .where(event.at_ms < limit_ms, event.severity < ALARM)
-                    .order_by(event.at_ms)
-                    .limit(SWEEP)
-                )
-            )
-            for board_id in connection.scalars(select(schema.board.c.board_id)).all():
-                last_over = connection.execute(
-                    select(event.journal, event.sequence)
-                    .where(event.board_id == board_id)
-                    .order_by(event.journal.desc(), event.sequence.desc())
-                    .offset(events)
-                    .limit(1)
-                ).one_or_none()
-                if last_over is not None:
-                    older = (event.journal < last_over.journal) | (
-                        (event.journal == last_over.journal) & (event.sequence <= last_over.sequence)
-                    )
-                    over = select(event.id).where(event.board_id == board_id, older, event.severity < ALARM)
-                    doomed |= set(connection.scalars(over.order_by(event.journal, event.sequence).limit(SWEEP)))
-        if not doomed:
-            return 0
-        return self._remove(doomed)
+        return retention.sweep(self.store, days, events, alarm_days, self.router.channels)
 
-    def _remove(self, doomed: set[int]) -> int:
-        mention = schema.mention.c
-        message = schema.message.c
-        gone = 0
-        with self.store.write() as connection:
-            numbers = sorted(doomed)[:SWEEP]
-            for at in range(0, len(numbers), 500):
-                part = numbers[at : at + 500]
-                untold = select(mention.event_id).where(
-                    mention.event_id.in_(part),
-                    (mention.state == "waiting")
-                    | mention.message_id.in_(select(message.id).where(message.state != "sent")),
-                )
-                held = set(connection.scalars(untold))
-                part = [number for number in part if number not in held]
-                connection.execute(delete(schema.event).where(schema.event.c.id.in_(part)))
-                gone += len(part)
-        return gone
+
+def _place(connection: Connection, known: Known, sequence: int) -> int | None:
+    """Return the free id at which a record that a mended store has lost stood, so that reading keeps its order.
+
+    None where nothing newer of its journal is stored: then it is the newest.
+    """
+    event = schema.event.c
+    ours = and_(event.board_id == known.board_id, event.journal == known.journal)
+    columns = select(event.id, event.sequence)
+    after = connection.execute(
+        columns.where(ours, event.sequence > sequence).order_by(event.sequence).limit(1)
+    ).one_or_none()
+    if after is None:
+        return None
+    newest_before = columns.where(ours, event.sequence < sequence).order_by(event.sequence.desc()).limit(1)
+    before = connection.execute(newest_before).one_or_none()
+    first, last = before.id + 1 if before else 1, after.id - (after.sequence - sequence)
+    nearest = range(last, max(first, last - PLACES) - 1, -1)
+    taken = set(connection.scalars(select(event.id).where(event.id.in_(nearest))))
+    return next((number for number in nearest if number not in taken), None)
 
 
 def _date_anew(connection: Connection, known: Known, fresh: Sequence[Entry]) -> None:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -20,19 +21,25 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from heartwire import urls
+from heartwire import names, urls
 from heartwire.errors import HeartwireError
+from heartwire.extras import install_hint
 from heartwire.monitor.settings import address_of, secret_lines
 from heartwire.monitor.shorten import cut, shorten
 
 # Severity of a message to the kinds that each way knows.
 APPRISE_TYPES = {"alarm": "failure", "warning": "warning", "cleared": "success"}
 PRIORITIES = {"alarm": 2, "warning": 4, "notice": 5, "cleared": 5, "info": 6}
+# Extras of ours that bring what a plugin of Apprise needs.
+EXTRAS = {"mqtt": "mqtt", "mqtts": "mqtt"}
 DAEMON = 3 << 3
 JOURNALD = "/run/systemd/journal/socket"
 # One permanent number for `journalctl MESSAGE_ID=...`.
 MESSAGE_ID = "6f0c7a3a1f5d4e0b9c55b1d2a7e48c01"
 SYSLOG_BYTES = 2000
+# How long a machine may take to say that nobody listens at a port, and a log to take a line.
+REFUSAL_S = 0.5
+TAKES_S = 5.0
 # A title that Apprise puts into the text takes a line end, in HTML a tag as well; or it leaves room for a counter.
 TITLE_MARKUP = {"text": 2, "markdown": 3, "html": 18}
 TITLE_COUNTER = 14
@@ -92,7 +99,23 @@ def apprise_problem(url: str) -> str:
 
     with _silent():
         taken = apprise.Apprise().add(url)
-    return "" if taken else f"Apprise does not understand this {_scheme(url)} URL"
+    return "" if taken else _not_taken(url)
+
+
+def _not_taken(url: str) -> str:
+    """Return why Apprise did not take a URL: a kind that it does not know, or one whose package is not installed."""
+    from apprise.manager_plugins import NotificationManager  # noqa: PLC0415 - slow
+
+    scheme = url.partition("://")[0]
+    plugins = NotificationManager()
+    known = plugins[scheme] if scheme in plugins else None  # noqa: SIM401 - it is no dict
+    if known is None or known.enabled:
+        return f"Apprise does not understand this {_scheme(url)} URL"
+    needed = known.requirements.get("packages_required") or []
+    package = ", ".join([needed] if isinstance(needed, str) else needed)
+    hint = install_hint(EXTRAS[scheme]) if scheme in EXTRAS else f"pip install '{package}'"
+    words = f"{_scheme(url)} URLs need {package}, which is not installed: {hint}"
+    return words if package else f"Apprise cannot send by {_scheme(url)} on this machine"
 
 
 def _scheme(url: str) -> str:
@@ -131,7 +154,7 @@ def _apprise(channel: dict[str, Any], message: dict[str, Any]) -> None:
     with _silent() as lines:
         sender = apprise.Apprise(asset=asset)
         if not sender.add(url):
-            raise Undelivered(f"Apprise does not understand this {_scheme(url)} URL")
+            raise Undelivered(_not_taken(url))
         for server in sender:
             headers = getattr(server, "headers", None)
             if isinstance(headers, dict):
@@ -282,11 +305,25 @@ def _syslog(channel: dict[str, Any], message: dict[str, Any]) -> None:
     if address.startswith("/"):
         _datagram(address, data)
         return
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
-        try:
-            sender.sendto(data, address_of(address))
-        except (OSError, ValueError) as error:
-            raise Undelivered(f"{address}: {getattr(error, 'strerror', None) or error}") from None
+    _over_network(address, data)
+
+
+def _over_network(address: str, data: bytes) -> None:
+    """Send one packet, and wait for a word that nobody hears it: a machine that is up and listens not says so."""
+    try:
+        host, port = address_of(address)
+        numeric = names.RESOLVER.addresses(host)[0]
+        family = socket.AF_INET6 if ":" in numeric else socket.AF_INET
+        with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as sender:
+            sender.connect((numeric, port))
+            sender.send(data)
+            poller = select.poll()
+            poller.register(sender, select.POLLERR)
+            if poller.poll(REFUSAL_S * 1000):
+                number = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                raise OSError(number, os.strerror(number))
+    except (OSError, ValueError) as error:
+        raise Undelivered(f"{address}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _journald(message: dict[str, Any]) -> None:
@@ -307,6 +344,7 @@ def _journald(message: dict[str, Any]) -> None:
 
 def _datagram(path: str, data: bytes) -> None:
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
+        sender.settimeout(TAKES_S)
         try:
             sender.connect(path)
             sender.send(data)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from heartwire import journal
 from heartwire.journal import Entry
 from heartwire.monitor import advice, schema
 from heartwire.monitor.outbox import Mention
-from heartwire.monitor.shorten import ALSO, DO, GAP, HAPPENED, STORY, WHY
+from heartwire.monitor.shorten import ALSO, DO, ENDED, GAP, HAPPENED, STORY, WHY
 from heartwire.monitor.store import Store
 from heartwire_protocol import codes
 
@@ -28,6 +28,7 @@ STORY_LINES = 14
 LIST_LINES = 12
 ADVICE_LINES = 4
 STEP_LINES = 3
+OPEN_MOST = 6
 # Events of this rank and above (see advice) say why something was done.
 CAUSE_RANK = 60
 
@@ -93,8 +94,11 @@ class Composer:
         if cleared:
             title = f"CLEARED {where}: {lead.sentence}"
         others = len(items) - 1
+        open_ = self._open(items) if others else None
         if others:
             title += f" (and {others} more)"
+        if open_ == [] and not cleared:
+            title += "; over now"
         parts = [f"{HAPPENED} {_moment(lead.at_ms)} {lead.board}: {lead.sentence}"]
         causes = [item.why for item in items if item.why and item.rank >= CAUSE_RANK and item is not lead]
         why = "; then: ".join(dict.fromkeys([*causes, lead.why] if lead.why else causes))
@@ -102,6 +106,8 @@ class Composer:
         parts.append(self._story(lead, items))
         if len(boards) > 1:
             parts.append(_list(items, lead))
+        if open_ is not None:
+            parts.append(_ended(open_))
         serious = severity in ("alarm", "warning")
         parts.append(_advice(items, lead, self._steps(lead.board), serious=serious))
         parts.append(_source(items, boards, self._host))
@@ -144,6 +150,26 @@ class Composer:
                         )
                     )
         return sorted(found, key=lambda item: (item.at_ms, item.board, item.sequence))
+
+    def _open(self, items: Sequence[Item]) -> list[str] | None:
+        """Return what stands open on the boards of `items`; None where nothing ever did, so that nothing is over."""
+        ids = sorted({item.board_id for item in items})
+        problem = schema.problem.c
+        wanted = select(problem.board_id, problem.kind, problem.node, problem.closed_ms)
+        since = or_(problem.closed_ms.is_(None), problem.closed_ms >= min(item.at_ms for item in items))
+        boards = self._boards()
+        with self._store.read() as connection:
+            rows = connection.execute(wanted.where(problem.board_id.in_(ids), since).order_by(problem.id)).all()
+        if not rows:
+            return None
+        found = []
+        for row in rows:
+            if row.closed_ms is None:
+                name, labels = boards.get(row.board_id, (row.board_id.lstrip("?"), {}))
+                node = codes.NODES[row.node] if row.node < len(codes.NODES) else ""
+                where = " ".join(word for word in (name if len(ids) > 1 else "", labels.get(node, node)) if word)
+                found.append(f"{where or name}: {row.kind.replace('_', ' ')}")
+        return list(dict.fromkeys(found))
 
     def _boards(self) -> dict[str, tuple[str, dict[str, str]]]:
         with self._store.read() as connection:
@@ -195,6 +221,14 @@ def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clea
         getattr(row, "journal", 1),
         known.opens,
     )
+
+
+def _ended(open_: Sequence[str]) -> str:
+    """Return what stands open now."""
+    if not open_:
+        return f"{ENDED} nothing of it stands open."
+    more = f"; and {len(open_) - OPEN_MOST} more" if len(open_) > OPEN_MOST else ""
+    return f"{ENDED} open: {'; '.join(open_[:OPEN_MOST])}{more}."
 
 
 def _list(items: Sequence[Item], lead: Item) -> str:

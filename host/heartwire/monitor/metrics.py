@@ -214,7 +214,7 @@ class Source:
     def _stored(self) -> Iterator[Metric]:
         """Yield what the store says; raises StorageProblem before the first metric."""
         relays, channels = self.relay_events(), self.counts()
-        words = "relay actions in the store, by what happened"
+        words = "relay actions that the store has seen, by what happened"
         counter = CounterMetricFamily("heartwire_relay_actions", words, labels=["board", "node", "event"])
         for labels, count in sorted(relays.items()):
             counter.add_metric(list(labels), count)

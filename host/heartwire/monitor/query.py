@@ -23,6 +23,7 @@ from heartwire_protocol import codes, events
 
 PAGE = 1000
 event = schema.event.c
+total = schema.relay_total.c
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Reader:
             return connection.scalar(select(func.count()).select_from(schema.event)) or 0
 
     def relay_events(self, names: Sequence[str]) -> dict[tuple[str, str, str], int]:
-        """Return how often each of the events `names` is stored, by board name, node and event."""
+        """Return how often each of the events `names` was ever stored, by board name, node and event."""
         numbers = {row[0]: row[1] for row in events.EVENTS if row[1] in names}
         rows = (
             select(schema.board.c.name, event.node, event.event, func.count())
@@ -145,11 +146,16 @@ class Reader:
             .where(event.event.in_(numbers))
             .group_by(schema.board.c.name, event.node, event.event)
         )
+        removed = select(schema.board.c.name, total.node, total.event, total.count).join_from(
+            schema.relay_total, schema.board, total.board_id == schema.board.c.board_id
+        )
+        found: dict[tuple[str, str, str], int] = {}
         with self._store.read() as connection:
-            return {
-                (name, codes.name_of(codes.NODES, node) if node != codes.NO_NODE else "", numbers[kind]): count
-                for name, node, kind, count in connection.execute(rows)
-            }
+            for name, node, kind, count in connection.execute(rows.union_all(removed)):  # one look: never counted twice
+                if kind in numbers:
+                    key = (name, codes.name_of(codes.NODES, node) if node != codes.NO_NODE else "", numbers[kind])
+                    found[key] = found.get(key, 0) + count
+        return found
 
     def _found(self, rows: Select[Any]) -> list[Found]:
         names = {row.board_id: row.name for row in self.boards()}

@@ -46,6 +46,11 @@ class Router:
     def __init__(self, channels: Sequence[ChannelSettings]) -> None:
         self._channels = tuple(channels)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(channel.name for channel in self._channels)
+
     def event(self, connection: Connection, subject: Subject, entry: Entry, *, quiet: bool = False) -> int:
         """Open and close what `entry` opens and closes, and unless `quiet` mention it.
 

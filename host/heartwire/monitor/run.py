@@ -23,7 +23,7 @@ from typing import TextIO
 
 from heartwire import keys
 from heartwire.errors import BadConfig, HeartwireError, StorageProblem
-from heartwire.monitor import metrics, peer, query, serving
+from heartwire.monitor import metrics, peer, query, schema, serving
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.collect import Collector
 from heartwire.monitor.compose import Composer
@@ -45,7 +45,6 @@ SWEEP_S = 3600.0
 RETRY_STORE_S = 2.0
 # A channel that could not tell anything for so long keeps the dead man's switch from pinging.
 STUCK_S = 600.0
-RELAY_EVENTS = ("fence_fired", "off_proven", "off_assumed", "off_failed", "relay_released")
 # What is said of the monitors themselves stands under this name; no board has such an id.
 OURSELVES = Known("?monitor", "monitor", 0, 0, 0)
 Step = Callable[[], float]
@@ -312,7 +311,7 @@ class Monitor:
 
     def _sweep(self) -> float:
         keep = self.settings.retention
-        gone = self._archive.sweep(keep.days, keep.events)
+        gone = self._archive.sweep(keep.days, keep.events, keep.alarm_days)
         self._courier.sweep(self.outbox.in_hand())
         if gone:
             self.log.info("removed_old_events", count=gone)
@@ -324,7 +323,7 @@ class Monitor:
             [collector.view for collector in self.collectors],
             {postman.channel.name: postman.tally for postman in self.postmen},
             counts=self.outbox.counts,
-            relay_events=lambda: reader.relay_events(RELAY_EVENTS),
+            relay_events=lambda: reader.relay_events(schema.RELAY_EVENTS),
             facts=self._facts,
             clock=time.monotonic,
         )

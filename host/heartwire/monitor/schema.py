@@ -70,6 +70,17 @@ event = Table(
     Index("event_last", "board_id", "journal", "event", "node", "sequence"),  # what was last said of a node
 )
 
+# How many relay events retention has removed, so that their count never falls.
+RELAY_EVENTS = ("fence_fired", "off_proven", "off_assumed", "off_failed", "relay_released")
+relay_total = Table(
+    "relay_total",
+    metadata,
+    Column("board_id", String(16), primary_key=True),
+    Column("node", Integer, primary_key=True),
+    Column("event", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
 # What the monitor itself noticed: gaps, damaged records, resets, silent boards.
 observation = Table(
     "observation",

@@ -88,7 +88,8 @@ class ChannelSettings:
 class RetentionSettings:
     """How long events are kept."""
 
-    days: int = setting("events older than this are removed; alarms and what is not yet told stay", 730, low=1)
+    days: int = setting("what is older than this is removed, in every table; what is not yet told stays", 730, low=1)
+    alarm_days: int = setting("alarms older than this are removed", 3650, low=1)
     events: int = setting("newest events kept per board, whatever their age", 1_000_000, low=1000)
 
 

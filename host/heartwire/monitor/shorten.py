@@ -12,12 +12,13 @@ HAPPENED = "What happened:"
 WHY = "Why:"
 STORY = "What the board did:"
 ALSO = "Also:"
+ENDED = "How it stands:"
 DO = "What to do now:"
 GAP = "\n\n"
 MORE = "..."
-_PARTS = (HAPPENED, WHY, STORY, ALSO, DO)
+_PARTS = (HAPPENED, WHY, STORY, ALSO, ENDED, DO)
 # What lines go, in this order: (part, lines that stay, whether the first go first).
-_CUTS = ((STORY, 4, True), (ALSO, 3, False), (DO, 2, False), (STORY, 0, True), (ALSO, 0, False))
+_CUTS = ((STORY, 4, True), (ALSO, 3, False), (DO, 2, False), (ENDED, 0, False), (STORY, 0, True), (ALSO, 0, False))
 Fits = Callable[[str], bool]
 
 
@@ -39,7 +40,7 @@ def shorten(body: str, fits: Fits, *, title_is_whole: bool = True) -> str:
             return text()
         _cut_lines(_part(parts, start), keep, lambda: fits(text()), first_goes=first_goes)
     gap = "\n"
-    spare = (HAPPENED, WHY) if title_is_whole else (WHY, HAPPENED)
+    spare = (ENDED, *((HAPPENED, WHY) if title_is_whole else (WHY, HAPPENED)))
     steps: tuple[Callable[[], None], ...] = (
         lambda: _drop_others(parts),
         lambda: _cut_lines(_part(parts, DO), 1, lambda: fits(text()), first_goes=False),
@@ -82,6 +83,8 @@ def _cut_lines(part: list[str], keep: int, enough: Callable[[], bool], *, first_
     """Drop lines below the first one of `part` until it is enough or `keep` are left; without any, drop the part."""
     shown = [line for line in part[1:] if line.strip() != MORE]
     dots = [f"  {MORE}"] if part and part[0] != DO else []
+    if part and not shown and not keep and not enough():
+        part.clear()
     while len(shown) > keep and not enough():
         shown = shown[1:] if first_goes else shown[:-1]
         part[1:] = [*dots, *shown] if first_goes else [*shown, *dots]

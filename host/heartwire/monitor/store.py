@@ -27,6 +27,7 @@ from heartwire.monitor import schema
 BUSY_S = 10.0
 _READ_ONLY_WORDS = ("readonly", "read-only")
 _FULL_WORDS = ("full", "no space")
+_DAMAGED_WORDS = ("malformed", "not a database", "corrupt")
 
 
 def now_ms() -> int:
@@ -111,19 +112,13 @@ class Store:
 
     def claim(self) -> None:
         """Be the one monitor of this store until close(). Raises PortBusy if another one is."""
-        if self.engine.dialect.name != "sqlite" or not self.engine.url.database:
-            return
-        path = f"{self.engine.url.database}.monitor"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise StorageProblem(f"{path}: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise PortBusy(f"{self.name}: another monitor writes this store", "stop the other monitor first") from None
-        self._claim = descriptor
+        if self.engine.dialect.name == "sqlite" and self.engine.url.database:
+            self._claim = _claim(Path(self.engine.url.database), self.name)
+
+    @staticmethod
+    def claimed(path: Path) -> Claim:
+        """Keep every monitor from the store at `path`, which need not be whole, until it is closed. Raises PortBusy."""
+        return Claim(_claim(path, str(path)))
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlalchemy.Connection]:
@@ -154,6 +149,8 @@ class Store:
             step = "make room on its disk; the boards keep their journals, and nothing is taken from them meanwhile"
         elif any(word in lower for word in _READ_ONLY_WORDS):
             step = "remount its disk for writing, or check the owner; nothing is taken from the boards meanwhile"
+        elif any(word in lower for word in _DAMAGED_WORDS):
+            step = "stop the monitor, then `heartwire monitor mend` sets it aside and keeps what can be read of it"
         elif "locked" in lower:
             step = "another program holds the store; end it, or wait"
         else:
@@ -189,6 +186,32 @@ class Store:
                 f"{self.name}: the store has version {found}, this heartwire knows {schema.VERSION}",
                 "use the heartwire that wrote it, or start a new store",
             )
+
+
+class Claim:
+    """A claim on a store that is not open."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Give it back."""
+        os.close(self._descriptor)
+
+
+def _claim(path: Path, name: str) -> int:
+    """Return the locked descriptor of the file beside the store. Raises PortBusy, StorageProblem."""
+    beside = f"{path}.monitor"
+    try:
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StorageProblem(f"{beside}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise PortBusy(f"{name}: another monitor writes this store", "stop the other monitor first") from None
+    return descriptor
 
 
 def _make_folder(path: Path) -> None:

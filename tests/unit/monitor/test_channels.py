@@ -147,6 +147,36 @@ def test_syslog_gets_one_line_with_its_priority(tmp_path: Path) -> None:
         send(ChannelSettings(name="x", kind="syslog", address=str(tmp_path / "none")))
 
 
+def test_a_syslog_that_nobody_hears_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{receiver.getsockname()[1]}"
+        send(ChannelSettings(name="x", kind="syslog", address=address))
+        assert LETTER.title in receiver.recv(4096).decode()
+    with pytest.raises(channels.Undelivered, match=f"{address}: .*refused"):
+        send(ChannelSettings(name="x", kind="syslog", address=address))
+    # One that takes lines and does not read them.
+    monkeypatch.setattr(channels, "TAKES_S", 0.1)
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(path))
+        with pytest.raises(channels.Undelivered, match="timed out"):
+            for _ in range(10_000):
+                send(ChannelSettings(name="x", kind="syslog", address=str(path)))
+
+
+@pytest.mark.parametrize("url", ["mqtt://broker/topic", "mqtts://user:secret@broker/topic"])
+def test_mqtt_without_its_package_says_which_extra(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from apprise.manager_plugins import NotificationManager
+
+    plugin = NotificationManager()["mqtt"]
+    monkeypatch.setattr(plugin, "enabled", False)
+    words = channels.apprise_problem(url)
+    assert "paho-mqtt" in words and "[mqtt]" in words
+    assert "secret" not in words
+    assert channels.apprise_problem("nonsense://x") == "Apprise does not understand this nonsense:// URL"
+
+
 def test_journald_gets_its_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "socket"
     monkeypatch.setattr(channels, "JOURNALD", str(path))

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy
 
 from heartwire.errors import StorageProblem, Unplugged
-from heartwire.monitor import archive, collect, schema
+from heartwire.monitor import archive, collect, outbox, retention, schema
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store
 from heartwire_protocol import events, records
@@ -324,6 +324,54 @@ def test_retention_keeps_alarms_and_what_is_not_yet_told(store: Store, board: Fa
     assert sequences(store) == [1, 3, 5]
     assert world.archive.sweep(days=365, events=1) == 1  # too many: the oldest that is no alarm goes
     assert sequences(store) == [3, 5]
+
+
+def test_every_table_has_a_rule_of_retention() -> None:
+    assert set(retention.RULES) == set(schema.metadata.tables)
+
+
+def test_retention_leaves_no_table_to_grow(store: Store, board: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Years of a busy rack, also with a channel that is no more; what counters have shown stays counted."""
+    day_ms = 86_400_000
+    today = [20_000]
+    for module in (archive, outbox, retention):
+        monkeypatch.setattr(module, "now_ms", lambda: today[0] * day_ms)
+    board.log(events.BOOT, wall_day=today[0])
+    worlds = [World(store, board, [channel("mail"), channel("old")])]
+    counted = 0
+
+    def count() -> int:
+        return Reader(store).relay_events(schema.RELAY_EVENTS).get(("rack-1", "a", "fence_fired"), 0)
+
+    sizes = []
+    for year in range(6):
+        if year == 2:
+            worlds.append(World(store, board, [channel("mail")]))
+        for number in range(4):
+            today[0] += 90
+            worlds[-1].source.fault = Unplugged("gone") if number == 1 else None
+            for event, node, a in ((events.LATE, 0, 600), (events.FENCE_FIRED, 0, 0), (events.OFF_FAILED, 0, 0)):
+                board.log(event, node, a=a, wall_day=today[0])
+            board.restart()
+            for _ in range(3):
+                worlds[-1].collector.step()
+                worlds[-1].clock.now_s += 20
+            worlds[-1].post(60)
+            while worlds[-1].archive.sweep(days=365, events=1000, alarm_days=400):
+                assert count() >= counted
+            counted = max(counted, count())
+        with store.read() as connection:
+            tables = schema.metadata.sorted_tables
+            sizes.append(
+                {
+                    table.name: connection.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(table))
+                    for table in tables
+                }
+            )
+    assert counted == 24, "each fence counts for ever"
+    assert min(sizes[1][name] for name in ("event", "mention", "message", "observation")) > 0
+    for name, size in sizes[-1].items():
+        assert size <= sizes[2][name] + 2, f"{name} grows: {[row[name] for row in sizes]}"
 
 
 def test_the_store_holds_each_record_by_constraint_not_by_habit(store: Store, board: FakeBoard) -> None:

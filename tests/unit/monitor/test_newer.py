@@ -8,7 +8,7 @@ import pytest
 from heartwire.answers import NodeStatus, Status
 from heartwire.monitor import metrics
 from heartwire.monitor.query import Filter, Reader
-from heartwire.monitor.run import RELAY_EVENTS
+from heartwire.monitor.schema import RELAY_EVENTS
 from heartwire.monitor.store import Store
 from heartwire.monitor.views import View
 from heartwire_protocol import codes, events, reasons

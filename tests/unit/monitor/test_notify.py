@@ -8,6 +8,7 @@ from heartwire.errors import StorageProblem
 from heartwire.monitor import advice
 from heartwire.monitor.courier import Letter, Outcome
 from heartwire.monitor.dispatch import RETRY_MOST_S
+from heartwire.monitor.shorten import ENDED
 from heartwire.monitor.store import Store
 from heartwire_protocol import events, reasons
 from tests.fakes.board import FakeBoard
@@ -109,6 +110,25 @@ def test_a_storm_is_grouped_and_nothing_of_it_is_lost(store: Store, board: FakeB
         for letter in world.courier.sent
     ]
     assert sum(more) + len(more) == 50
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_the_last_message_of_a_storm_says_how_it_ended(store: Store, board: FakeBoard, ends_well: bool) -> None:
+    """Also to a channel that hears of no end of anything."""
+    world = started(store, board, channel(burst=2, refill_s=30, severity="warning", cleared=False))
+    for number in range(40):
+        board.log(events.DEAD, 0, WHY, a=2000)
+        if ends_well or number < 39:
+            board.log(events.GOOD_AGAIN, 0, a=2000)
+        world.collect()
+        world.post(1)
+    world.post(120)
+    last = world.courier.sent[-1]
+    assert "more)" in last.title
+    assert ("; over now" in last.title) is ends_well
+    (line,) = [line for line in last.body.splitlines() if line.startswith(ENDED)]
+    assert ("nothing of it stands open" in line) is ends_well
+    assert ("open: a (alpha): silent" in line or "open: a: silent" in line) is not ends_well
 
 
 def test_many_boards_in_a_storm_share_one_message(store: Store) -> None:
