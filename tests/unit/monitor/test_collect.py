@@ -364,7 +364,7 @@ def test_retention_leaves_no_table_to_grow(store: Store, board: FakeBoard, monke
             tables = schema.metadata.sorted_tables
             sizes.append(
                 {
-                    table.name: connection.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(table))
+                    table.name: connection.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(table)) or 0
                     for table in tables
                 }
             )
