@@ -22,7 +22,7 @@ from heartwire.agent.errors import StateError
 from heartwire.agent.grants import Refusal
 from heartwire.agent.lease import Loss
 from heartwire.agent.machine import hypervisor
-from heartwire.agent.port import SOCKET_SCHEME, Opener
+from heartwire.agent.port import SOCKET_SCHEME, open_port
 from heartwire.agent.services import CHECK_STOPPED
 from heartwire.agent.settings import AgentSettings, Command, read_key
 from heartwire.errors import HeartwireError
@@ -245,7 +245,7 @@ def _ask(settings: AgentSettings) -> Finding:
     """Ask the board directly, unless somebody else has the port or the state directory."""
     try:
         key = read_key(settings.key_file) if settings.key_file else None
-        port = Opener(settings.interval_ms)(settings.port, settings.baud)
+        port = open_port(settings.port, settings.baud)
     except OSError as error:
         return Finding(BAD, "line", f"{settings.port}: {error.strerror}", "end the program that has the port")
     except HeartwireError as error:

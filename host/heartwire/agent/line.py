@@ -63,7 +63,7 @@ class Line:
         try:
             if not self.port.ready():
                 if now_ns - self._tried_ns >= CONNECT_NS:
-                    self._lost(now_ns, "no answer from the other end of the connection")
+                    self._hangs(now_ns)
                 return False
         except OSError as error:
             self._lost(now_ns, error.strerror or type(error).__name__)
@@ -79,6 +79,15 @@ class Line:
         if self._is_new("line_open", "", now_ns):
             self._log.info("line_open", port=self.path, count=self.opened_count)
         return True
+
+    def _hangs(self, now_ns: int) -> None:
+        """Begin a connection anew; what a driver holds ends by itself, and there is nothing else to be tried."""
+        if self.path.startswith(SOCKET_SCHEME):
+            self._lost(now_ns, "no answer from the other end of the connection")
+            return
+        self.problem = "the device hangs: its driver does not open it"
+        if self._is_new("line_hangs", "", now_ns):
+            self._log.warning("line_hangs", port=self.path, problem=self.problem)
 
     @property
     def connects(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the agent's line is made of: a tty, or a TCP connection to a serial server. Nothing here waits.
+"""What the agent's line is made of: a tty, or a TCP connection to a serial server.
 
 A port is opened, read, written and let go; line.py brings it back. It knows nothing of what the bytes mean. Used by
 line.py, and by the doctor.
@@ -8,10 +8,12 @@ import contextlib
 import errno
 import fcntl
 import os
+import queue
 import socket
 import struct
 import termios
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from heartwire.names import is_numeric
@@ -22,6 +24,8 @@ FORMS = "a serial device, or socket://ADDRESS:PORT"
 # A connection whose bytes are not acknowledged for two heartbeats is given up, but not while a busy network catches up.
 UNACKNOWLEDGED_INTERVALS = 2
 UNACKNOWLEDGED_MIN_MS = 1000
+# A tty is open within a few ms, if at all.
+OPENING_S = 0.05
 
 
 class Port(Protocol):
@@ -127,6 +131,98 @@ class SerialPort:
         if self._descriptor >= 0:
             self.discard()
         self.close()
+
+
+class Hand:
+    """A thread that does one thing after another, because a driver of a hung USB adapter may hold it for many seconds.
+
+    Started with it, as a thread that begins after the memory was locked has its whole stack locked.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="heartwire-port", daemon=True).start()
+
+    def do(self, job: Callable[[], None]) -> None:
+        """Have `job` done when its turn comes; what it raises is lost."""
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            with contextlib.suppress(Exception):
+                self._jobs.get()()
+
+
+class AsidePort:
+    """A tty that is opened and let go by a hand, so that its driver holds up no heartbeat and no kernel watchdog."""
+
+    def __init__(self, path: str, baud: int, hand: Hand) -> None:
+        """Begin to open it; `ready` says when it is, and raises what went wrong."""
+        self._hand = hand
+        self._port: SerialPort | None = None
+        self._problem: OSError | None = None
+        self._over = threading.Event()
+        self._asked = False
+        hand.do(lambda: self._open(path, baud))
+
+    def _open(self, path: str, baud: int) -> None:
+        try:
+            self._port = SerialPort(path, baud)
+        except OSError as error:
+            self._problem = error
+        except Exception as error:  # else it would be opened for ever
+            self._problem = OSError(errno.EIO, repr(error))
+        finally:
+            self._over.set()
+
+    def ready(self) -> bool:
+        """Tell whether it is open; OSError if it cannot be. Only the first call waits, for OPENING_S at most."""
+        self._over.wait(0 if self._asked else OPENING_S)
+        self._asked = True
+        if self._problem:
+            raise self._problem
+        return self._port is not None
+
+    @property
+    def _opened(self) -> SerialPort:
+        if self._port is None:
+            raise BlockingIOError
+        return self._port
+
+    def fileno(self) -> int:
+        """Return its descriptor; -1 while it is being opened."""
+        return self._port.fileno() if self._port else -1
+
+    def read(self) -> bytes:
+        """Return what has arrived; see Port.read."""
+        return self._opened.read()
+
+    def write(self, data: memoryview) -> int:
+        """Write what fits now; see Port.write."""
+        return self._opened.write(data)
+
+    def waiting(self) -> int:
+        """Return the count of bytes in the driver's buffer."""
+        return self._opened.waiting()
+
+    def discard(self) -> bool:
+        """Empty the driver's buffer."""
+        return self._opened.discard()
+
+    def close(self) -> None:
+        """Let go of it; wait for that as long as for opening it."""
+        over = threading.Event()
+        self._hand.do(lambda: self._end(over, drop=False))
+        over.wait(OPENING_S)
+
+    def drop(self) -> None:
+        """Let go of it when its turn comes; what is opened after it is opened after that."""
+        self._hand.do(lambda: self._end(threading.Event(), drop=True))
+
+    def _end(self, over: threading.Event, drop: bool) -> None:
+        if self._port:
+            (self._port.drop if drop else self._port.close)()
+        over.set()
 
 
 class SocketPort:
@@ -257,6 +353,15 @@ def port_problem(text: str) -> str:
     return ""
 
 
+def open_port(path: str, baud: int) -> Port:
+    """Open a device, or begin to connect to a socket:// URL. OSError if it cannot be."""
+    if "://" not in path:
+        return SerialPort(path, baud)
+    if problem := port_problem(path):
+        raise OSError(errno.EINVAL, problem)
+    return SocketPort(path)
+
+
 class Opener:
     """Opens the port of one line again and again; TCP's patience is measured by the interval of heartbeats.
 
@@ -267,14 +372,15 @@ class Opener:
 
     def __init__(self, interval_ms: int = 1000) -> None:
         self._interval_ms = interval_ms
+        self._hand = Hand()
         self._last: SocketPort | None = None
         self._half_open = 0  # source port of a connection that the server may still believe in
         self._same = False
 
     def __call__(self, path: str, baud: int) -> Port:
-        """Open a device or a socket:// URL. OSError if it cannot be."""
+        """Begin to open a device or a socket:// URL. OSError if it cannot be."""
         if "://" not in path:
-            return SerialPort(path, baud)
+            return AsidePort(path, baud, self._hand)
         if problem := port_problem(path):
             raise OSError(errno.EINVAL, problem)
         last = self._last

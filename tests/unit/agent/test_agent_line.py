@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import termios
+import threading
 import tty
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from heartwire import serial_servers
+from heartwire.agent import port as port_module
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.line import BACK_OFF_NS, CONNECT_NS, STALE_NS, WRONG_SERVER_NS, Line
 from heartwire.agent.log import Log
@@ -20,6 +22,7 @@ from heartwire.agent.port import Opener, SerialPort, SocketPort
 from heartwire.agent.settings import settings_from
 from heartwire.agent.silence import PAUSE_MAX_S, Silence
 from tests.unit.agent.agent_fakes import World, ms
+from tests.unit.agent.test_agent_parts import wait_for
 
 HOUR_NS = 3600 * 1_000_000_000
 BUSY = b"Port already in use\r\n"
@@ -190,7 +193,7 @@ def test_nothing_is_queued_where_nothing_can_be_thrown_away() -> None:
 
 
 def test_a_connection_that_does_not_come_is_begun_anew_at_a_steady_pace() -> None:
-    stand = Stand()
+    stand = Stand("socket://127.0.0.1:1")
     tries = []
     for now in range(0, 20 * CONNECT_NS, CONNECT_NS // 100):
         stand.next.connected = False
@@ -377,6 +380,51 @@ def test_a_tty_that_takes_nothing_is_flushed_before_it_is_closed(
     monkeypatch.undo()
     assert done == [termios.TCOFLUSH, "close"]
     assert port.fileno() == -1
+
+
+def test_a_driver_that_hangs_holds_up_nothing(terminal: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a hung USB adapter does, for seconds: when it is opened, and when it is let go."""
+    goes_on = threading.Event()
+
+    class Hung(SerialPort):
+        def __init__(self, path: str, baud: int) -> None:
+            assert goes_on.wait(30)
+            super().__init__(path, baud)
+
+        def drop(self) -> None:
+            assert goes_on.wait(30)
+            super().drop()
+
+    monkeypatch.setattr(port_module, "SerialPort", Hung)
+    text = io.StringIO()
+    line = Line(terminal[1], 115_200, Log(text, "a"))
+    for number in range(50):
+        assert not line.ensure(number * ms(100))
+        assert not line.write(memoryview(b"beat"), number * ms(100))
+        assert line.read(number * ms(100)) == b""
+    assert line.connects
+    assert "hangs" in line.problem
+    assert text.getvalue().count("line_hangs") == 1
+    goes_on.set()
+    wait_for(lambda: line.ensure(ms(5000)))
+    assert line.problem == ""
+    assert line.write(memoryview(b"beat"), ms(5000))
+    # Let go while it hangs: what comes next waits in its turn, and is not "in use by another program".
+    goes_on.clear()
+    assert not line.reopen(ms(6000), 3)
+    assert line.connects
+    goes_on.set()
+    wait_for(lambda: line.ensure(ms(6100)))
+    assert line.write(memoryview(b"beat"), ms(6100))
+    line.close()
+
+
+def test_what_goes_wrong_aside_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, words in ((tmp_path / "none", "No such file"), (tmp_path / "file", "not a serial port")):
+        line = Line(str(path), 115_200, Log(io.StringIO(), "a"))
+        wait_for(lambda line=line: not line.ensure(0) and not line.connects)
+        assert words in line.problem
 
 
 @pytest.mark.parametrize(
