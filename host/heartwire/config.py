@@ -1,9 +1,9 @@
 """The config file: TOML in, checked settings out, every problem named with its line, path, rule and limit.
 
-Sections are [board], [node.a], [node.b], [node.spare]; names, limits and rules come from the contract's tables. A key
-never stands in the file: `key_file = "PATH"` names a file of its own, relative to the config, and "key:xxxxxxxx" (its
-fingerprint) means that the board keeps the one it has. It never writes and never talks to a board. Called by the CLI
-and by tests.
+Sections are [board], [node.a], [node.b], [node.spare]; names, limits and rules come from the contract's tables. Before
+them `board_id` may name the only board that they are for. A key never stands in the file: `key_file = "PATH"` names a
+file of its own, relative to the config, and "key:xxxxxxxx" (its fingerprint) means that the board keeps the one it has.
+It never writes and never talks to a board. Called by the CLI and by tests.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heartwire import keys
+from heartwire import board_id, keys
 from heartwire.errors import BadConfig, HeartwireError, NotPermitted
 from heartwire.settings_transfer import FINGERPRINT, public_text, values_of
 from heartwire_protocol import codes, settings, settings_rules
 
 DEFAULT_FILE = "heartwire.toml"
 FILE_SUFFIX = "_file"
+BOARD_ID = "board_id"
 # A config is a few kilobytes; anything larger is the wrong file.
 SIZE_MAX = 1 << 20
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.\"' -]+?)\s*\]")
@@ -51,6 +52,7 @@ class Config:
     settings: settings.Settings = field(default_factory=settings.Settings)
     problems: list[Problem] = field(default_factory=list)
     missing_keys: dict[str, str] = field(default_factory=dict)
+    board_id: str = ""  # the only board that these settings are for
 
     def require_good(self) -> None:
         """Raise BadConfig with all problems if there is one."""
@@ -167,7 +169,8 @@ class _Reader:
         self._bench = 0
 
     def read(self) -> None:
-        self._names("", self._document, ("board", "node"))
+        self._names("", self._document, (BOARD_ID, "board", "node"))
+        self._board_id(self._document.get(BOARD_ID, ""))
         board = self._section("board", self._document.get("board", {}))
         nodes = self._section("node", self._document.get("node", {}))
         self._bench = 1 if board.get("bench") in (True, 1) else 0
@@ -179,6 +182,12 @@ class _Reader:
         if not self._config.problems:
             for path, words in settings_rules.check(self._config.settings):
                 self._problem(path, words)
+
+    def _board_id(self, value: Any) -> None:
+        if isinstance(value, str) and (not value or board_id.FORM.fullmatch(value)):
+            self._config.board_id = value.upper()
+        else:
+            self._problem(BOARD_ID, "must be 16 hexadecimal digits; `heartwire boards` shows it")
 
     def _problem(self, path: str, words: str) -> None:
         self._config.problems.append(Problem(path, words, self._lines.get(path) or self._lines.get(path + FILE_SUFFIX)))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from heartwire.config import FILE_SUFFIX
+from heartwire.config import BOARD_ID, FILE_SUFFIX
 from heartwire_protocol import codes, settings
 
+EXAMPLE_ID = "E66118604B5C4A2A"
 UNITS = {"ms": "ms", "s": "s", "ppm": "ppm"}
 HEADER = """\
 # Heartwire: settings of one board.
@@ -27,13 +28,14 @@ SECTION_WORDS = {
 }
 
 
-def template(values: Mapping[str, str] | None = None) -> str:
+def template(values: Mapping[str, str] | None = None, board_id: str = "") -> str:
     """Return a commented config with every setting; `values` (path to TOML value) are the live lines.
 
-    The path of a key setting ends in `_file`.
+    The path of a key setting ends in `_file`. `board_id` is the only board that it is for.
     """
     given = dict(values or {})
-    lines = [HEADER]
+    pin = f"{BOARD_ID} = {quoted(board_id)}" if board_id else f"#{BOARD_ID} = {quoted(EXAMPLE_ID)}"
+    lines = [HEADER, f"\n# the only board that these settings are for, by its id (`heartwire boards`)\n{pin}\n"]
     for section, table in _sections():
         lines.append(f"\n# {SECTION_WORDS[section]}\n[{section}]\n")
         for row in table:

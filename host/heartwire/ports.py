@@ -13,8 +13,8 @@ from pathlib import Path
 
 from heartwire.errors import BoardNotFound
 
-# The id of every virtual board, where a chip has its own.
-VIRTUAL_ID = "E660000000000001"
+# How the id of every virtual board begins; the rest is its own.
+VIRTUAL_IDS = "E6600000"
 ENVIRONMENT = "HEARTWIRE_PORT"
 # MicroPython on a Raspberry Pi board (mpconfigport.h of ports/rp2). The vendor alone says nothing: the Debug Probe is
 # 2e8a:000c, and passes on what it gets to somebody else's machine.

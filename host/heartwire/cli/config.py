@@ -42,10 +42,12 @@ def config() -> None:
 @click.argument("file", type=FILE, default=DEFAULT_FILE)
 @click.option("--keys", is_flag=True, help="Also make new keys, in files that only you may read, and use them.")
 @click.option("--name", help="Name of the board.")
-def new(file: Path, keys: bool, name: str | None) -> None:
+@click.option("--board-id", metavar="ID", help="Id of the board; else that of the only one plugged in.")
+def new(file: Path, keys: bool, name: str | None, board_id: str | None) -> None:
     """Write a commented config with every setting.
 
-    FILE is heartwire.toml if not given; `-` prints it. Nothing is overwritten.
+    FILE is heartwire.toml if not given; `-` prints it. Nothing is overwritten. The id of the board that is plugged in
+    goes into it (none is asked): `config apply` then talks to no other board.
 
     \b
     Example:
@@ -56,18 +58,21 @@ def new(file: Path, keys: bool, name: str | None) -> None:
     from heartwire.config import parse
 
     values = {"board.name": config_template.quoted(name)} if name else {}
-    parse(config_template.template(values)).require_good()
+    pinned = _id_to_pin(board_id)
+    parse(config_template.template(values, pinned)).require_good()
     if str(file) == "-":
         if keys:
             raise click.UsageError("--keys needs a FILE to stand beside")
-        emit(config_template.template(values).rstrip("\n"))
+        emit(config_template.template(values, pinned).rstrip("\n"))
         return
     if file.exists():
         raise StorageProblem(f"{file}: there is such a file already", "choose another name, or move it away")
     if keys:
         values |= _new_keys(file.parent)
-    _write_new(file, config_template.template(values))
+    _write_new(file, config_template.template(values, pinned))
     emit(f"{file} written" + (" with new keys in keys/" if keys else ""))
+    if pinned:
+        note(f"it is for board {pinned} alone")
     if keys:
         note("keys/a.key and keys/b.key belong on the servers; this host uses --key-file keys/host.keys")
     note(f"next: edit it, then `heartwire config check {file}` and `heartwire config apply {file}`")
@@ -147,7 +152,7 @@ def diff(session: Session, file: Path, exit_code: bool, as_json: bool) -> None:
 
     wanted = load(file)
     wanted.require_good()
-    with session.board() as board:
+    with session.board(wanted.board_id) as board:
         running = board.settings()
     wanted.keep_missing_keys(running.values)
     wanted.require_good()
@@ -184,7 +189,7 @@ def apply(session: Session, file: Path, yes: bool) -> None:
 
     wanted = load(file)
     wanted.require_good()
-    with session.board() as board:
+    with session.board(wanted.board_id) as board:
         running = board.settings()
         wanted.keep_missing_keys(running.values)
         wanted.require_good()
@@ -249,6 +254,16 @@ def told_once() -> Waiting:
             note(f"waiting for {node} to be good under the new settings, up to {left_s} s; Ctrl-C keeps the old ones")
 
     return tell
+
+
+def _id_to_pin(named: str | None) -> str:
+    """Return the id that a new config is for: as named, else that of the only board plugged in, else ""."""
+    from heartwire import board_id, ports
+
+    if named:
+        return board_id.board_id_of(named)
+    plugged = [port.serial_number for port in ports.list_ports()]
+    return plugged[0].upper() if len(plugged) == 1 and board_id.FORM.fullmatch(plugged[0]) else ""
 
 
 def _new_keys(folder: Path) -> dict[str, str]:

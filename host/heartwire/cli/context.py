@@ -46,13 +46,13 @@ class Session:
         return keys.Keys() if self.unsigned else keys.find(self.key_file)
 
     @contextlib.contextmanager
-    def board(self) -> Iterator[Board]:
-        """Open the board, and close it whatever happens."""
+    def board(self, board_id: str = "") -> Iterator[Board]:
+        """Open the board, and close it whatever happens; `board_id` is the only one wanted, if nobody says another."""
         from heartwire.board import Board
         from heartwire.link import DEFAULT_TIMEOUT_S
 
         timeout_s = self.timeout or DEFAULT_TIMEOUT_S
-        with Board.open(self.port, keys=self.keys(), timeout_s=timeout_s, board_id=self.board_id) as board:
+        with Board.open(self.port, keys=self.keys(), timeout_s=timeout_s, board_id=self.board_id or board_id) as board:
             if board.link.limited:
                 warn(board.link.limited)
             yield board

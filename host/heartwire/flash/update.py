@@ -225,7 +225,7 @@ def _at_prompt(way: _Way, tell: Tell) -> str:
 
 def _refuse_virtual(found: Status) -> None:
     """Leave a virtual board alone: it has no prompt, so it would guard nobody until it is plugged in anew."""
-    if found.board_id == ports.VIRTUAL_ID:
+    if found.board_id.startswith(ports.VIRTUAL_IDS):
         raise UsageProblem(
             "this is a virtual board: it has no prompt and no boot loader",
             "start `heartwire virtual` again, which installs the firmware of this heartwire",

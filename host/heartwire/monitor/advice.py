@@ -268,6 +268,14 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
         "",
         "",
     ),
+    "same_id": (
+        "warning",
+        "Two boards say that they are the same one, or one is listed twice: compare their ports in monitor.toml. What "
+        "they say is kept apart.",
+        "same_id",
+        "",
+    ),
+    "own_id": ("notice", "Nothing.", "", "same_id"),
     "replaced": ("warning", "Another board answers at this port: make sure that this was meant.", "", ""),
     "lost": ("warning", "Records are missing without cause: keep a copy of the journal and find out why.", "", ""),
     "damaged": ("alarm", "A record is damaged: the board's flash may be worn out; plan to replace it.", "", ""),

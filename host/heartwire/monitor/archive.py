@@ -71,6 +71,12 @@ class Archive:
             known = Known(board_id, name, row.boot, row.journal, row.cursor, history=row.history)
             return replace(known, chains=_chains(connection, known))
 
+    def knows(self, board_id: str) -> bool:
+        """Tell whether the store has a board of that id."""
+        with self.store.read() as connection:
+            wanted = select(schema.board.c.board_id).where(schema.board.c.board_id == board_id)
+            return connection.scalar(wanted) is not None
+
     def record_at(self, known: Known) -> bytes | None:
         """Return the raw record at the cursor, or None if it is not kept."""
         event = schema.event.c

@@ -17,11 +17,12 @@ from heartwire import dating
 from heartwire.chain import ALTERED, DAMAGED, LOST, RESTARTED, ROTATED, ChainChecker, Finding
 from heartwire.errors import HeartwireError, StorageProblem
 from heartwire.journal import Entry
-from heartwire.monitor import advice
+from heartwire.monitor import advice, twins
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.log import Log
 from heartwire.monitor.sources import Identity, Source, Watched, lost
 from heartwire.monitor.store import now_ms
+from heartwire.monitor.twins import Claims
 from heartwire.monitor.views import View
 
 # Pages read in one step: 1024 records, then the status has its turn.
@@ -60,7 +61,10 @@ class Collector:
         *,
         told: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        claims: Claims | None = None,
+        port: str = "",
     ) -> None:
+        """`claims` is shared by all collectors; `port` is where this board's own link is, "" for another way to it."""
         self.view = View(name)
         self._source: Source = Watched(source, name)
         self._archive = archive
@@ -68,6 +72,9 @@ class Collector:
         self._log = log
         self._told = told
         self._clock = clock
+        self._claims = claims if port else None
+        self._port = port
+        self._own_id = ""  # what the board says, where the store has a stand-in
         self._known: Known | None = None
         self._checker = ChainChecker()
         self._connected = False
@@ -111,7 +118,7 @@ class Collector:
         self._source.close()
 
     def _connect(self) -> None:
-        identity = self._source.open()
+        identity = self._told_apart(self._source.open())
         self._resume(identity)
         self._connected = True
         self._status_due = self._clock()
@@ -129,6 +136,31 @@ class Collector:
         self._log.info("connected", board=self.view.name, board_id=known.board_id, boot=known.boot)
         self._answers, self._said_down, self._down_since = True, False, None
         self._retry_s = RETRY_FIRST_S
+
+    def _told_apart(self, identity: Identity) -> Identity:
+        """Return who answers, under a stand-in for its id where another board here has that too."""
+        self._own_id = identity.board_id
+        if self._claims is None:
+            return identity
+        name = self.view.name
+        other = twins.stand_in(identity.board_id, name)
+        may_keep = not self._archive.knows(other)
+        if self._claims.claim(identity.board_id, name, self._port, may_keep=may_keep):
+            return identity
+        return replace(identity, board_id=other)
+
+    def _look_at_twins(self, known: Known) -> None:
+        """Tell of a second board with the id of this one, once: by the one that has the stand-in."""
+        if self._claims is None or known.board_id == self._own_id:
+            return
+        others = self._claims.others(self._own_id, self.view.name)
+        if bool(others) == self._archive.is_open(known.board_id, "same_id"):
+            return
+        words = f"{self.view.name} at {self._port} and {', '.join(others)} all say that they are board {self._own_id}"
+        if not others:
+            words = f"no other board says any more that it is {self._own_id}"
+        if self._archive.observe(known, Observed("same_id" if others else "own_id", words)):
+            self._told()
 
     def _resume(self, identity: Identity) -> None:
         """Find the place to go on from; tell of another board, a reset, or a journal started anew."""
@@ -263,6 +295,7 @@ class Collector:
         if self.view.labels() != before:
             self._archive.label(self._known, self.view.labels())
         self._look_at_storage(self._known, status.storage_bad)
+        self._look_at_twins(self._known)
 
     def _look_at_storage(self, known: Known, bad: bool) -> None:
         """Tell of a board whose flash takes no writes: it cannot give a record of that."""
@@ -278,6 +311,8 @@ class Collector:
     def _lost(self, error: HeartwireError) -> float:
         """Note that the board does not answer; return seconds until the next try."""
         self._source.close()
+        if self._claims is not None:
+            self._claims.release(self.view.name)
         now_s = self._clock()
         self._connected = self._answers = False
         self.view.up, self.view.trouble = False, error.words

@@ -35,8 +35,9 @@ from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.peer import Other, asker
 from heartwire.monitor.routing import Router
 from heartwire.monitor.settings import MonitorSettings, PeerSettings, read_secret, secret_lines
-from heartwire.monitor.sources import Maker, source_of
+from heartwire.monitor.sources import AGENT_SCHEME, Maker, source_of
 from heartwire.monitor.store import Store, driver_problem
+from heartwire.monitor.twins import Claims
 
 # How long the end may take: longer than a page, shorter than systemd's patience.
 STOP_S = 10.0
@@ -164,8 +165,19 @@ class Monitor:
         archive = Archive(self.store, Router(settings.channel))
         self._archive = archive
         make = make_source or (lambda board: source_of(board, set_time=settings.set_time))
+        claims = Claims()
         self.collectors = [
-            Collector(board.name, make(board), archive, settings, self.log, told=self._tell) for board in settings.board
+            Collector(
+                board.name,
+                make(board),
+                archive,
+                settings,
+                self.log,
+                told=self._tell,
+                claims=claims,
+                port="" if board.port.startswith(AGENT_SCHEME) else board.port,
+            )
+            for board in settings.board
         ]
         views = {collector.view.name: collector.view for collector in self.collectors}
         composer = Composer(

@@ -4,6 +4,8 @@ The way in for the rack, the demo and tests, from any thread: every request is h
 chip.py does the work. It never looks into the bytes and never repairs anything behind the firmware's back.
 """
 
+import hashlib
+import os
 import tempfile
 import threading
 from collections import deque
@@ -26,7 +28,10 @@ from heartwire.virtual.processes import ProcessYard
 from heartwire.virtual.reactor import Reactor
 from heartwire.virtual.terminals import SerialPort
 
-UNIQUE_ID = bytes.fromhex(ports.VIRTUAL_ID)
+
+def id_of(directory: Path) -> bytes:
+    """Return the id of the board whose flash is in `directory`: its own as long as it lives, and no other board's."""
+    return bytes.fromhex(ports.VIRTUAL_IDS) + hashlib.sha256(os.fsencode(directory)).digest()[:4]
 
 
 class VirtualBoard:
@@ -37,7 +42,7 @@ class VirtualBoard:
         directory: Path | str | None = None,
         *,
         firmware_dir: Path | str | None = None,
-        unique_id: bytes = UNIQUE_ID,
+        unique_id: bytes | None = None,
         compiled: bool = True,
         heap_kib: int = 228,
         erase_ms: float = 0.0,
@@ -51,7 +56,7 @@ class VirtualBoard:
         block and `program_ms` per 256 bytes make the flash as slow as a real one (45 and 0.4). `self_powered`: pulling
         USB does not take the board's power. Raises MissingExtra or VirtualError.
         """
-        if len(unique_id) != 8:
+        if unique_id is not None and len(unique_id) != 8:
             raise VirtualError(f"a unique id has 8 bytes, not {len(unique_id)}")
         files = image.find_firmware() if firmware_dir is None else image.read_firmware(Path(firmware_dir))
         missing = [name for name in image.ROOT_FILES if name not in files]
@@ -66,7 +71,12 @@ class VirtualBoard:
         self._changed = threading.Condition()
         self._line_ports: dict[str, SerialPort] = {}
         options = ChipOptions(
-            unique_id, heap_kib, int(erase_ms * 1000), int(program_ms * 1000), enumerate_ms, self_powered
+            unique_id or id_of(self.directory),
+            heap_kib,
+            int(erase_ms * 1000),
+            int(program_ms * 1000),
+            enumerate_ms,
+            self_powered,
         )
         self.chip = Chip(self.reactor, self.yard, self.directory, options, self._notify)
         self.flash = image.FlashImage(self.chip.image_path)

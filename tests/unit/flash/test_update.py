@@ -521,7 +521,7 @@ def test_to_prompt_stops_the_guard(world: World) -> None:
 
 def test_a_virtual_board_is_left_alone(world: World) -> None:
     world.guard()
-    world.link.board_id = bytes.fromhex(ports.VIRTUAL_ID)
+    world.link.board_id = bytes.fromhex(ports.VIRTUAL_IDS + "0000A1B2")
     with pytest.raises(UsageProblem, match="virtual board"):
         world.flash()
     with pytest.raises(UsageProblem, match="virtual board"):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from heartwire import keys
+from heartwire import keys, ports
 from heartwire_protocol import codes
-from tests.fakes.board import FakeBoard, MemoryChannel
+from tests.fakes.board import BOARD_ID, FakeBoard, MemoryChannel
 
 Run = Callable[..., Any]
 
@@ -43,6 +43,30 @@ def test_config_new_check_and_what_it_says(run: Run, tmp_path: Path, monkeypatch
     made = keys.read_file(tmp_path / "keys" / "host.keys")
     shown = result.out + result.err + (tmp_path / "heartwire.toml").read_text()
     assert not any(key in shown for key in made.values())
+
+
+def test_a_config_is_for_one_board(board: FakeBoard, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = BOARD_ID.hex().upper()
+    plugged = [ports.Port("/dev/ttyACM0", ours, "Board in FS mode", "1-1")]
+    monkeypatch.setattr(ports, "list_ports", lambda: plugged)
+    assert f"it is for board {ours} alone" in run("config", "new", "here.toml").err
+    assert f'\nboard_id = "{ours}"\n' in (tmp_path / "here.toml").read_text()
+    assert run("config", "apply", "here.toml", "--yes").code == 0
+    for two in ([], plugged * 2):
+        monkeypatch.setattr(ports, "list_ports", lambda two=two: two)
+        assert "\n#board_id = " in run("config", "new", "-").out
+    other = run("config", "new", "there.toml", "--board-id", "e66118604b5c4aff")
+    assert other.code == 0 and run("config", "check", "there.toml").code == 0
+    board.asked.clear()
+    for command in (("diff", "there.toml"), ("apply", "there.toml", "--yes")):
+        refused = run("config", *command)
+        assert refused.code == 22 and "E66118604B5C4AFF is wanted" in refused.err
+    assert board.asked == []
+    assert run("config", "diff", "there.toml", "--board-id", ours).code == 0, "said on the command line"
+    for wrong in ('"E66118604B5C4A"', "7"):
+        (tmp_path / "wrong.toml").write_text(f"board_id = {wrong}\n")
+        assert "line 1: board_id: must be 16 hexadecimal digits" in run("config", "check", "wrong.toml").err
 
 
 def test_config_new_on_stdout(run: Run) -> None:
