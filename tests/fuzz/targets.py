@@ -14,9 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from heartwire.agent import control
 from heartwire.agent.errors import ControlError
@@ -38,6 +36,8 @@ from heartwire_protocol import auth, events, framing, messages
 from tests.fakes.bench import Bench
 from tests.fakes.board import FakeBoard, MemoryChannel
 from tests.fuzz import tokens
+from tests.fuzz.broker_targets import BoardOfBroker, BrokerSocket, SharedBoard
+from tests.fuzz.target import Finding, Target
 from tests.unit.agent.agent_fakes import World as AgentWorld
 from tests.unit.agent.test_agent_world import active
 from tests.unit.monitor.test_metrics import source
@@ -45,39 +45,6 @@ from tests.unit.monitor.test_metrics import source
 KEY = bytes(range(32))
 # Longer than a long run at low priority on a busy machine is kept waiting.
 PATIENCE_S = 60
-
-
-class Finding(AssertionError):
-    """Something escaped, ended, was lost or late."""
-
-
-class Target:
-    """One reader; `tokens` are what its input may be made of. Use with `with`."""
-
-    tokens: tuple[bytes, ...] = ()
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._end = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        self.begin()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end.close()
-
-    def begin(self) -> None:
-        """Build what is fuzzed."""
-
-    def feed(self, data: bytes) -> int:
-        """Give it `data`; return how many bytes it was given. Raises Finding, or whatever escapes."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Assert what must hold at the end."""
 
 
 class AgentSocket(Target):
@@ -448,5 +415,5 @@ class BoardLink(Target):
 
 TARGETS: tuple[type[Target], ...] = (
     AgentSocket, AgentEvents, AgentLine, AgentPeer, MetricsPort, PeerPort, AskedMonitor, Pinged, AskedAgent,
-    AskedEvents, Receipt, HostLink, BoardLink,
+    AskedEvents, Receipt, HostLink, BoardLink, BrokerSocket, BoardOfBroker, SharedBoard,
 )  # fmt: skip
