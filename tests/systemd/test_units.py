@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +90,37 @@ def test_systemd_finds_nothing_wrong_with_any_shipped_unit(machine: Machine) -> 
     done = machine.run("systemd-analyze", "verify", "--man=no", *(f"/etc/systemd/system/{unit}" for unit in units))
     said = [line for line in done.stderr.splitlines() if "heartwire" in line]
     assert (done.returncode, said) == (0, [])
+
+
+def test_the_broker_is_there_for_whoever_asks_and_again_after_it_died(machine: Machine) -> None:
+    words = [heartwire(), "broker", "install", "--root", str(machine.stage), "--program", heartwire()]
+    subprocess.run(words, check=True, capture_output=True)
+    # This Python may lie below a home that only root may enter.
+    write_unit(
+        machine.stage,
+        "heartwire-broker.service.d/python.conf",
+        "[Service]\nDynamicUser=no\nUser=root\nProtectHome=no\n",
+    )
+    want(machine.stage, "sockets.target", "heartwire-broker.socket")
+    machine.start()
+    assert machine.shown("heartwire-broker.service", "ActiveState") == "inactive"
+
+    def look() -> dict[str, Any]:
+        done = machine.run("env", "-u", "HEARTWIRE_BROKER", heartwire(), "broker", "status", "--json")
+        rows = [row for row in json.loads(done.stdout) if row["socket"] == "/run/heartwire-broker.sock"]
+        assert rows, done
+        found: dict[str, Any] = rows[0]
+        return found
+
+    first = look()
+    assert (first["error"], first["ports"]) == (None, []), machine.run("journalctl", "-u", "heartwire-broker").stdout
+    assert machine.shown("heartwire-broker.service", "MainPID") == str(first["pid"])
+    machine.run("kill", "-9", str(first["pid"]))
+    second = look()
+    if second["error"]:  # it asked the one that was just dying
+        second = look()
+    assert second["error"] is None
+    assert second["pid"] != first["pid"]
 
 
 def test_the_services_are_ordered_after_the_agent(machine: Machine) -> None:

@@ -40,10 +40,16 @@ def usual(network: bool = False) -> list[Path]:
 
     `network`: for a connection over TCP, which the system's has no part in.
     """
-    named = os.environ.get(ENVIRONMENT)
-    if named:
-        return [Path(named)]
+    named = _named()
+    if named is not None:
+        return [named]
     return [own()] if network else [SYSTEM, own()]
+
+
+def _named() -> Path | None:
+    """Return the one socket that the environment names, None if it names none."""
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named) if named and named != OFF else None
 
 
 def own() -> Path:
@@ -53,7 +59,7 @@ def own() -> Path:
 
 def others() -> Iterator[Path]:
     """Yield the sockets of other users' brokers, from folders that are theirs."""
-    if os.environ.get(ENVIRONMENT):
+    if _named() is not None:
         return
     for folder in sorted(SHARED.glob(f"{FOLDER}*")):
         uid = folder.name[len(FOLDER) :]
@@ -63,8 +69,7 @@ def others() -> Iterator[Path]:
 
 def start() -> Path | None:
     """Start a broker of one's own, unless one listens by now; return its socket, or None if it cannot be started."""
-    named = os.environ.get(ENVIRONMENT)
-    place = Path(named) if named else own()
+    place = _named() or own()
     try:
         listener = listen_alone(place)
         if listener is not None:

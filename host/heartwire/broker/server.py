@@ -213,7 +213,7 @@ class Server:
         """Let a program in, or lend it the port. Raises what speaks against it, ValueError for nonsense."""
         path, program = body.get("port"), body.get("program")
         if body.get("v") != wire.VERSION:
-            raise NoAnswer("the broker is of another version", "end the programs that use it, or restart its unit")
+            raise PortBusy("the broker is of another version", "end the programs that use it, or restart its unit")
         if not isinstance(path, str) or not isinstance(program, str) or not 0 < len(path) < 4096:
             raise ValueError("no port or program")
         path = path if "://" in path else os.path.realpath(path)
