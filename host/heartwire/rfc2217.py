@@ -14,7 +14,7 @@ from typing import Any
 
 import serial
 
-from heartwire import names, serial_servers
+from heartwire import names, serial_servers, tcp
 from heartwire.errors import BoardNotFound, HeartwireError, PortBusy, UsageProblem
 
 SCHEME = "rfc2217://"
@@ -47,6 +47,9 @@ def bridge(url: str, baud: int) -> tuple[socket.socket, Bridge]:
             opened.open()
     except FAULTS as error:
         raise _problem(url, (numeric, int(port)), error) from None
+    inner = getattr(opened, "_socket", None)
+    if isinstance(inner, socket.socket):
+        tcp.set_patience(inner, tcp.REQUEST_MS)
     ours, theirs = socket.socketpair()
     return ours, Bridge(opened, theirs)
 

@@ -14,7 +14,6 @@ import errno
 import fcntl
 import os
 import select
-import socket
 import termios
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Protocol, runtime_checkable
 
 import serial
 
-from heartwire import names, ports, rfc2217, serial_servers
+from heartwire import names, ports, rfc2217, serial_servers, tcp
 from heartwire.errors import BoardNotFound, HeartwireError, NoAnswer, NotPermitted, PortBusy, Unplugged, UsageProblem
 
 # USB ignores it. Never 1200: closing a Pico's port at 1200 baud resets it into its boot loader.
@@ -192,7 +191,7 @@ class SocketChannel:
             raise BoardNotFound(f"{url}: {words}", "check that the other end runs and listens there") from None
         self.exposed = not names.is_loopback(self._socket.getpeername()[0])
         self._socket.settimeout(WRITE_TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.set_patience(self._socket, tcp.REQUEST_MS)
         self._greeting = serial_servers.Greeting()
 
     def read(self, timeout_s: float) -> bytes:
@@ -230,7 +229,8 @@ class SocketChannel:
         return self._socket.fileno()
 
     def close(self) -> None:
-        self._socket.close()
+        # A request that nobody heard must not reach the board minutes later, when whoever asked has given it up.
+        tcp.close(self._socket)
 
     def now(self) -> float:
         return time.monotonic()
@@ -248,7 +248,7 @@ class Rfc2217Channel(SocketChannel):
 
     def close(self) -> None:
         self._bridge.close()
-        super().close()
+        self._socket.close()
 
 
 def _gone(name: str, error: Exception) -> Unplugged:

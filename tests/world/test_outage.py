@@ -1,5 +1,7 @@
 """Networks that lose everything for a while between an agent and the real ser2net."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,6 +20,7 @@ from tests.world.place import (
     agent_settings,
     events_of,
     needs,
+    program,
     serial_server,
     status_of,
     wait_until,
@@ -67,3 +70,45 @@ def test_heartbeats_are_back_soon_after_the_network_and_none_comes_late(
         events = events_of(settings)
         assert events.count("line_lost") <= 3, events
         assert status_of(settings)["beat_late_max_ms"] < 200
+
+
+# What a command does: ask, wait for an answer that does not come, end. It says "written" between.
+ASK = """
+import sys, time
+from heartwire import transport
+channel = transport.open_port(sys.argv[1])
+channel.write(b"early")
+time.sleep(1)
+print("open", flush=True)
+sys.stdin.readline()
+channel.write(b"cut a's power")
+print("written", flush=True)
+channel.read(2.0)
+channel.close()
+"""
+
+
+def test_a_request_that_nobody_heard_does_not_arrive_after_its_program_has_ended(tmp_path: Path) -> None:
+    """The kernel would send it again for minutes: a fence that was given up would be carried out later."""
+    needs("iproute2", "iptables", "util-linux", namespaces=True)
+    heard = tmp_path / "heard"
+    listener = (
+        "import socket; held = socket.create_server(('', 4000)).accept()[0]\n"
+        f"while data := held.recv(100): open({str(heard)!r}, 'ab').write(data)"
+    )
+    with Network() as network, program([*network.within(BOARD), sys.executable, "-c", listener], tmp_path / "log"):
+        time.sleep(1)
+        words = [*network.within(SERVER), sys.executable, "-c", ASK, f"socket://{BOARD_ADDRESS}:4000"]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asker:
+            assert asker.stdout
+            assert asker.stdin
+            assert asker.stdout.readline() == "open\n"
+            network.lose(True)
+            asker.stdin.write("\n")
+            asker.stdin.flush()
+            assert asker.stdout.readline() == "written\n"
+            assert asker.wait(20) == 0
+        network.lose(False)
+        # The kernel's own pauses between two attempts are shorter by then.
+        time.sleep(20)
+    assert heard.read_bytes() == b"early"

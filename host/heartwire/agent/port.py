@@ -10,20 +10,19 @@ import fcntl
 import os
 import queue
 import socket
-import struct
 import termios
 import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from heartwire import tcp
 from heartwire.names import is_numeric
 
 READ_MAX = 4096
 SOCKET_SCHEME = "socket://"
 FORMS = "a serial device, or socket://ADDRESS:PORT"
-# A connection whose bytes are not acknowledged for two heartbeats is given up, but not while a busy network catches up.
+# A connection whose bytes are not acknowledged for two heartbeats is given up.
 UNACKNOWLEDGED_INTERVALS = 2
-UNACKNOWLEDGED_MIN_MS = 1000
 # A tty is open within a few ms, if at all.
 OPENING_S = 0.05
 
@@ -111,7 +110,7 @@ class SerialPort:
 
     def waiting(self) -> int:
         """Return the count of bytes in the driver's buffer."""
-        return outgoing(self._descriptor)
+        return tcp.outgoing(self._descriptor)
 
     def discard(self) -> bool:
         """Empty the driver's buffer."""
@@ -236,7 +235,7 @@ class SocketPort:
         self.ended = False  # by the other side, which therefore knows that it is over
         self.source_port = source_port
         try:
-            self._prepare(max(UNACKNOWLEDGED_MIN_MS, UNACKNOWLEDGED_INTERVALS * interval_ms), source_port)
+            self._prepare(UNACKNOWLEDGED_INTERVALS * interval_ms, source_port)
             with contextlib.suppress(BlockingIOError):
                 self._socket.connect((host, port))
             self.source_port = int(self._socket.getsockname()[1])
@@ -246,8 +245,7 @@ class SocketPort:
 
     def _prepare(self, unacknowledged_ms: int, source_port: int) -> None:
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged_ms)
+        tcp.set_patience(self._socket, unacknowledged_ms)
         if source_port:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(("", source_port))
@@ -294,7 +292,7 @@ class SocketPort:
 
     def waiting(self) -> int:
         """Return the count of bytes that the other end has not acknowledged."""
-        return outgoing(self._socket.fileno())
+        return tcp.outgoing(self._socket.fileno())
 
     def discard(self) -> bool:
         """Tell that TCP gives nothing back."""
@@ -306,17 +304,7 @@ class SocketPort:
 
     def drop(self) -> None:
         """Reset the connection: what waits in it would else be sent later, in a burst of old heartbeats."""
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
-
-
-def outgoing(descriptor: int) -> int:
-    """Return the count of bytes that wait in a tty or are unacknowledged in a TCP connection; 0 if it cannot tell."""
-    try:
-        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0])
-    except OSError:
-        return 0
+        tcp.reset(self._socket)
 
 
 def address_of(url: str) -> tuple[str, int]:
