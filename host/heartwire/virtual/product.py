@@ -162,7 +162,7 @@ class ProductRack:
         """Switch the rack on and apply the settings; the board observes."""
         self.rack.start()
         self.board.wait_usb()
-        with self.open() as board:
+        with self._open_new() as board:
             found = config.load(self.config_file)
             found.require_good()
             running = settings_transfer.values_of(board.settings().text)
@@ -189,12 +189,23 @@ class ProductRack:
     def _keys(self) -> keys.Keys:
         return keys.find(self.host_keys)
 
+    def _open_new(self) -> Board:
+        """Open a board that may be new: it has no key until it has this rack's settings, and nobody else its cable."""
+        board = self._open(keys.Keys())
+        if not board.link.welcome.keys:
+            return board
+        board.close()
+        return self.open()
+
     def open(self) -> Board:
         """Open the board over its USB port, with all keys."""
+        return self._open(self._keys())
+
+    def _open(self, held: keys.Keys) -> Board:
         deadline = time.monotonic() + 5
         while True:
             try:
-                return Board.open(str(self.board.wait_usb()), keys=self._keys())
+                return Board.open(str(self.board.wait_usb()), keys=held)
             except HeartwireError:
                 # The port of a board that has just come back may vanish once more.
                 if time.monotonic() > deadline:
