@@ -162,7 +162,7 @@ bench-broker: $(READY) ## what sharing a board costs: status and the start of a 
 bench-board: $(READY) ## times on the emulated chip: all that was promised beside what it does (TRIALS=20 of each fault)
 	$(BIN)/python tools/bench_board.py --trials $(TRIALS)
 
-budget: $(READY) ## hold the firmware to its sizes and times on the emulated chip
+budget: $(READY) ## hold the firmware to its sizes and times on the emulated chip, with every image in the cache side by side
 	$(BIN)/python tools/budget.py
 
 clean: ## remove what make created

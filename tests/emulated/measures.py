@@ -9,14 +9,18 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from heartwire.emulated.chip import MS
+from heartwire.emulated.errors import TooLong
 from heartwire.emulated.flashchip import Operation, Times
 from heartwire.simulate.rack import POWER, settings_of
+from heartwire.virtual.image import board_files, find_firmware
 from heartwire_protocol.settings import Settings
 from tests.bodies import guarding
 from tests.bodies.bench import EARLY_MS, INTERVAL_MS, quick_settings
+from tests.emulated.conftest import forked
 from tests.emulated.rig import Rig, stored
 from tests.emulated.rig_bench import RigBench
 
@@ -37,6 +41,45 @@ COLLECTION_MIN_MS = 30
 STANDS_MAX_MS = 60
 # All times of the bench this much longer: heartbeats every half second, the longest erase takes 400 ms.
 SLOW_TIMES = 5
+
+
+# The firmware must start with so much of its heap gone: MicroPython of another version, or for another board, takes
+# more of the memory (12 KB between 1.24 and 1.28), and what the loader leaves behind is not always the same.
+BOOT_MARGIN_MIN = 24 * 1024
+PASSES_A_SECOND_MAX = 175  # 8 ms of rest and the work of a pass
+# Ninety passes leave 45 KB at most before garbage is collected (timeslots.COLLECT_AT_LAST_PASSES); the rest is margin.
+HEAP_FREE_MIN = 51_000
+
+
+def boots_without(image: Path, taken: int) -> bool:
+    """Return whether the board still guards, and answers two nodes, with so many bytes of its heap taken before the
+    firmware is loaded.
+    """
+    main = board_files(find_firmware())["main.py"]
+    data = {**stored(quick_settings()), "main.py": b"taken = bytearray(%d)\n" % taken + main}
+    rig = Rig(image, data=data)
+    rig.chip.run_while(lambda: not rig.chip.resets and not all(rig.grants), 2000 * MS, 10 * MS)
+    return not rig.chip.resets
+
+
+def boot_margin(image: Path, step: int = 1024, most: int = 1 << 16) -> int:
+    """Return the largest block, to `step` bytes, that can be taken before the firmware loads; -1 if it never boots."""
+    good, bad = -1, most
+    while bad - max(good, 0) > step:
+        taken = (max(good, 0) + bad) // 2 // step * step
+        # What fails to start waits some seconds between two tries.
+        if forked(partial(_boots, image, taken)):
+            good = taken
+        else:
+            bad = taken
+    return good
+
+
+def _boots(image: Path, taken: int) -> bool:
+    try:
+        return boots_without(image, taken)
+    except TooLong:
+        return False
 
 
 def passes(rig: Rig) -> tuple[list[float], int]:

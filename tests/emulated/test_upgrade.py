@@ -69,9 +69,10 @@ def test_a_newer_micropython_and_back_keeps_everything(
     monkeypatch.setattr(update, "RETURN_S", RESTART_S)
     kept = stored(quick_settings(board__configure_key=KEY))
     host = Host(port, tmp_path)
-    desk = Desk(port, drive, EmulatedChip(board_image, filesystem=files.build(kept)))
+    chip = EmulatedChip(board_image, filesystem=files.build(kept))
+    chip.run_while(lambda: not chip.usb.connected, 400 * MS)
+    desk = Desk(port, drive, chip)
     monkeypatch.setattr(Prompt, "enter_boot_loader", lambda _: desk.enter_boot_loader())
-    desk.chip().run_while(lambda: not desk.chip().usb.connected, 400 * MS)
     boots = []
     try:
         for version, before in ((new.version, old.version), (old.version, new.version)):

@@ -46,7 +46,7 @@ def test_a_pull_down_drawn_elsewhere_is_caught(
 
     monkeypatch.setattr(blocks, "resistor", misplaced)
     found = rules.actuators_fail_safe(pins, _nets(circuit.build(pins), tmp_path))
-    assert found == ["POWER_A: no 10k pull-down at the gate"]
+    assert found == ["POWER_A: no pull-down of 10k or less at the gate"]
 
 
 def test_an_open_wire_fails_the_rule_check(pins: list[pin_list.Pin], tmp_path: Path) -> None:

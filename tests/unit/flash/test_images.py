@@ -190,3 +190,11 @@ def test_the_command_gets_another_version_from_a_file(
 def test_the_end_of_an_image_is_read() -> None:
     found = boards.read_uf2(block(0xE48BFF56) + block(0xE48BFF57))
     assert found == boards.Uf2(0xE48BFF56, 256), "the block of erratum E10 is no part of it"
+
+
+def test_what_holds_the_changes_of_micropython_is_there() -> None:
+    page = (ROOT / "firmware" / "MICROPYTHON.md").read_text()
+    named = re.findall(r"`((?:unit|emulated)/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 20
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
