@@ -28,14 +28,27 @@ from heartwire_protocol.settings import default_of, problem_with
 from tests.bodies import guarding
 from tests.bodies.bench import INTERVAL_MS
 from tests.emulated import aftermath, limits, measures, sweep, trials
-from tests.emulated.conftest import forked
+from tests.emulated.conftest import cached_images, forked
 from tests.emulated.rig import Rig, epoch_of, journal_of
 from tests.emulated.rig_bench import RigBench
 
+# The image that is measured, as tests/emulated/conftest.py calls it; "": the preferred one.
+IMAGE = ""
 Table = list[tuple[str, str, str, bool]]
 HEAP_LOSS_MAX = 256  # a leak of 16 bytes, the smallest piece, per heartbeat is far more than this within a minute
 HEAP_MINUTES = 0.5  # of the table: ten heartbeats a second of each node
 PARTS = ("boot", "watchdog", "relay", "writes", "host", "limits", "heap", "cuts")
+
+
+def board_image() -> Path:
+    """Return the image that was chosen. Raises ImageMissing."""
+    for image in cached_images():
+        if image.label == IMAGE:
+            return image.path
+    if IMAGE:
+        known = ", ".join(image.label for image in cached_images())
+        raise images.ImageMissing(f"no image {IMAGE} is in the cache; there are: {known}")
+    return images.find()
 
 
 def distribution(rig: Rig, arguments: argparse.Namespace, fault: str, table: Table) -> None:
@@ -109,7 +122,7 @@ def crossings(table: Table) -> None:
     """Start just below each limit, and add how the board saw a death after it."""
     for name, cross in limits.LIMITS.items():
         tell_part(f"limit: {name}")
-        found = forked(functools.partial(cross, images.find()))
+        found = forked(functools.partial(cross, board_image()))
         wrong = found.complaints()
         late = ", ".join(f"{ms:.2f}" for ms in found.late_ms)
         words = f"relay {late} ms after its deadline, {sum(found.sent)} heartbeats taken"
@@ -149,7 +162,7 @@ def cuts(rig: Rig, count: int, table: Table) -> None:
 
 def sweep_one(name: str, rig: Rig, settled_flash: bytes, each: int, boots: int, seed: int) -> bool:
     """Cut the power at every flash operation of one activity, print what was found; return whether all is well."""
-    image = images.find()
+    image = board_image()
 
     def swept_from() -> sweep.Sweep:
         return sweep.run(name, sweep.begin(name, image, settled_flash) if name in sweep.BOOTS else rig, each, seed)
@@ -218,7 +231,7 @@ def hour(minutes: float, report_s: float, interval_ms: int, nodes: int) -> int:
     else:
         early_ms = min(int(default_of("board.early_ms")), interval_ms // 4)
         text = f"board.interval_ms={interval_ms}\nboard.early_ms={early_ms}\n"
-        rig = measures.default_rig(images.find(), text, nodes)
+        rig = measures.default_rig(board_image(), text, nodes)
     table = heap(rig, minutes, report_s)
     report(table)
     return 0 if all(good for *_, good in table) else 1
@@ -226,7 +239,7 @@ def hour(minutes: float, report_s: float, interval_ms: int, nodes: int) -> int:
 
 def power_cuts(arguments: argparse.Namespace) -> int:
     """Run the sweep of all activities; return 1 if anything was found."""
-    rig = Rig(images.find(), times=TYPICAL)
+    rig = Rig(board_image(), times=TYPICAL)
     run("boot and settle", rig.settle)
     flash = rig.chip.contents()
     good = [
@@ -247,7 +260,7 @@ def run(name: str, step: Callable[[], None]) -> None:
 def settled(nodes: int, active: int = 0) -> Rig:
     """Return a settled rig of so many nodes; whoever changes it does so in a child process."""
     tell_part(f"boot and settle {nodes} nodes")
-    rig = Rig(images.find(), nodes=nodes, active=active)
+    rig = Rig(board_image(), nodes=nodes, active=active)
     rig.settle()
     return rig
 
@@ -261,10 +274,10 @@ def measure(part: str, arguments: argparse.Namespace, table: Table) -> None:
     elif part == "relay":
         for fault in arguments.fault or trials.FAULTS:
             rack = trials.FAULTS[fault]
-            rig = measures.slow_rig(images.find()) if rack.slow else settled(rack.nodes, rack.active)
+            rig = measures.slow_rig(board_image()) if rack.slow else settled(rack.nodes, rack.active)
             distribution(rig, arguments, fault, table)
     elif part == "writes":
-        writes({"typical": settled(3), "longest": measures.slow_rig(images.find())}, table)
+        writes({"typical": settled(3), "longest": measures.slow_rig(board_image())}, table)
     elif part == "host":
         host(settled(2), table)
     elif part == "limits":
@@ -319,7 +332,10 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--nodes", type=int, default=2, choices=(2, 3), help="with --hour: nodes")
     parser.add_argument("--report-s", type=float, default=10, help="virtual seconds between two reports of --hour")
+    parser.add_argument("--image", default="", help="another image in the cache, as `make budget` names it")
     arguments = parser.parse_args()
+    global IMAGE
+    IMAGE = arguments.image
     if arguments.hour:
         wrong = problem_with("board.interval_ms", arguments.interval_ms, 0)
         if wrong and arguments.interval_ms != INTERVAL_MS:

@@ -13,7 +13,7 @@ from netlist import Netlist
 from pins import GROUND_PINS, Pin
 from wiring import Drawing, Wire
 
-# Weaker, a pin of an RP2350 that software has made an input could lift it (erratum E9); stronger, the pin has to drive it.
+# Weaker, a pin of an RP2350 that software has made an input could lift it (erratum E9); stronger, it loads the pin.
 PULL_DOWN_OHM = (1_000.0, 10_000.0)
 ACTUATORS = ("POWER_", "FRONT_", "TRANSFER_SET_", "GUARDING")
 POWER_RELAYS = {"POWER_A": "K31", "POWER_B": "K32", "POWER_SPARE": "K33"}

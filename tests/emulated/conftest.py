@@ -55,8 +55,14 @@ def cached_images() -> list[Cached]:
             same = (board.chip, board.filesystem_start, board.blocks)
             pico = (boards.PICO.chip, boards.PICO.filesystem_start, boards.PICO.blocks)
             if named and path.name.startswith(board.id + "-") and same == pico:
-                found.append(Cached(path, board, named[1]))
+                found.append(Cached(path, board, _whole(named[1])))
     return sorted(found, key=lambda one: (one.path != images.PREFERRED.path, one.label))
+
+
+def _whole(version: str) -> str:
+    """Return a version as MicroPython says it: with three numbers."""
+    number, dash, more = version.partition("-")
+    return ".".join((number + ".0").split(".")[:3]) + dash + more
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
