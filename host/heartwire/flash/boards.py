@@ -83,7 +83,7 @@ CHIPS = (RP2040, RP2350)
 _RADIO = "MicroPython for its radio leaves too little memory for the firmware"
 _RADIO_LED = "its LED hangs on the radio, and so does the pin that the firmware blinks"
 _PINS = "it brings out 11 pins, and the firmware uses 27"
-_SEEN_EMULATED = "experimental: seen in emulation only"
+_SEEN_EMULATED = "experimental: an emulated one has run the firmware with these registers, no real one has"
 _SAME_AS_PICO = "not seen: by its table the same as a Raspberry Pi Pico with more flash"
 _MB = 1024 * 1024
 # Names and sizes: MICROPY_HW_BOARD_NAME, MICROPY_HW_MCU_NAME and MICROPY_HW_FLASH_STORAGE_BYTES in ports/rp2 of
