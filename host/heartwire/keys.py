@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from heartwire.errors import BadConfig, NotPermitted, StorageProblem
+from heartwire import private
+from heartwire.errors import BadConfig, StorageProblem
 from heartwire_protocol import auth, codes, settings
 
 ENVIRONMENT = "HEARTWIRE_KEY_FILE"
@@ -82,25 +82,17 @@ def find(path: str | os.PathLike[str] | None) -> Keys:
 def read_file(path: Path) -> dict[str, str]:
     """Return the keys of a key file by name; a bare key has the name "".
 
-    Raises BadConfig if the file is missing, readable by others or malformed (never quoting its content), NotPermitted
-    if the system refuses it.
+    Raises BadConfig if the file is missing, readable by others, somebody else's or malformed (never quoting its
+    content), NotPermitted if the system refuses it.
     """
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            lines = file.read(65536).splitlines()
-    except FileNotFoundError:
-        raise BadConfig(
-            f"{path}: no such key file", "check the path; `heartwire config new --keys` makes a config with new keys"
-        ) from None
-    except PermissionError:
-        raise NotPermitted(
-            f"{path}: you may not read this key file", "run it as the user that owns the key file"
-        ) from None
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}") from None
-    if mode & 0o077:
-        raise BadConfig(f"{path}: others may read this key file (mode {mode:04o})", f"run `chmod 600 {path}`")
+    text = private.read(
+        path,
+        65536,
+        what="key file",
+        missing="check the path; `heartwire config new --keys` makes a config with new keys",
+        user="the key file",
+    )
+    lines = text.splitlines()
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()

@@ -21,5 +21,9 @@ class ControlError(NoAnswer):
     default_next = "`systemctl status heartwire-agent` shows whether it runs; --state-directory must be the agent's"
 
 
+class UnsafeProgram(NotPermitted):
+    """A service of root's would run what somebody else can change."""
+
+
 class WatchdogError(NotPermitted):
     """The kernel watchdog cannot be armed."""

@@ -13,7 +13,8 @@ from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
 
-from heartwire.agent.errors import SettingsError
+from heartwire import private
+from heartwire.agent.errors import SettingsError, UnsafeProgram
 from heartwire.errors import StorageProblem
 
 UNITS = ("heartwire-agent.service", "heartwire-planned-off.service")
@@ -75,6 +76,22 @@ def plan(program: str, usb_serial: str = "") -> list[Wanted]:
         rules = RULES.format(serial=usb_serial)
         files.append(Wanted(Path("etc/udev/rules.d/70-heartwire-agent.rules"), rules, 0o644))
     return files
+
+
+def demand_roots(program: str, root: Path) -> None:
+    """Raise UnsafeProgram if somebody but root can change what units of root would run.
+
+    Below another `root` the program may not be there yet; then nothing is known, and nothing said.
+    """
+    path = root / program.lstrip("/")
+    if root != Path("/") and not path.exists():
+        return
+    why = private.why_not_roots(path)
+    if why:
+        raise UnsafeProgram(
+            f"{program}: root would run it, and {why}",
+            "install heartwire as root, for instance into a virtual environment below /opt, and run that one's install",
+        )
 
 
 def _hooks(directory: Traversable) -> Iterator[Traversable]:

@@ -250,9 +250,10 @@ def install(usb_serial: str, program: str | None, root: Path, force: bool, dry_r
     import shutil
     import sys
 
-    from heartwire.agent.install import carry_out, next_steps, plan
+    from heartwire.agent.install import carry_out, demand_roots, next_steps, plan
 
     found = program or shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
+    demand_roots(found, root)
     for outcome in carry_out(plan(found, usb_serial), root, force, dry_run):
         click.echo(f"{outcome.what:17}{root / outcome.path}")
     if not dry_run:

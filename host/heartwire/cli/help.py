@@ -21,7 +21,7 @@ The host link may need keys, one for each right:
   operate     switchover, fence, maintenance, approve
   configure   config apply, arming, restart (and everything else)
 
-A key file holds one a line and must belong to you alone (chmod 600):
+A key file holds one a line and must belong to you, or to root, alone (chmod 600):
 
   operate=<64 hexadecimal digits>
 

@@ -68,7 +68,7 @@ def log(
       heartwire log --follow
       heartwire log --since 0 --json > journal.jsonl
       heartwire log --file journal.jsonl --csv
-      heartwire log --store /var/lib/heartwire/monitor/monitor.db --severity alarm
+      heartwire log --store /var/lib/heartwire-monitor/monitor.db --severity alarm
     """
     from heartwire.cli.log_view import writer_of
     from heartwire.dating import Dating, dated

@@ -164,10 +164,12 @@ def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None
     Example:
       heartwire monitor install
     """
-    from heartwire.agent.install import carry_out
+    from heartwire.agent.install import carry_out, demand_roots
     from heartwire.monitor.install import next_steps, plan
 
-    for outcome in carry_out(plan(program or own_program()), root, force, dry_run):
+    found = program or own_program()
+    demand_roots(found, root)  # the proof test's unit is root's
+    for outcome in carry_out(plan(found), root, force, dry_run):
         emit(f"{outcome.what:17}{root / outcome.path}")
     for step in () if dry_run else next_steps(root):
         emit(f"next: {step}")

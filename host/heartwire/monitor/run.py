@@ -23,7 +23,7 @@ from typing import TextIO
 
 from heartwire import keys
 from heartwire.errors import BadConfig, HeartwireError, StorageProblem
-from heartwire.monitor import metrics, peer, query, schema, serving
+from heartwire.monitor import metrics, moved, peer, query, schema, serving
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.collect import Collector
 from heartwire.monitor.compose import Composer
@@ -34,7 +34,14 @@ from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.peer import Other, asker
 from heartwire.monitor.routing import Router
-from heartwire.monitor.settings import MonitorSettings, PeerSettings, read_secret, secret_lines
+from heartwire.monitor.settings import (
+    STORE,
+    STORE_BEFORE,
+    MonitorSettings,
+    PeerSettings,
+    read_secret,
+    secret_lines,
+)
 from heartwire.monitor.sources import AGENT_SCHEME, Maker, source_of
 from heartwire.monitor.store import Store, driver_problem
 from heartwire.monitor.twins import Claims
@@ -55,6 +62,8 @@ def open_store(settings: MonitorSettings, *, create: bool = True) -> Store:
     """Open the store that the settings name. Raises StorageProblem, BadConfig."""
     if settings.store_url_file is not None:
         return Store.open(read_secret(settings.store_url_file).strip(), name="the store", create=create)
+    if create and settings.store == STORE:
+        moved.take_along(Path(STORE_BEFORE), Path(STORE))
     return Store.open(settings.store, create=create)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 import typing
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any
 
-from heartwire import board_id
+from heartwire import board_id, private
 from heartwire.errors import BadConfig, NotPermitted
 from heartwire_protocol import codes
 
@@ -47,8 +46,11 @@ def setting(
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
-# In the state directory of heartwire-monitor.service.
-STORE = "/var/lib/heartwire/monitor/monitor.db"
+# In the state directory of heartwire-monitor.service, which is not below the agent's: one is root's, the other is not.
+STATE = "/var/lib/heartwire-monitor"
+STORE = f"{STATE}/monitor.db"
+# Where it was before.
+STORE_BEFORE = "/var/lib/heartwire/monitor/monitor.db"
 
 # Schemes of serial servers that transport knows.
 SERVERS = ("socket://", "rfc2217://")
@@ -136,7 +138,7 @@ class MonitorSettings:
         """Return the folder of the receipts."""
         if self.spool is not None:
             return self.spool
-        return Path(self.store).parent / "spool" if "://" not in self.store else Path("/var/lib/heartwire/spool")
+        return Path(self.store).parent / "spool" if "://" not in self.store else Path(STATE) / "spool"
 
 
 def config_path(path: Path | None) -> Path:
@@ -292,19 +294,13 @@ def address_of(address: str) -> tuple[str, int]:
 
 
 def read_secret(path: Path) -> str:
-    """Return the text of a secret file. Raises BadConfig (never quoting it) if others may read it, NotPermitted."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(SECRET_BYTES)
-    except FileNotFoundError:
-        raise BadConfig(f"{path}: no such file", f"create it with mode 0600; {NEXT}") from None
-    except PermissionError:
-        raise NotPermitted(f"{path}: you may not read this file", "run it as the user of the monitor") from None
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}", NEXT) from None
-    if mode & 0o077:
-        raise BadConfig(f"{path}: others may read this file (mode {mode:04o})", f"run `chmod 600 {path}`")
+    """Return the text of a secret file.
+
+    Raises BadConfig (never quoting it) if others may read it or it is theirs, NotPermitted.
+    """
+    text = private.read(
+        path, SECRET_BYTES, what="file", missing=f"create it with mode 0600; {NEXT}", user="the monitor's files"
+    )
     if not text.strip():
         raise BadConfig(f"{path}: the file is empty", NEXT)
     return text
