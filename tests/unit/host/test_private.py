@@ -97,7 +97,7 @@ def test_a_secret_file_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: 
     assert keys.read_file(path)
     assert settings.secret_lines(path)
     monkeypatch.setattr(private, "ROOT", SOMEBODY)
-    monkeypatch.setattr(private.os, "geteuid", lambda: SOMEBODY)
+    monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
     monkeypatch.setenv("SUDO_UID", "1")
     for read in (keys.read_file, settings.secret_lines):
         with pytest.raises(BadConfig, match="belongs to another user") as found:
