@@ -79,6 +79,12 @@ def usb_of(path: str) -> Usb | None:
     return next((usb for usb in found if usb is not None), None)
 
 
+def count_of(usb: Usb) -> int:
+    """Return how many serial ports a USB device has."""
+    found = [_usb_of_tty(entry) for entry in SYS_TTY.glob("tty*")]
+    return sum(one is not None and one.folder == usb.folder for one in found)
+
+
 def stranger(path: str) -> str:
     """Return what a port is, in words, if it is not the USB port of a board with MicroPython; "" if it is."""
     if not SYS_TTY.is_dir():
@@ -171,13 +177,19 @@ def _choices(boards: list[Port]) -> str:
 
 def holder_of(path: str) -> str:
     """Return the program that has `path` open, as "name (pid 123)", or "" if that cannot be seen. Linux only."""
+    return next(iter(holders_of(path).values()), "")
+
+
+def holders_of(path: str) -> dict[int, str]:
+    """Return the other programs that have `path` open, by process, as "name (pid 123)"; only root sees all of them."""
     target = os.path.realpath(path)
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
         try:
             if any(os.readlink(entry) == target for entry in (process / "fd").iterdir()):  # noqa: PTH115
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+                found[int(process.name)] = f"{(process / 'comm').read_text().strip()} (pid {process.name})"
         except OSError:
             continue
-    return ""
+    return found

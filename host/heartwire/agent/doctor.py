@@ -7,7 +7,6 @@ no agent runs - the line itself (doctor_line.py). Called by `heartwire agent doc
 import json
 import os
 import shutil
-import stat
 import subprocess
 import time
 import urllib.parse
@@ -18,11 +17,12 @@ from typing import Any
 from heartwire.agent import doctor_starts, doctor_units, state
 from heartwire.agent.doctor_findings import BAD, OK, WARNING, Finding
 from heartwire.agent.doctor_line import ask_board
+from heartwire.agent.doctor_port import check_port
 from heartwire.agent.errors import StateError
 from heartwire.agent.grants import Refusal
 from heartwire.agent.lease import Loss
 from heartwire.agent.machine import hypervisor
-from heartwire.agent.port import SOCKET_SCHEME, open_port
+from heartwire.agent.port import open_port
 from heartwire.agent.services import CHECK_STOPPED
 from heartwire.agent.settings import AgentSettings, Command, read_key
 from heartwire.errors import HeartwireError
@@ -93,47 +93,6 @@ def check_key(settings: AgentSettings, _: System) -> Iterator[Finding]:
         yield Finding(BAD, "key", str(error), error.next_step)
     else:
         yield Finding(OK, "key", f"{settings.key_file} is readable for its owner only")
-
-
-def check_port(settings: AgentSettings, system: System) -> Iterator[Finding]:
-    """Check that the port is there, is ours, and is not the system's console."""
-    if settings.port.startswith(SOCKET_SCHEME):
-        yield Finding(OK, "port", f"{settings.port} is a network address")
-        return
-    path = Path(settings.port)
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        hint = "check the cable; `ls /dev/serial/by-id` shows adapters; `heartwire agent install` gives stable names"
-        yield Finding(BAD, "port", f"{path}: {error.strerror}", hint)
-        return
-    if not stat.S_ISCHR(mode):
-        yield Finding(BAD, "port", f"{path} is not a device", "set port to the serial device")
-        return
-    if not os.access(path, os.R_OK | os.W_OK):
-        yield Finding(BAD, "port", f"{path} may not be opened by this user", "run the agent as root, or join dialout")
-    device = path.resolve().name
-    if device in _consoles(system):
-        hint = "take console= off the kernel's command line, or use another port: boot messages are noise to the board"
-        yield Finding(BAD, "port", f"{path} is a console of the kernel", hint)
-    if system.output("systemctl", "is-active", f"serial-getty@{device}.service") == "active":
-        hint = f"systemctl disable --now serial-getty@{device}"
-        yield Finding(BAD, "port", f"a login prompt runs on {path}", hint)
-    if device.startswith(("ttyUSB", "ttyACM")) and path.name == device:
-        hint = "use a name by serial number: `heartwire agent install --usb-serial ...`"
-        yield Finding(WARNING, "port", f"{path} may be another adapter after the next boot", hint)
-    if system.output("systemctl", "is-active", "ModemManager.service") == "active" and device.startswith("tty"):
-        hint = "`heartwire agent install --usb-serial ...` writes a rule that keeps it away"
-        yield Finding(WARNING, "port", "ModemManager runs and may talk to the port", hint)
-    yield Finding(OK, "port", f"{path} is there")
-
-
-def _consoles(system: System) -> set[str]:
-    named = set(system.text("sys/class/tty/console/active").split())
-    for word in system.text("proc/cmdline").split():
-        if word.startswith("console="):
-            named.add(word.removeprefix("console=").split(",")[0])
-    return named
 
 
 def check_state(settings: AgentSettings, _: System) -> Iterator[Finding]:

@@ -7,25 +7,30 @@ agent install`.
 
 import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.abc import Traversable
 from pathlib import Path
 
-from heartwire import private
+from heartwire import ports, private
 from heartwire.agent.errors import SettingsError, UnsafeProgram
 from heartwire.errors import StorageProblem
 
 UNITS = ("heartwire-agent.service", "heartwire-planned-off.service")
 RULES = """\
-# The serial adapter that leads to the Heartwire board: a stable name by its USB serial number, and no ModemManager,
-# which would talk to the board to find out whether it is a modem.
-SUBSYSTEM=="tty", ATTRS{{serial}}=="{serial}", SYMLINK+="heartwire-node", ENV{{ID_MM_DEVICE_IGNORE}}="1"
+# The serial adapter that leads to the Heartwire board: a stable name, and neither ModemManager, which would talk to the
+# board to find out whether it is a modem, nor fwupd. Known by {known}.
+SUBSYSTEM=="tty", {match}, SYMLINK+="heartwire-node", ENV{{ID_MM_PORT_IGNORE}}="1", ENV{{ID_MM_DEVICE_IGNORE}}="1"
+"""
+USB_RULE = """\
 SUBSYSTEM=="usb", ATTR{{serial}}=="{serial}", ENV{{ID_MM_DEVICE_IGNORE}}="1"
 """
 # What may stand in a udev rule without meaning something else there.
 SERIAL = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+ID_PATH = re.compile(r"[A-Za-z0-9._:-]{1,200}")
+INTERFACE = re.compile(r"[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,73 @@ class Outcome:
     what: str
 
 
-def plan(program: str, usb_serial: str = "") -> list[Wanted]:
-    """Return all files; `program` is the absolute path of `heartwire`, `usb_serial` of the adapter, if it has one.
+@dataclass(frozen=True)
+class Adapter:
+    """What a serial adapter is known by: its USB serial number, where it has one, else the path that it is plugged into
+    (ID_PATH of udev); and of one with several ports, which interface (ID_USB_INTERFACE_NUM, two hexadecimal digits).
+    """
 
-    Raises SettingsError if either cannot stand in the files.
+    serial: str = ""
+    path: str = ""
+    interface: str = ""
+
+    @property
+    def rules(self) -> str:
+        """The udev rules. Raises SettingsError if something cannot stand in them."""
+        for text, pattern, what in (
+            (self.serial, SERIAL, "USB serial number"),
+            (self.path, ID_PATH, "ID_PATH of udev"),
+            (self.interface, INTERFACE, "USB interface number of two digits"),
+        ):
+            if text and not pattern.fullmatch(text):
+                raise SettingsError(f"{text!r} is no {what}", "`udevadm info /dev/ttyUSB0` shows it")
+        if not self.serial and not self.path:
+            return ""
+        match = [f'ATTRS{{serial}}=="{self.serial}"' if self.serial else f'ENV{{ID_PATH}}=="{self.path}"']
+        match += [f'ENV{{ID_USB_INTERFACE_NUM}}=="{self.interface}"'] if self.interface else []
+        known = "its serial number" if self.serial else "where it is plugged in, as it has no serial number"
+        known += f", and its interface {self.interface}" if self.interface else ""
+        tail = USB_RULE.format(serial=self.serial) if self.serial else ""
+        return RULES.format(known=known, match=", ".join(match)) + tail
+
+
+def adapter_of(port: str, properties: Callable[[str], Mapping[str, str]]) -> Adapter:
+    """Return what the adapter behind `port` is known by; `properties` asks udev. Raises SettingsError."""
+    found = properties(port)
+    usb = ports.usb_of(port)
+    several = usb is not None and ports.count_of(usb) > 1
+    serial, path = usb.serial_number if usb is not None else "", found.get("ID_PATH", "")
+    interface = found.get("ID_USB_INTERFACE_NUM", "") if several else ""
+    if SERIAL.fullmatch(serial) and (not several or interface):
+        return Adapter(serial, "", interface)
+    if path:
+        return Adapter("", path)
+    raise SettingsError(
+        f"{port}: udev does not tell what it is known by", "give --usb-serial, or --usb-path with its ID_PATH"
+    )
+
+
+def udev_properties(port: str) -> dict[str, str]:
+    """Return what udev knows of a device; nothing where udevadm is missing."""
+    try:
+        done = subprocess.run(
+            ["udevadm", "info", "--query=property", f"--name={port}"],
+            capture_output=True, text=True, errors="replace", check=False, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def plan(program: str, usb_serial: str = "", adapter: Adapter | None = None) -> list[Wanted]:
+    """Return all files; `program` is the absolute path of `heartwire`, `usb_serial` or `adapter` say what the serial
+    adapter is known by.
+
+    Raises SettingsError if any of them cannot stand in the files.
     """
     if not program.startswith("/") or re.search(r"[\s\"'\\%$]", program):
         raise SettingsError(f"{program}: must be an absolute path without blanks", "install heartwire at such a path")
-    if usb_serial and not SERIAL.fullmatch(usb_serial):
-        raise SettingsError(f"{usb_serial!r} is no USB serial number", "`udevadm info -a /dev/ttyUSB0` shows it")
+    rules = (adapter or Adapter(usb_serial)).rules
     share = resources.files("heartwire") / "share"
     files = [
         Wanted(
@@ -72,8 +135,7 @@ def plan(program: str, usb_serial: str = "") -> list[Wanted]:
         Wanted(Path("etc/heartwire/hooks") / item.name, item.read_text(encoding="utf-8"), 0o755)
         for item in _hooks(share / "hooks")
     ]
-    if usb_serial:
-        rules = RULES.format(serial=usb_serial)
+    if rules:
         files.append(Wanted(Path("etc/udev/rules.d/70-heartwire-agent.rules"), rules, 0o644))
     return files
 

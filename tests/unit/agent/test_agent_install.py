@@ -6,6 +6,7 @@ import pty
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import tty
@@ -14,16 +15,18 @@ from typing import Any
 
 import pytest
 
+from heartwire import ports
 from heartwire.agent import state
 from heartwire.agent.doctor import System, examine
 from heartwire.agent.doctor_findings import Finding
 from heartwire.agent.doctor_line import ask_board
 from heartwire.agent.errors import SettingsError
-from heartwire.agent.install import carry_out, plan
+from heartwire.agent.install import Adapter, adapter_of, carry_out, plan
 from heartwire.agent.port import SerialPort
 from heartwire.agent.settings import load, settings_from
 from heartwire.cli.main import main
 from tests.unit.agent.agent_fakes import KEY, FakeBoard, FakePort
+from tests.unit.host.test_ports import Sys
 
 PROGRAM = "/usr/bin/heartwire"
 
@@ -226,6 +229,66 @@ def test_ports(tmp_path: Path) -> None:
     system.outputs = {"serial-getty": "active"}
     bad = words(examine(values(tmp_path, port="/dev/null"), system), "bad")
     assert "console of the kernel" in bad and "login prompt" in bad
+
+
+def test_services_that_reach_for_the_port_are_named(tmp_path: Path) -> None:
+    """Also where the port is away: one of them may have taken it."""
+    with_status(tmp_path)
+    away = FakeSystem(tmp_path, brltty="active", fwupd="active", ModemManager="active")
+    found = words(examine(values(tmp_path, port="/dev/ttyUSB77"), away), "warning")
+    for name in ("brltty takes", "fwupd looks", "ModemManager asks"):
+        assert name in found
+    quiet = words(examine(values(tmp_path, port="/dev/ttyUSB77"), FakeSystem(tmp_path)), "warning")
+    assert "brltty" not in quiet
+
+
+def test_a_second_reader_of_the_port_is_named_and_the_agent_is_none(tmp_path: Path) -> None:
+    with_status(tmp_path)
+    master, slave = pty.openpty()
+    path = os.ttyname(slave)
+    code = "import os, sys; os.open(sys.argv[-1], os.O_RDWR | os.O_NOCTTY); print(flush=True); sys.stdin.read()"
+    try:
+        for words_of in (["x"], ["agent", "run"]):
+            command = [sys.executable, "-c", code, *words_of, path]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+                assert other.stdout is not None
+                other.stdout.readline()
+                system = FakeSystem(tmp_path)
+                system.put(f"proc/{other.pid}/cmdline", "\0".join(command))
+                bad = words(examine(values(tmp_path, port=path), system), "bad")
+                assert (f"(pid {other.pid}) as well" in bad) is (words_of == ["x"])
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_an_adapter_without_a_serial_number_is_known_by_its_path_and_one_of_several_ports_by_its_interface(
+    tmp_path: Path,
+) -> None:
+    by_path = Adapter(path="pci-0000:00:14.0-usb-0:2:1.0").rules
+    assert 'ENV{ID_PATH}=="pci-0000:00:14.0-usb-0:2:1.0", SYMLINK+="heartwire-node"' in by_path
+    assert 'SUBSYSTEM=="usb"' not in by_path
+    second = Adapter("FT4ABCDE", "", "01").rules
+    assert 'ATTRS{serial}=="FT4ABCDE", ENV{ID_USB_INTERFACE_NUM}=="01", SYMLINK+="heartwire-node"' in second
+    assert Adapter().rules == ""
+    for wrong in (Adapter('x", RUN+="y'), Adapter(path="a b"), Adapter("x", interface="1")):
+        with pytest.raises(SettingsError):
+            plan(PROGRAM, adapter=wrong)
+
+
+def test_what_the_adapter_at_a_port_is_known_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Sys(tmp_path)
+    monkeypatch.setattr(ports, "SYS_TTY", made.tty)
+    made.plug("ttyUSB0", "1-1", "usb-serial", idVendor="0403", idProduct="6001", serial="A50285BI")
+    made.plug("ttyUSB1", "1-2", "usb-serial", idVendor="1a86", idProduct="7523")
+    made.plug("ttyUSB2", "1-3", "usb-serial", idVendor="0403", idProduct="6011", serial="FT4ABCDE")
+    made.plug("ttyUSB3", "1-3", "usb-serial")
+    known = {"ID_PATH": "pci-0000:00:14.0-usb-0:2:1.0", "ID_USB_INTERFACE_NUM": "01"}
+    assert adapter_of("/dev/ttyUSB0", lambda _: known) == Adapter("A50285BI")
+    assert adapter_of("/dev/ttyUSB1", lambda _: known) == Adapter(path=known["ID_PATH"])
+    assert adapter_of("/dev/ttyUSB3", lambda _: known) == Adapter("FT4ABCDE", "", "01")
+    with pytest.raises(SettingsError, match="udev does not tell"):
+        adapter_of("/dev/ttyUSB1", lambda _: {})
 
 
 def test_lease_watchdog_and_clock(tmp_path: Path) -> None:
