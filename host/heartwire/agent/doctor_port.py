@@ -18,7 +18,7 @@ from heartwire.agent.settings import AgentSettings
 
 STABLE = "`heartwire agent install --port {path}` writes a rule that gives it a name of its own"
 # Services that open serial adapters by themselves: unit, what it does, what keeps it away.
-REACHERS = (
+TAKERS = (
     (
         "brltty.service",
         "brltty takes serial adapters of the kinds that Braille displays use",
@@ -60,7 +60,7 @@ def check_port(settings: AgentSettings, system: System) -> Iterator[Finding]:
         hint = "check the cable; `ls /dev/serial/by-id /dev/serial/by-path` shows adapters; "
         hint += STABLE.format(path="PORT")
         yield Finding(BAD, "port", f"{path}: {error.strerror}", hint)
-        yield from _reachers(path, system, away=True)
+        yield from _takers(path, system, away=True)
         return
     if not stat.S_ISCHR(mode):
         yield Finding(BAD, "port", f"{path} is not a device", "set port to the serial device")
@@ -77,7 +77,7 @@ def check_port(settings: AgentSettings, system: System) -> Iterator[Finding]:
     if device.startswith(("ttyUSB", "ttyACM")) and path.name == device:
         hint = STABLE.format(path=path)
         yield Finding(WARNING, "port", f"{path} may be another adapter after the next boot", hint)
-    yield from _reachers(path, system, away=False)
+    yield from _takers(path, system, away=False)
     yield from _holders(path, system)
     yield Finding(OK, "port", f"{path} is there")
 
@@ -90,11 +90,11 @@ def _consoles(system: System) -> set[str]:
     return named
 
 
-def _reachers(path: Path, system: System, *, away: bool) -> Iterator[Finding]:
+def _takers(path: Path, system: System, *, away: bool) -> Iterator[Finding]:
     """Name services that reach for adapters; of a port that is away they may be why."""
     if not away and not path.resolve().name.startswith("tty"):
         return
-    for unit, words, hint in REACHERS:
+    for unit, words, hint in TAKERS:
         if system.output("systemctl", "is-active", unit) == "active":
             yield Finding(WARNING, "port", words, hint.format(path="PORT" if away else path))
 
