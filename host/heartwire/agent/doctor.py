@@ -230,7 +230,9 @@ def _line_of(status: dict[str, Any], settings: AgentSettings) -> Iterator[Findin
         )
     else:
         hint = "wrong port or cable, crossed cables, another baud rate, another key, or the board has no power"
-        yield Finding(BAD, "line", "nothing arrives from the board", hint)
+        reopened = status.get("port_reopened", 0)
+        tried = f", though the port was opened anew {reopened} times" if reopened else ""
+        yield Finding(BAD, "line", f"nothing arrives from the board{tried}", hint)
 
 
 def read_status(settings: AgentSettings) -> dict[str, Any] | None:

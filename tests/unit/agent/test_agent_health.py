@@ -125,6 +125,22 @@ def test_tcp_probes(commands: ForkedCommands) -> None:
     assert probe(commands, "tcp", host="127.0.0.1", port=port) == ("exit", errno.ECONNREFUSED)
 
 
+def test_a_probe_whose_name_has_no_address_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    for kind, values in (
+        ("tcp", {"host": "db.example", "port": 1}),
+        ("http", {"url": "http://x.example", "status": 200}),
+    ):
+        code = probe_kinds.run(kind, values)
+        # It is the exit status of a process.
+        assert 0 < code < 256
+        assert probe_kinds.words_of(code) == "its host's name could not be looked up"
+    assert probe_kinds.words_of(errno.ECONNREFUSED) == "Connection refused"
+
+
 def test_http_probes(commands: ForkedCommands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -220,6 +220,21 @@ def test_services_that_start_by_themselves_are_found(tmp_path: Path) -> None:
     assert "db.service starts by itself" in bad and "x.target starts by itself" in bad
 
 
+def test_probes_that_depend_on_a_name_server(tmp_path: Path) -> None:
+    with_status(tmp_path)
+    probes = [
+        {"name": "db", "kind": "tcp", "host": "db.example", "port": 5432},
+        {"name": "web", "kind": "http", "url": "http://web.example:8080/x"},
+        {"name": "own", "kind": "tcp", "port": 22},
+        {"name": "near", "kind": "http", "url": "http://[2001:db8::1]/"},
+        {"name": "local", "kind": "http", "url": "http://localhost/"},
+    ]
+    found = words(examine(values(tmp_path, probes=probes), FakeSystem(tmp_path)), "warning")
+    assert "probe db: db.example is a name" in found
+    assert "probe web: web.example is a name" in found
+    assert found.count("is a name") == 2
+
+
 def test_ports(tmp_path: Path) -> None:
     with_status(tmp_path)
     system = FakeSystem(tmp_path)

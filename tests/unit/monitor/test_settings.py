@@ -49,6 +49,10 @@ def test_the_shipped_example_is_right_and_shows_every_setting_with_its_default()
         ({"board": [{"name": "x"}]}, "board[1].port: is missing: device file"),
         ({"board": [BOARD, BOARD]}, "board[2].name: a second board 'rack-1'"),
         ({"board": [{**BOARD, "name": "a b"}]}, "board[1].name: must be letters"),
+        (
+            {"board": [{**BOARD, "port": "telnet://x:1"}]},
+            "board[1].port: must be device file, id:SERIAL, socket://HOST",
+        ),
         ({"channel": [{"name": "m", "kind": "mail"}]}, "channel[1].kind: must be one of apprise, command, syslog"),
         ({"channel": [{"name": "m", "kind": "apprise"}]}, "channel[1].url_file: an apprise channel needs"),
         ({"channel": [{"name": "m", "kind": "command"}]}, "channel[1].command: a command channel needs"),
