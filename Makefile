@@ -16,6 +16,8 @@ SEEDS ?= 20
 # Bytes that fuzz gives, and where it begins.
 BYTES ?= 1e6
 SEED ?= 1
+# Which part of the faults hw-faults simulates: 1/4 is the first quarter.
+SHARD ?= 1/1
 # Scenario files that the emulated chip runs: a second of it takes five real ones and more.
 LONGEST ?= 10
 # Scenarios whose golden timelines are renewed by `make golden`; none: all.
@@ -27,7 +29,7 @@ ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw \
+	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-broker budget clean
 
 help: ## list the targets
@@ -143,6 +145,9 @@ bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, 
 	$(BIN)/python tools/bench_policy.py
 	$(BIN)/python tools/bench.py
 	$(BIN)/python tools/bench_agent.py
+
+hw-faults: $(READY) ## simulate the single faults that have no record yet (needs ngspice; SHARD=1/4 takes a quarter; Ctrl-C keeps what was done)
+	$(BIN)/python hw/gen/fault_run.py --shard $(SHARD)
 
 hw: $(READY) ## regenerate circuit, drawings and simulations (needs KiCad 9, ngspice, WireViz)
 	$(BIN)/python hw/gen/make.py

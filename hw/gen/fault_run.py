@@ -32,9 +32,7 @@ RECORDS = SIM / "faults.json"
 
 def stamp(nets: netlist.Netlist) -> str:
     """Return the hash of what the records belong to: the healthy deck and every fault."""
-    listed = [
-        [fault.name, fault.opens, fault.joins, fault.flags, fault.bias] for fault in faults.every(nets, twins=True)
-    ]
+    listed = [[fault.name, fault.opens, fault.joins, fault.flags, fault.bias] for fault in faults.every(nets)]
     return hashlib.sha256((deck_text.text(nets, HEALTHY) + json.dumps(listed)).encode()).hexdigest()
 
 
@@ -53,13 +51,11 @@ def simulate(nets: netlist.Netlist, fault: Fault) -> list[str] | None:
 
 
 def problems(nets: netlist.Netlist, document: dict[str, Any]) -> list[str]:
-    """Return what is wrong with committed records: stale, incomplete, or a fault that must not be."""
+    """Return what is wrong with committed records: of another circuit, of no fault, or an outcome that must not be."""
     if document["stamp"] != stamp(nets):
         return ["hw/sim/faults.json belongs to another circuit or another list of faults: run make hw-faults"]
-    names = [fault.name for fault in faults.every(nets)]
-    found = [
-        f"fault {name!r} was not simulated: run make hw-faults" for name in names if name not in document["faults"]
-    ]
+    names = {fault.name for fault in faults.every(nets, twins=True)}
+    found = [f"fault {name!r} is in no list: run make hw-faults" for name in document["faults"] if name not in names]
     for name, record in document["faults"].items():
         result = outcome.classify(record)
         if result.name in outcome.FORBIDDEN:
@@ -80,7 +76,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--netlist", type=Path, default=netlist.NETLIST, help="netlist.json to read")
     parser.add_argument("--records", type=Path, default=RECORDS, help="file to keep the records in")
     parser.add_argument("--shard", default="1/1", help="N/M: every M-th fault, beginning with the N-th")
-    parser.add_argument("--twins", action="store_true", help="also the blocks that are equal to one simulated already")
     parser.add_argument("--only", action="append", help="this fault alone, again if it is kept already")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     given = parser.parse_args(arguments)
@@ -92,9 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     if document["stamp"] != stamp(nets):
         document = {"stamp": stamp(nets), "faults": {}}
     number, _, count = given.shard.partition("/")
-    wanted = faults.every(nets, given.twins)[int(number) - 1 :: int(count)]
+    wanted = faults.every(nets)[int(number) - 1 :: int(count)]
     if given.only:
-        wanted = [fault for fault in faults.every(nets, twins=True) if fault.name in given.only]
+        wanted = [fault for fault in faults.every(nets) if fault.name in given.only]
     else:
         wanted = [fault for fault in wanted if fault.name not in document["faults"]]
     healthy = simulate(nets, HEALTHY)

@@ -29,13 +29,12 @@ TWINS = {
     "54": "51",
     "55": "51",
 }
-SUPPLY_2 = ("J2", "F2", "D2", "R2", "D21")
 FLOATS = (("low", "GND"), ("high", "+5V"))
 TRANSISTOR_SHORTS = (("drain to source", "3", "2"), ("gate to source", "1", "2"), ("gate to drain", "1", "3"))
 
 
 def every(netlist: Netlist, twins: bool = False) -> list[Fault]:
-    """Return all faults in a fixed order; names are unique. Without `twins`, one of each set of equal blocks."""
+    """Return all faults, what touches power first; without `twins`, one of each set of equal blocks."""
     gates = {net for (ref, pin), net in netlist.pins.items() if ref.startswith("Q") and pin == "1"}
     found: list[Fault] = []
     for ref in sorted(netlist.values, key=_order):
@@ -51,13 +50,17 @@ def every(netlist: Netlist, twins: bool = False) -> list[Fault]:
 
 def is_twin(ref: str) -> bool:
     """Return True for a part that has an equal one in the block that stands for its own."""
-    digits = re.sub(r"\D", "", ref)
-    led_of_a_supply = len(digits) == 2 and ref[0] == "D"
-    return ref in SUPPLY_2 or (digits[:2] in TWINS and len(digits) >= 2 and not led_of_a_supply)
+    letters, digits = re.sub(r"\d", "", ref), re.sub(r"\D", "", ref)
+    if len(digits) == 1 or (len(digits) == 2 and letters in ("R", "C", "D", "F")):
+        return digits[0] == "2" and ref != "C2"  # the second supply
+    return digits[:2] in TWINS
 
 
-def _order(ref: str) -> tuple[str, int]:
-    return re.sub(r"\d", "", ref), int(re.sub(r"\D", "", ref) or 0)
+def _order(ref: str) -> tuple[int, str, int]:
+    """Return a key that puts what cuts and proves first: power and ARM, sense, supplies, alarm, then the rest."""
+    number = re.sub(r"\D", "", ref)
+    block = number[0] if len(number) > 2 or (len(number) == 2 and ref[0] not in "RCDF") else "0"
+    return "3507461289".find(block), re.sub(r"\d", "", ref), int(number or 0)
 
 
 def _of_part(netlist: Netlist, ref: str, gates: set[str]) -> list[Fault]:

@@ -12,23 +12,19 @@ from functools import partial
 from pathlib import Path
 
 import board_py
+import fault_tables
 import netlist as circuit_netlist
 import pins as pin_list
 import spice
 import wiring
+from tables_text import table
 from wiring import Drawing, Wire
 
 ROOT = pin_list.ROOT
-PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md", "BENCH.md")
+PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md", "BENCH.md", "SAFETY.md")
 MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 KINDS = {"A": "module", "C": "capacitor", "D": "diode or LED", "F": "fuse", "J": "connector", "K": "relay",
          "Q": "transistor", "R": "resistor", "U": "integrated circuit or optocoupler"}  # fmt: skip
-
-
-def _table(head: str, rows: list[list[str]]) -> str:
-    columns = head.split("|")
-    lines = ["| " + " | ".join(column.strip() for column in columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def step_table(step: Drawing) -> str:
@@ -37,7 +33,7 @@ def step_table(step: Drawing) -> str:
     for number, wire in enumerate(step.wires, 1):
         ends = [_terminal(step, end) for end in (wire.start, wire.end)]
         rows.append([str(number), *ends, wire.colour, f"`{wire.signal}`"])
-    return _table("wire|from|to|colour|signal", rows)
+    return table("wire|from|to|colour|signal", rows)
 
 
 def _terminal(step: Drawing, end: tuple[str, str]) -> str:
@@ -56,7 +52,7 @@ def cable_list(cables: list[Drawing]) -> str:
                              if re.fullmatch(r"J\d+", name)}, key=lambda ref: int(ref[1:]))  # fmt: skip
             far = [title for name, title in cable.titles.items() if name not in boards]
             rows.append([f"C{number}", ", ".join(boards), "; ".join(far), cable.cable])
-    return _table("cable|board|far end|made of", rows)
+    return table("cable|board|far end|made of", rows)
 
 
 def cable_wires(first: Drawing) -> str:
@@ -64,7 +60,7 @@ def cable_wires(first: Drawing) -> str:
     rows = []
     for cable in (first, *first.others):
         rows += [[_end(wire.start, wire), _end(wire.end, wire), wire.colour] for wire in cable.wires]
-    return _table("from|to|colour", rows)
+    return table("from|to|colour", rows)
 
 
 def _end(end: tuple[str, str], wire: Wire) -> str:
@@ -96,7 +92,7 @@ def terminals() -> str:
         if net == "LED_STATUS_P":
             found = [f"{found[0]} through 330R"]
         rows.append([f"{ref}.{pin}", f"`{net}`", ", ".join(found)])
-    return _table("connector|signal|build A", rows)
+    return table("connector|signal|build A", rows)
 
 
 def parts_list() -> str:
@@ -110,7 +106,7 @@ def parts_list() -> str:
     for (letter, value), refs in sorted(groups.items()):
         refs.sort(key=lambda ref: int(re.sub(r"\D", "", ref)))
         rows.append([str(len(refs)), KINDS[letter], value, ", ".join(refs)])
-    return _table("number|part|value|references", rows)
+    return table("number|part|value|references", rows)
 
 
 def simulations() -> str:
@@ -122,7 +118,7 @@ def simulations() -> str:
         values += [f"{name}: never" for name in case.absent if name not in results[case.name]]
         kind = "part left out" if case.negative else ""
         rows.append([f"`{case.name}`", case.says, kind, "<br>".join(values)])
-    return _table("run|what must hold||measured", rows)
+    return table("run|what must hold||measured", rows)
 
 
 def renderers() -> dict[str, Callable[[], str]]:
@@ -134,6 +130,9 @@ def renderers() -> dict[str, Callable[[], str]]:
         "parts": parts_list,
         "terminals": terminals,
         "simulations": simulations,
+        "fault-coverage": fault_tables.coverage,
+        "fault-classes": fault_tables.classes,
+        "faults": fault_tables.listing,
     }
     for step in wiring.build_a(pins):
         result[f"step-{step.name}"] = partial(step_table, step)

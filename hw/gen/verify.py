@@ -11,6 +11,7 @@ import sys
 
 import board_py
 import circuit
+import fault_run
 import layout
 import netlist
 import outputs
@@ -33,6 +34,7 @@ def broken_rules() -> list[str]:
     found += rules.cables_match(wiring.cables("bench.toml"), nets, points, every_connector=False)
     found += strip_board.problems(strip_board.load(), nets)
     found += simulation_values(nets)
+    found += fault_run.problems(nets, fault_run.load())
     results = json.loads(spice.RESULTS.read_text(encoding="utf-8"))
     for case in spice.cases():
         found += case.problems(results.get(case.name, {}))
