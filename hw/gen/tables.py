@@ -17,6 +17,7 @@ import netlist as circuit_netlist
 import pins as pin_list
 import spice
 import wiring
+import worst_case
 from tables_text import table
 from wiring import Drawing, Wire
 
@@ -133,6 +134,9 @@ def renderers() -> dict[str, Callable[[], str]]:
         "fault-coverage": fault_tables.coverage,
         "fault-classes": fault_tables.classes,
         "faults": fault_tables.listing,
+        "worst-case": worst_case.margins,
+        "worst-case-spread": worst_case.spread_words,
+        "worst-case-sources": worst_case.sources,
     }
     for step in wiring.build_a(pins):
         result[f"step-{step.name}"] = partial(step_table, step)

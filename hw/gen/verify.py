@@ -21,6 +21,7 @@ import spice
 import strip_board
 import tables
 import wiring
+import worst_case
 
 
 def broken_rules() -> list[str]:
@@ -34,6 +35,7 @@ def broken_rules() -> list[str]:
     found += rules.cables_match(wiring.cables("bench.toml"), nets, points, every_connector=False)
     found += strip_board.problems(strip_board.load(), nets)
     found += simulation_values(nets)
+    found += worst_case.problems()
     found += fault_run.problems(nets, fault_run.load())
     results = json.loads(spice.RESULTS.read_text(encoding="utf-8"))
     for case in spice.cases():

@@ -1,0 +1,153 @@
+"""The worst case of what must not fail, as one table: value, limit, margin, and where each number comes from.
+
+    python3 hw/gen/worst_case.py       prints the table and a seeded spread; exit 1 for a negative margin
+
+Numbers stand with their sources in hw/worst_case.toml. A margin below zero fails `make check`.
+"""
+
+import random
+import sys
+import tomllib
+from dataclasses import dataclass
+
+import pins as pin_list
+from tables_text import table
+
+SOURCE = pin_list.ROOT / "hw" / "worst_case.toml"
+SEED, RUNS = 1, 20_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity. `least` tells whether the value must be at least the limit or at most."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    least: bool
+    numbers: str
+
+    @property
+    def margin(self) -> float:
+        """Return how far the value is on the right side of the limit; negative is wrong."""
+        return self.value - self.limit if self.least else self.limit - self.value
+
+
+def numbers() -> dict[str, float]:
+    """Return every number by `group.name`."""
+    return {name: value for name, (value, _) in _entries().items()}
+
+
+def _entries() -> dict[str, tuple[float, str]]:
+    document = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
+    return {
+        f"{group}.{name}": (entry[0], entry[1])
+        for group, entries in document.items()
+        for name, entry in entries.items()
+    }
+
+
+def rows(n: dict[str, float]) -> list[Row]:
+    """Return the table's rows for these numbers."""
+    load_a = n["supply.pico_a"] + 2 * n["supply.adapter_max_v"] / n["coil.ohm"]
+    four_a = n["supply.pico_a"] + 4 * n["supply.adapter_max_v"] / n["coil.ohm"]
+    sense_a = (n["supply.adapter_min_v"] - n["opto.led_v"]) / n["opto.sense_ohm"] * n["opto.ratio"] * n["opto.aged_hot"]
+    front_a = (n["opto.rail_min_v"] - n["opto.led_v"]) / n["opto.front_ohm"] * n["opto.ratio"] * n["opto.front_wear"]
+    low_a = (n["opto.rail_max_v"] - n["opto.input_low_v"] / 2) / n["opto.sense_pull_ohm"]
+    dark_v = n["opto.rail_min_v"] - n["opto.dark_a"] * 10_500
+    leak_v = n["gate.leak_a"] * n["gate.pull_ohm"]
+    gate_v = n["opto.rail_min_v"] * 9500 / (9500 + n["gate.series_ohm"])
+    return [
+        Row("coil of a power relay, carrier, hot", coil_v(n, load_a), pull_in_v(n, "coil.carrier_hot_c"), "V", True,
+            "supply, coil"),
+        Row("relay module of build A, hot, at its DC+", module_v(n, load_a),
+            pull_in_v(n, "coil.module_hot_c") + n["coil.module_npn_v"], "V", True, "supply, coil"),
+        Row("current of four coils through one fuse", four_a, n["supply.fuse_hold_hot_a"], "A", False, "supply, coil"),
+        Row("sense present: optocoupler old and hot", sense_a * 1e3, low_a * 1e3, "mA", True, "opto"),
+        Row("sense absent: dark current, hot", dark_v, n["opto.input_high_v"], "V", True, "opto"),
+        Row("front panel pressed: optocoupler half worn", front_a * 1e3, n["opto.header_a"] * 1e3, "mA", True, "opto"),
+        Row("gate while commanded", gate_v, n["gate.full_on_v"], "V", True, "opto, gate"),
+        Row("gate in reset, RP2040", leak_v, n["gate.threshold_min_v"], "V", False, "gate"),
+        Row("drain when a coil lets go", n["supply.adapter_max_v"] + n["gate.flyback_v"], n["gate.drain_v"], "V", False,
+            "supply, gate"),
+        Row("DC feed through a rest contact", n["contact.feed_a"], n["contact.rated_a"], "A", False, "contact"),
+    ]  # fmt: skip
+
+
+def _rail_v(n: dict[str, float], load_a: float) -> float:
+    return n["supply.adapter_min_v"] - load_a * (n["supply.cable_ohm"] + n["supply.fuse_ohm"]) - n["supply.schottky_v"]
+
+
+def coil_v(n: dict[str, float], load_a: float) -> float:
+    """Return the lowest voltage at a coil of the carrier."""
+    one_a = n["supply.adapter_min_v"] / n["coil.ohm"]
+    return _rail_v(n, load_a) - one_a * (2 * n["coil.p_switch_ohm"] + n["coil.n_switch_ohm"])
+
+
+def module_v(n: dict[str, float], load_a: float) -> float:
+    """Return the lowest voltage at a relay module of build A."""
+    return _rail_v(n, load_a) - n["coil.pnp_v"]
+
+
+def pull_in_v(n: dict[str, float], hot: str) -> float:
+    """Return what a coil needs when its air is as hot as the number named."""
+    return n["coil.pull_in_v"] * (1 + n["coil.copper_per_k"] * (n[hot] - 20))
+
+
+def spread() -> tuple[float, float]:
+    """Return the share of boards, carrier and build A, whose relay would not pull in: seeded, evenly spread numbers."""
+    dice = random.Random(SEED)
+    worst = numbers()
+    better = {"supply.adapter_min_v": 5.05, "supply.cable_ohm": 0.05, "supply.fuse_ohm": 0.1, "supply.schottky_v": 0.28,
+              "coil.pull_in_v": 3.0, "coil.carrier_hot_c": 25.0, "coil.module_hot_c": 25.0, "coil.pnp_v": 0.08,
+              "coil.module_npn_v": 0.08}  # fmt: skip
+    failed = [0, 0]
+    for _ in range(RUNS):
+        n = dict(worst)
+        for name, good in better.items():
+            n[name] = dice.uniform(*sorted((worst[name], good)))
+        failed[0] += rows(n)[0].margin < 0
+        failed[1] += rows(n)[1].margin < 0
+    return failed[0] / RUNS, failed[1] / RUNS
+
+
+def problems() -> list[str]:
+    """Return one sentence for each negative margin."""
+    return [f"worst case: {row.name}: {row.value:.3g} {row.unit}, limit {row.limit:.3g}" for row in rows(numbers())
+            if row.margin < 0]  # fmt: skip
+
+
+def margins() -> str:
+    """Return the table of margins."""
+    body = [
+        [row.name, f"{row.value:.3g} {row.unit}", f"{('at most', 'at least')[row.least]} {row.limit:.3g} {row.unit}",
+         f"{row.margin:.2g} {row.unit}", row.numbers] for row in rows(numbers())
+    ]  # fmt: skip
+    return table("what|worst value|limit|margin|numbers of", body)
+
+
+def sources() -> str:
+    """Return the table of numbers with their sources."""
+    return table(
+        "number|value|source", [[f"`{name}`", f"{value:g}", words] for name, (value, words) in _entries().items()]
+    )
+
+
+def spread_words() -> str:
+    """Return the spread as a sentence."""
+    carrier, modules = spread()
+    words = f"Of {RUNS:,} boards with numbers spread evenly from good to worst (seed {SEED}), "
+    return words + f"the relay of {carrier:.2%} of carriers and of {modules:.2%} of builds A would not pull in."
+
+
+def main() -> int:
+    """Print the tables; return 1 for a negative margin."""
+    print(margins(), spread_words(), sep="\n\n")
+    found = problems()
+    print("\n".join(found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
