@@ -30,7 +30,7 @@ ALONE := tests/cluster tests/unit/fence
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
-	flash image emulator bench-board bench-broker budget clean
+	flash image emulator bench-board bench-pair bench-broker budget clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -145,6 +145,9 @@ bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, 
 	$(BIN)/python tools/bench_policy.py
 	$(BIN)/python tools/bench.py
 	$(BIN)/python tools/bench_agent.py
+
+bench-pair: $(READY) ## what restarts, updates and changes cost a service on the virtual rack, in ms and fences: ten minutes
+	$(BIN)/python tools/bench_pair.py
 
 hw-faults: $(READY) ## simulate the single faults that have no record yet (needs ngspice; SHARD=1/4 takes a quarter; Ctrl-C keeps what was done)
 	$(BIN)/python hw/gen/fault_run.py --shard $(SHARD)

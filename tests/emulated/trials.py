@@ -111,7 +111,7 @@ class Faults:
         beat = fake.heartbeat
 
         def changing() -> bytes:
-            fake.state = codes.STATE_BUSY if fake.state == codes.STATE_HEALTHY else codes.STATE_HEALTHY
+            fake.report(codes.STATE_BUSY if fake.state == codes.STATE_HEALTHY else codes.STATE_HEALTHY)
             return beat()
 
         fake.heartbeat = changing  # type: ignore[method-assign]

@@ -19,72 +19,18 @@ import pytest
 
 from heartwire.virtual.product import SERVICE, ProductRack
 from tests.virtual.conftest import Watcher
+from tools.bench_pair import SLOW_CHECK, TIMINGS, agent_dies, agent_ends, bite, interruption_ms, pid, restart, update
 
 pytestmark = pytest.mark.virtual
-# A server's times: a lease outlasts a restart of the board, as it must.
-TIMINGS = {
-    "interval_ms": 1000, "early_ms": 250, "late_ms": 3000, "dead_ms": 10_000, "common_cause_ms": 2000, "lease_ms": 8000,
-    "cold_start_ms": 20_000,
-}  # fmt: skip
-# The rest of a lease and two heartbeats more.
-WATCHED_S = 10.0
-
-
-def pid(rack: ProductRack) -> str:
-    """Return the process id of the service of a; "-" while it does not run."""
-    try:
-        return (rack.servers["a"].directory / "service.pid").read_text().strip()
-    except OSError:
-        return "-"
-
-
-def bite(rack: ProductRack) -> None:
-    rack.board.bite()
-
-
-def restart(rack: ProductRack) -> None:
-    with rack.open() as board:
-        board.restart()
-
-
-def update(rack: ProductRack) -> None:
-    with rack.open() as board:
-        board.update(120)
-        time.sleep(2.5)
-        board.restart()
-
-
-def agent_ends(rack: ProductRack) -> None:
-    os.kill(rack.servers["a"].pid or 0, signal.SIGTERM)
-
-
-def agent_dies(rack: ProductRack) -> None:
-    os.kill(rack.servers["a"].pid or 0, signal.SIGKILL)
-
-
-def interruption_ms(rack: ProductRack, disturb: Callable[[ProductRack], None]) -> int:
-    """Disturb and watch; return for how long the service did not run. A new process counts as well."""
-    before = pid(rack)
-    disturb(rack)
-    began = last = time.monotonic()
-    gone_s = 0.0
-    while last - began < WATCHED_S:
-        time.sleep(0.01)
-        now = time.monotonic()
-        gone_s += 0.0 if rack.is_running("a") else now - last
-        last = now
-    assert gone_s or pid(rack) == before, "another process, and no gap was seen"
-    return round(gone_s * 1000)
 
 
 @pytest.mark.parametrize("loss", ["hold", "stop"])
 def test_a_restart_is_not_noticed_by_the_service(make_rack: Callable[..., ProductRack], loss: str) -> None:
-    slow_check = f"sh -c 'sleep 1.5; sh {SERVICE} check {{directory}} x'"
     rack = make_rack(
         timings=TIMINGS,
         on_board_loss=loss,
         respawn_ms=1000,
-        agent_flags=("--check", slow_check, "--check-interval-s", "2"),
+        agent_flags=("--check", SLOW_CHECK, "--check-interval-s", "2"),
     )
     watcher = Watcher(rack)
     started = pid(rack)

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from heartwire.simulate.bench import Bench
 from heartwire_protocol import codes
+from tests.fakes.bench import Bench
 from tests.walk import liveness
 from tests.walk.cases import CASES, EVERYTHING
 from tests.walk.rules import Broken, Rules

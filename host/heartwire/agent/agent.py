@@ -5,7 +5,6 @@ is over. It never waits and never reads a clock but the one handed in; run.py wa
 board's words come in through `line`, everything else that touches the world is handed in as well.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,7 @@ from heartwire.agent.probes import Probes
 from heartwire.agent.services import NS_PER_S, STORING, Services
 from heartwire.agent.settings import AgentSettings
 from heartwire.agent.silence import Silence
-from heartwire.agent.state import Disk
+from heartwire.agent.state import Store
 from heartwire_protocol import codes, framing, messages
 from heartwire_protocol.auth import Signer
 
@@ -45,11 +44,6 @@ PAYLOAD_MAX = max(messages.layout_of(messages.GRANT).length, messages.RECORD_LEN
 Clock = Callable[[], int]
 
 
-def boottime_ns() -> int:
-    """Return CLOCK_BOOTTIME in ns."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
 def _nobody(_: dict[str, Any]) -> None:
     """Take an answer that nobody waits for."""
 
@@ -68,10 +62,10 @@ class Agent:
         probes: Probes,
         peer: PeerLink | None = None,
         watchdog: dog.Watchdog,
-        disk: Disk,
+        disk: Store,
         log: Log,
         boot: str,
-        clock: Clock = boottime_ns,
+        clock: Clock,
     ) -> None:
         signer = Signer(key) if key else None
         node = settings.node_number
@@ -106,7 +100,8 @@ class Agent:
         self._stop_timeout_ns = int(settings.stop_timeout_s * NS_PER_S)
         self._interval_ns = settings.interval_ms * NS_PER_MS
         self._next_status_ns = 0
-        self._next_epoch_ns = 0
+        self._epoch_asked = 0
+        self._next_epoch_ns = 0  # when it is asked for again
         self._stored_as: tuple[Any, ...] = ()
         self._free_until_ns = 0  # what runs without a lease goes on till then
         self._leaving = False
@@ -314,11 +309,12 @@ class Agent:
             self.services.recover(self.role, self.lease.epoch)
 
     def _keep_epoch(self, now_ns: int) -> None:
-        if self.disk.durable_epoch >= self.lease.epoch:
-            self._next_epoch_ns = 0
-        elif now_ns >= self._next_epoch_ns:
+        epoch = self.lease.epoch
+        # A higher one does not wait until the one before it is stored.
+        if self.disk.durable_epoch < epoch and (epoch != self._epoch_asked or now_ns >= self._next_epoch_ns):
+            self._epoch_asked = epoch
             self._next_epoch_ns = now_ns + EPOCH_RETRY_NS
-            self.disk.store_epoch(self.lease.epoch)
+            self.disk.store_epoch(epoch)
         if self._log.changed("epoch_error", self.disk.epoch_error) and self.disk.epoch_error:
             self._log.error("epoch_not_stored", problem=self.disk.epoch_error, directory=self.settings.state_directory)
 

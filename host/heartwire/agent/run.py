@@ -17,20 +17,19 @@ from pathlib import Path
 from typing import TextIO
 
 from heartwire.agent import state
-from heartwire.agent.agent import Agent, boottime_ns
+from heartwire.agent.agent import Agent
+from heartwire.agent.build import Hands, boottime_ns, build
 from heartwire.agent.control import SOCKET_FILE, Control
 from heartwire.agent.errors import SettingsError, WatchdogError
 from heartwire.agent.hooks import ForkedCommands
-from heartwire.agent.lease import NS_PER_MS, Lease, Loss, Wish, grace_ns
+from heartwire.agent.lease import NS_PER_MS, Loss, Wish
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.machine import hypervisor
 from heartwire.agent.notify import Notifier, from_environment
 from heartwire.agent.peer import PeerLink
 from heartwire.agent.port import Opener
-from heartwire.agent.probes import Probes
 from heartwire.agent.realtime import lock_memory, raise_priority
-from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, read_key
 from heartwire.agent.watchdog import KernelWatchdog, NoWatchdog, Watchdog
 from heartwire.errors import HeartwireError
@@ -107,8 +106,6 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
     log = Log(stream, settings.node)  # type: ignore[arg-type]
     probe_commands = ForkedCommands(quiet=True)
     disk = state.Disk(settings.state_directory, stored)
-    services = Services(settings.node, settings.hooks, commands, checks, log)
-    services.take_over(former.suspect, former.running)
     watchdog: Watchdog = NoWatchdog()
     peer: PeerLink | None = None
     agent: Agent | None = None
@@ -118,26 +115,8 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         if settings.peer and peer_key:
             peer = open_peer(settings, peer_key, log, now_ns)
         disk.start()
-        agent = Agent(
-            settings,
-            key=key,
-            lease=resumed_lease(settings, epoch, former, now_ns),
-            line=line,
-            services=services,
-            peer=peer,
-            probes=Probes(settings.probes, probe_commands, log, now_ns),
-            watchdog=watchdog,
-            disk=disk,
-            log=log,
-            boot=boot,
-        )
-        if key is None:
-            log.warning("no_key", effect="anybody on the line can speak for the board")
-        agent.conditions.busy_until_ns = former.busy_until_ns
-        agent.conditions.crash_dump_until_ns = former.crash_dump_until_ns
-        agent.conditions.planned_off = former.planned_off
-        if former.planned_off:
-            log.warning("still_planned_off", effect="nothing is started", next="heartwire agent ready")
+        hands = Hands(line, commands, checks, probe_commands, watchdog, disk, log, peer)
+        agent = build(settings, hands, key, epoch, former, boot)
         controls = open_sockets(settings, agent, log)
         keep_on_time(settings, log)
         log.info("started", port=settings.port, epoch=epoch, incarnation=agent.incarnation.number, pid=os.getpid())
@@ -155,7 +134,8 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         # Also where an exception ended it: a server on which nothing can run is not reset for that.
         heard = agent is not None and agent.lease.role is not None
         advisory = agent.judged.wish is Wish.ADVISORY if agent and heard else former.advisory
-        watchdog.close(disarm=is_harmless(settings, services.suspect, advisory))
+        suspect = agent.services.suspect if agent else former.suspect
+        watchdog.close(disarm=is_harmless(settings, suspect, advisory))
         line.close()
         if peer:
             peer.close()
@@ -166,19 +146,6 @@ def run(settings: AgentSettings, stderr: TextIO | None = None) -> int:
         stream.finish(FINISH_S)
         os.close(lock)
     return 0
-
-
-def resumed_lease(settings: AgentSettings, epoch: int, former: state.Resumption, now_ns: int) -> Lease:
-    """Return the lease of a new agent: the rest of the former one's, or a grace.
-
-    The grace is time to hear the board first: it may be only watching, and then nothing may be stopped. Services that a
-    former agent left behind under a lease have none, only the rest of that lease.
-    """
-    if former.suspect and not former.advisory:
-        until_ns, lease_epoch = former.lease_until_ns, former.lease_epoch
-    else:
-        until_ns, lease_epoch = now_ns + grace_ns(settings.interval_ms), epoch
-    return Lease(settings.on_board_loss, epoch, until_ns, now_ns, lease_epoch)
 
 
 def is_harmless(settings: AgentSettings, suspect: bool, advisory: bool) -> bool:

@@ -14,7 +14,7 @@ import re
 import stat
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from heartwire.agent.errors import StateError
 from heartwire_protocol import codes
@@ -146,12 +146,20 @@ class Resumption(NamedTuple):
 
 
 def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
-    """Read the former agent's status file; only one of this boot counts, as CLOCK_BOOTTIME starts anew with each.
+    """Return what the former agent's status file says; see `resumption_of`."""
+    try:
+        status = json.loads((directory / STATUS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return Resumption()
+    return resumption_of(status, node, boot)
+
+
+def resumption_of(status: Any, node: str, boot: str) -> Resumption:
+    """Return what `status` says; only one of this boot counts, as CLOCK_BOOTTIME starts anew with each.
 
     No time in it reaches further than the wire could have said when it was written, whatever the file holds.
     """
     try:
-        status = json.loads((directory / STATUS_FILE).read_text(encoding="utf-8"))
         if not boot or status["boot_id"] != boot or status["node"] != node:
             return Resumption()
         lease_max_ns = int(status["time_ns"]) + LEASE_MAX_MS * NS_PER_MS
@@ -165,7 +173,7 @@ def read_resumption(directory: Path, node: str, boot: str) -> Resumption:
             status.get("planned_off") is True,
             status.get("running") is True,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return Resumption()
 
 
@@ -186,6 +194,19 @@ def lock_directory(directory: Path) -> int:
     return descriptor
 
 
+class Store(Protocol):
+    """What an agent keeps over its end."""
+
+    durable_epoch: int
+    epoch_error: str
+
+    def store_epoch(self, epoch: int) -> None:
+        """Have `epoch` stored; `durable_epoch` or `epoch_error` tells later what became of it. Repeat it to retry."""
+
+    def store_status(self, status: dict[str, Any]) -> None:
+        """Have the status file replaced, unless the disk has not yet taken what came before."""
+
+
 class Disk:
     """Write epoch and status in the background. The newest wish counts; what was overtaken is never written."""
 
@@ -204,11 +225,11 @@ class Disk:
         self._thread.start()
 
     def store_epoch(self, epoch: int) -> None:
-        """Have `epoch` stored; `durable_epoch` or `epoch_error` tells later what became of it. Repeat it to retry."""
+        """Have `epoch` stored; see Store."""
         self._put("epoch", epoch)
 
     def store_status(self, status: dict[str, Any]) -> None:
-        """Have the status file replaced, unless the disk has not yet taken what came before."""
+        """Have the status file replaced; see Store."""
         self._put("status", status)
 
     def finish(self, timeout_s: float) -> None:

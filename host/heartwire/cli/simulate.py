@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from heartwire.simulate.run import Verdict
 
 TIERS = ("policy", "virtual", "emulated")
+NODES = ("fake", "agent")
 
 
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--tier", type=click.Choice(TIERS), default="policy", show_default=True, help="What runs it.")
+@click.option("--nodes", type=click.Choice(NODES), default="fake", show_default=True, help="What the servers run.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many run at once.")
 @click.option("--longest", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Leave out longer files.")
 @click.option("--list", "only_list", is_flag=True, help="Only say what the tier can run, and why not the others.")
@@ -31,6 +33,7 @@ TIERS = ("policy", "virtual", "emulated")
 def simulate(
     files: tuple[Path, ...],
     tier: str,
+    nodes: str,
     jobs: int,
     longest: float | None,
     only_list: bool,
@@ -44,6 +47,9 @@ def simulate(
     nobody for long though one is fit, no alarm that contradicts. What fails prints the timeline around it; what is seen
     to change (relays, power, services, alarm, LED) stands behind `=`. The grammar is in tests/scenarios/README.md.
 
+    With `--nodes agent` the servers run the product's own agent; the others are the simulator's, a second reading of
+    the protocol.
+
     The virtual tier runs in real
     time and mostly waits: several boards at once (--jobs 8) take little more than one. The emulated tier keeps a
     processor busy for about as long after `make emulator`, and for far longer without; it needs the official image
@@ -53,6 +59,7 @@ def simulate(
     Example:
       heartwire simulate tests/scenarios/failover.txt
       heartwire simulate tests/scenarios/failover.txt --timeline
+      heartwire simulate tests/scenarios/*.txt --nodes agent --jobs 2
       heartwire simulate tests/scenarios/*.txt --tier virtual --jobs 8
       heartwire simulate tests/scenarios/*.txt --tier virtual --list
       heartwire simulate tests/scenarios/*.txt --tier emulated --longest 10
@@ -76,7 +83,7 @@ def simulate(
     verdicts: list[Verdict] = []
     began = time.monotonic()
     with _progress(runnable) as progress:
-        for verdict in tiers.judge_all(tier, runnable, jobs):
+        for verdict in tiers.judge_all(tier, runnable, jobs, nodes):
             verdicts.append(verdict)
             if not as_json:
                 _print(verdict, timeline)
@@ -86,7 +93,16 @@ def simulate(
     if as_json:
         rows = sorted((verdict.as_json() for verdict in verdicts), key=lambda row: str(row["scenario"]))
         left_out = {name: why for name, why in obstacles.items() if why}
-        emit_json({"tier": tier, "held": not failed, "took_s": took_s, "scenarios": rows, "left_out": left_out})
+        emit_json(
+            {
+                "tier": tier,
+                "nodes": nodes,
+                "held": not failed,
+                "took_s": took_s,
+                "scenarios": rows,
+                "left_out": left_out,
+            }
+        )
     else:
         good = len(verdicts) - len(failed)
         emit(f"{good} of {len(verdicts)} hold: {_seconds(runnable):g} s of scenarios in {took_s:g} s")

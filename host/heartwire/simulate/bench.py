@@ -14,7 +14,7 @@ from typing import Any
 from heartwire.errors import Unplugged
 from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.hardware import FakeFiles, FakeHardware
-from heartwire.simulate.rack import GARBLED, KEYS, POWER, Rack, settings_of
+from heartwire.simulate.rack import GARBLED, KEYS, KINDS, POWER, Rack, settings_of
 from heartwire_firmware import config, slots
 from heartwire_firmware.journal import Journal
 from heartwire_firmware.journal_reader import WAITS, Reader
@@ -30,9 +30,10 @@ class Bench(Rack):
     """A rack with its board. `settings_text` is stored as confirmed before the first start."""
 
     def __init__(
-        self, settings_text: str = "", nodes: int = 2, keyed: bool = True, start: int = 0, on: bool = True
-    ) -> None:
-        super().__init__(settings_of(settings_text, nodes, keyed), nodes, keyed)
+        self, settings_text: str = "", nodes: int = 2, keyed: bool = True, start: int = 0, on: bool = True,
+        kind: str = KINDS[0],
+    ) -> None:  # fmt: skip
+        super().__init__(settings_of(settings_text, nodes, keyed), nodes, keyed, kind)
         self.files = FakeFiles()
         store_settings(self.files, self.settings)
         self.each_ms: list[Callable[[], None]] = []

@@ -17,6 +17,7 @@ from heartwire.flash import images
 from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire.simulate.language import Scenario
+from heartwire.simulate.rack import KINDS
 from heartwire.simulate.wired_stage import WiredStage
 
 STEP_MS = 20
@@ -257,6 +258,6 @@ class EmulatedWires:
         self._chip = None
 
 
-def open_emulated(scenario: Scenario) -> WiredStage:
+def open_emulated(scenario: Scenario, kind: str = KINDS[0]) -> WiredStage:
     """Start `scenario` on the emulated board, settled. Raises NotReady or ImageMissing where it cannot run."""
-    return WiredStage(scenario, EmulatedWires())
+    return WiredStage(scenario, EmulatedWires(), kind)

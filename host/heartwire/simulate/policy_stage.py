@@ -18,7 +18,7 @@ from heartwire.simulate import operators, statements, vocabulary
 from heartwire.simulate.bench import Bench, BenchChannel
 from heartwire.simulate.hardware import FakeTicks
 from heartwire.simulate.language import Action, Scenario, ScenarioError
-from heartwire.simulate.rack import POSITIONS
+from heartwire.simulate.rack import KINDS, POSITIONS
 from heartwire.simulate.rules import Rules
 from heartwire.simulate.run import Happened, record
 from heartwire.simulate.watch import Watch
@@ -40,11 +40,11 @@ class PolicyStage:
 
     slack_ms = 0
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, kind: str = KINDS[0]) -> None:
         self._host_keys = scenario.host_keys
         text = operators.with_host_keys(scenario.settings_text, scenario.host_keys)
         start = scenario.uptime_ms % FakeTicks.PERIOD
-        self._bench = Bench(text, len(scenario.nodes), scenario.keyed, start, on=False)
+        self._bench = Bench(text, len(scenario.nodes), scenario.keyed, start, on=False, kind=kind)
         for node, fake in enumerate(self._bench.nodes):
             fake.baud = self._bench.settings.nodes[node].baud
         statements.set_scene(self._bench, scenario)

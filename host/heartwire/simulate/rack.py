@@ -8,9 +8,11 @@ serve at once, and the relays of all nodes are cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from heartwire.simulate.node import FakeNode
+from heartwire.simulate.agent_node import AgentNode
+from heartwire.simulate.fake_node import FakeNode
+from heartwire.simulate.node import Node
 from heartwire.simulate.supply import Supply
 from heartwire_protocol import codes, settings
 
@@ -18,6 +20,8 @@ SENSES = (("SENSE_A1", "SENSE_A2"), ("SENSE_B1", "SENSE_B2"), ("SENSE_SPARE",))
 POWER = ("POWER_A", "POWER_B", "POWER_SPARE")
 FRONT = ("FRONT_A", "FRONT_B", "FRONT_SPARE")
 TRANSFER = ("TRANSFER_SET_A", "TRANSFER_SET_B")
+# What a rack's nodes are: fake agents, or the product's own. A node with the plain-text profile is a script in either.
+KINDS = ("fake", "agent")
 # Positions of the transfer relay: at a node, or where its contacts say neither or both.
 POSITIONS = ("a", "b", "between", "both")
 KEYS = tuple(bytes([0x41 + node]) * 32 for node in range(3))
@@ -28,6 +32,11 @@ NOISE = bytes((0x00, 0x07, 0x55, 0xAA, 0x13, 0x77, 0x42, 0x99, 0x00))
 NOISE_EVERY_MS = 500
 # A kernel's console: text at the line's own rate, in which nothing looks like the end of a frame.
 CONSOLE = b"[    4.215033] kdump: saving vmcore, 45 % of the memory is written\r\n"
+
+
+def make_node(kind: str, node: int, key: bytes | None) -> Node:
+    """Return a node of `kind` (KINDS) with its key."""
+    return AgentNode(node, key) if kind == "agent" else FakeNode(node, key)
 
 
 def key_of(node: int, generation: int) -> bytes:
@@ -97,9 +106,14 @@ class Recording:
 class Rack:
     """The servers that `found` describes, the first `nodes` of them; all on, none heard yet."""
 
-    def __init__(self, found: settings.Settings, nodes: int, keyed: bool = True) -> None:
+    nodes: Sequence[Node]  # of `kind`
+
+    def __init__(self, found: settings.Settings, nodes: int, keyed: bool = True, kind: str = KINDS[0]) -> None:
         self.settings = found
-        self.nodes = [FakeNode(node, KEYS[node] if keyed else None) for node in range(nodes)]
+        self.nodes = [
+            make_node("fake" if row.profile == "text" else kind, node, KEYS[node] if keyed else None)
+            for node, row in enumerate(found.nodes[:nodes])
+        ]
         self.supplies = [Supply(node) for node in self.nodes]
         for node, supply in enumerate(self.supplies):
             row = found.nodes[node]
@@ -165,12 +179,12 @@ class Rack:
         for at, node in [timer for timer in self._timers if timer[0] <= self.ms]:
             self._timers.remove((at, node))
             if self.nodes[node].alive:
-                self.nodes[node].state, self.nodes[node].busy_s = codes.STATE_HEALTHY, 0
+                self.nodes[node].end_report()
         sent: list[tuple[int, bytes]] = []
         for node, fake in enumerate(self.nodes):
             cut, pressed = bool(outputs.get(POWER[node])), bool(outputs.get(FRONT[node]))
             if self.supplies[node].step(elapsed, cut, pressed):
-                fake.next_beat_ms = self.ms
+                fake.beat_from(self.ms)
             fake.advance(elapsed)
             if fake.bitten:
                 fake.bitten = False
@@ -203,7 +217,7 @@ class Rack:
         levels["BUTTON"] = int(self.button_ms > self.ms)
         return levels
 
-    def _send(self, node: int, fake: FakeNode) -> list[bytes]:
+    def _send(self, node: int, fake: Node) -> list[bytes]:
         found = fake.due(self.ms)
         noisy = node in self.noisy or node in self.talking
         # A key that the board has never got makes heartbeats wrong; one that it had before does not make a server ill.

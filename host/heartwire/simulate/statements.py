@@ -10,8 +10,10 @@ from heartwire.simulate.language import Action, Scenario
 from heartwire.simulate.rack import POSITIONS, Rack
 from heartwire.simulate.supply import CHATTER_MS, Feed
 from heartwire.simulate.vocabulary import time_of
-from heartwire_protocol import codes, messages
+from heartwire_protocol import codes
 
+# What takes time in a service, by the verb that says how long.
+TAKES_TIME = {"starts-in": "on_active", "stops-in": "on_standby", "checks-in": "check"}
 # Servers do not beat in step.
 STAGGER_MS = 130
 
@@ -27,11 +29,10 @@ def set_scene(rack: Rack, scenario: Scenario) -> None:
         rack.supplies[node].off_before_start()
     for node, name in enumerate(scenario.nodes):
         fake = rack.nodes[node]
-        fake.next_beat_ms = rack.ms + STAGGER_MS * node
-        fake.interval_ms = rack.settings.board.interval_ms
-        fake.state = codes.STATE_HEALTHY
+        fake.beat_every(rack.settings.board.interval_ms)
+        fake.beat_from(rack.ms + STAGGER_MS * node)
         if name == scenario.settled:
-            fake.running, fake.stopped = True, False
+            fake.serve()
 
 
 def off_nodes(scenario: Scenario) -> list[int]:
@@ -90,38 +91,37 @@ def _node(rack: Rack, node: int, verb: str, words: tuple[str, ...]) -> None:
     plain = {
         "crashes": fake.crash, "freezes": fake.freeze, "thaws": fake.thaw, "reboots": supply.reboot,
         "shuts-down": supply.shut_down, "agent-restarts": fake.restart_agent,
+        "agent-upgrades": fake.upgrade_agent,
     }  # fmt: skip
-    known, peer_seen = messages.FLAG_PEER_KNOWN, messages.FLAG_PEER_SEEN
     if verb in plain:
         plain[verb]()
     elif verb in ("loses-mains", "gets-mains"):
         supply.mains = verb == "gets-mains"
     elif verb in ("disobeys", "obeys"):
-        fake.obedient = verb == "obeys"
+        fake.obey(verb == "obeys")
     elif verb == "stays-down":
         supply.boots = False
     elif verb == "boots-in":
         supply.boots, supply.boot_ms = True, time_of(words[0]) or 0
     elif verb in ("sees-peer", "misses-peer", "knows-no-peer"):
-        peer = {"sees-peer": known | peer_seen, "misses-peer": known, "knows-no-peer": 0}[verb]
-        fake.extra_flags = fake.extra_flags & ~(known | peer_seen) | peer
+        fake.see_peer({"sees-peer": True, "misses-peer": False}.get(verb))
     elif verb == "beats":
         fake.mute = words[0] == "mute"
         fake.trouble = words[0] if words[0] in ("stuck", "wrong") else ""
         interval_ms = rack.settings.board.interval_ms
-        fake.interval_ms = interval_ms // 10 if words[0] == "early" else interval_ms
+        fake.beat_every(interval_ms // 10 if words[0] == "early" else interval_ms)
     elif verb == "beats-every":
-        fake.interval_ms = time_of(words[0]) or 1000
+        fake.beat_every(time_of(words[0]) or 1000)
     elif verb == "reports":
         _report(rack, node, words)
     elif verb == "epoch":
-        fake.epoch = int(words[0])
+        fake.claim_epoch(int(words[0]))
     elif verb == "serves":
-        fake.running, fake.stopped = True, False
+        fake.serve()
     elif verb == "watchdog":
-        fake.on_board_loss = "stop" if words[0] == "armed" else "hold"
+        fake.arm_watchdog(words[0] == "armed")
     elif verb == "asks-to-fence":
-        fake.wants_fence = codes.NODES.index(words[0])
+        fake.ask_to_fence(codes.NODES.index(words[0]))
     elif verb == "takes-new-key":
         rack.change_key(node, on_board=False)
         fake.restart_agent()
@@ -132,14 +132,10 @@ def _node(rack: Rack, node: int, verb: str, words: tuple[str, ...]) -> None:
 
 
 def _report(rack: Rack, node: int, words: tuple[str, ...]) -> None:
-    fake = rack.nodes[node]
-    fake.state = codes.number_of(codes.STATES, words[0])
-    if fake.state == codes.STATE_PLANNED_OFF:
-        fake.running, fake.stopped = False, True
-    if len(words) == 3:
-        length = time_of(words[2]) or 0
-        fake.busy_s = length // 1000
-        rack.report_until(node, rack.ms + length)
+    length_ms = (time_of(words[2]) or 0) if len(words) == 3 else 0
+    rack.nodes[node].report(codes.number_of(codes.STATES, words[0]), length_ms // 1000)
+    if length_ms:
+        rack.report_until(node, rack.ms + length_ms)
 
 
 def _part(rack: Rack, node: int, part: str, words: tuple[str, ...]) -> None:
@@ -151,6 +147,8 @@ def _part(rack: Rack, node: int, part: str, words: tuple[str, ...]) -> None:
         supply.hidden_feed = word == "hidden"
     elif part == "front":
         supply.front_broken = word == "broken"
+    elif part == "service" and word in TAKES_TIME:
+        rack.nodes[node].take_time(TAKES_TIME[word], time_of(words[1]) or 0)
     elif part == "service":
         rack.nodes[node].fail_service("" if word == "mended" else word)
     else:

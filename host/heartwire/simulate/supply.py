@@ -6,7 +6,7 @@ the board does not know. Stepped by bench.Bench once per pass, before the board.
 
 from __future__ import annotations
 
-from heartwire.simulate.node import FakeNode
+from heartwire.simulate.node import Node
 
 # Holding a PC's power button this long switches it off.
 HARD_OFF_MS = 4000
@@ -39,7 +39,7 @@ class Supply:
     Its second feed is not there until somebody says so.
     """
 
-    def __init__(self, node: FakeNode) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
         self.front = "none"
         self.front_broken = False

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from heartwire.errors import UsageProblem
 from heartwire.simulate.language import Scenario, ScenarioError
+from heartwire.simulate.rack import KINDS
 from heartwire.simulate.run import Stage, Verdict, run
 
 # Module and name of what opens a stage; a module that is not part of an installation is said to be missing.
@@ -33,20 +34,20 @@ def obstacle(tier: str, scenario: Scenario) -> str:
     return ""
 
 
-def open_stage(tier: str, scenario: Scenario) -> Stage:
-    """Start `scenario` on `tier`, settled. Raises UsageProblem where it cannot run there."""
+def open_stage(tier: str, scenario: Scenario, kind: str = KINDS[0]) -> Stage:
+    """Start `scenario` on `tier` with nodes of `kind` (rack.KINDS), settled. UsageProblem where it cannot run there."""
     why = obstacle(tier, scenario)
     if why:
         raise UsageProblem(f"{scenario.name}: {why}", "`--tier policy` runs every file and needs no hardware")
     module, name = TIERS[tier]
-    opener: Callable[[Scenario], Stage] = getattr(importlib.import_module(module), name)
-    return opener(scenario)
+    opener: Callable[[Scenario, str], Stage] = getattr(importlib.import_module(module), name)
+    return opener(scenario, kind)
 
 
-def judge(tier: str, scenario: Scenario) -> Verdict:
+def judge(tier: str, scenario: Scenario, kind: str = KINDS[0]) -> Verdict:
     """Run `scenario` on `tier` from its start to its end. A scene that cannot be set is a verdict, too."""
     try:
-        stage = open_stage(tier, scenario)
+        stage = open_stage(tier, scenario, kind)
     except ScenarioError as error:
         return Verdict(scenario, [str(error)], [])
     try:
@@ -55,15 +56,15 @@ def judge(tier: str, scenario: Scenario) -> Verdict:
         stage.close()
 
 
-def judge_all(tier: str, scenarios: Sequence[Scenario], jobs: int) -> Iterator[Verdict]:
+def judge_all(tier: str, scenarios: Sequence[Scenario], jobs: int, kind: str = KINDS[0]) -> Iterator[Verdict]:
     """Yield the verdict of each; with several jobs as they come, the longest begun first."""
     if jobs < 2 or len(scenarios) < 2:
         for scenario in scenarios:
-            yield judge(tier, scenario)
+            yield judge(tier, scenario, kind)
         return
     longest_first = sorted(scenarios, key=lambda scenario: -scenario.end_ms)
     with ProcessPoolExecutor(min(jobs, len(scenarios))) as pool:
-        waiting = [pool.submit(judge, tier, scenario) for scenario in longest_first]
+        waiting = [pool.submit(judge, tier, scenario, kind) for scenario in longest_first]
         try:
             for done in as_completed(waiting):
                 yield done.result()

@@ -16,6 +16,7 @@ from heartwire.board import Board
 from heartwire.errors import HeartwireError
 from heartwire.keys import Keys
 from heartwire.simulate.language import Scenario
+from heartwire.simulate.rack import KINDS
 from heartwire.simulate.wired_stage import WiredStage
 from heartwire.virtual.board import VirtualBoard
 from heartwire.virtual.power import ChargePump
@@ -171,6 +172,6 @@ class VirtualWires:
             raise failures[0]
 
 
-def open_virtual(scenario: Scenario) -> WiredStage:
+def open_virtual(scenario: Scenario, kind: str = KINDS[0]) -> WiredStage:
     """Start `scenario` on a virtual board, settled. Raises MissingExtra, ScenarioError."""
-    return WiredStage(scenario, VirtualWires())
+    return WiredStage(scenario, VirtualWires(), kind)

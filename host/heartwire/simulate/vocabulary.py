@@ -15,7 +15,8 @@ from heartwire_protocol import codes, events, operations, reasons, settings
 # What can happen to a node, with the arguments it takes: "" none, else words for messages.
 NODE_VERBS: dict[str, str] = {
     "crashes": "", "freezes": "", "thaws": "", "reboots": "", "shuts-down": "", "loses-mains": "", "gets-mains": "",
-    "agent-restarts": "", "disobeys": "", "obeys": "", "stays-down": "", "boots-in": "TIME", "sees-peer": "",
+    "agent-restarts": "", "agent-upgrades": "",
+    "disobeys": "", "obeys": "", "stays-down": "", "boots-in": "TIME", "sees-peer": "",
     "misses-peer": "", "knows-no-peer": "", "beats": "early|stuck|wrong|mute|well", "reports": "STATE [for TIME]",
     "epoch": "NUMBER", "asks-to-fence": "NODE", "serves": "", "watchdog": "armed|unarmed", "beats-every": "TIME",
     "takes-new-key": "", "speaks-at": "BAUD",
@@ -32,7 +33,7 @@ PART_VERBS: dict[str, tuple[str, ...]] = {
     "feed1": ("loses-mains", "gets-mains"),
     "feed2": ("loses-mains", "gets-mains"),
     "front": ("broken", "mended"),
-    "service": ("fails", "fails-quietly", "hangs", "mended"),
+    "service": ("fails", "fails-quietly", "hangs", "mended", "starts-in TIME", "stops-in TIME", "checks-in TIME"),
 }
 BOARD_VERBS = (
     "resets", "loses-power", "gets-power", "forgets", "stores", "restores", "bad-boots", "stalls", "flash-full",

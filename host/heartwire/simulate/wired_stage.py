@@ -18,7 +18,7 @@ from heartwire.keys import Keys
 from heartwire.simulate import operators, statements
 from heartwire.simulate.hardware import FakeFiles
 from heartwire.simulate.language import Action, Scenario, ScenarioError
-from heartwire.simulate.rack import POSITIONS, Rack, settings_of
+from heartwire.simulate.rack import KINDS, POSITIONS, Rack, settings_of
 from heartwire.simulate.rules import Rules
 from heartwire.simulate.run import Happened
 from heartwire_firmware import config, slots
@@ -96,14 +96,14 @@ def first_files(rack: Rack) -> dict[str, bytes]:
 class WiredStage:
     """A scenario's rack around `wired`, settled; fulfils run.Stage."""
 
-    def __init__(self, scenario: Scenario, wired: WiredBoard) -> None:
+    def __init__(self, scenario: Scenario, wired: WiredBoard, kind: str = KINDS[0]) -> None:
         self.slack_ms = wired.slack_ms
         self.happened: list[Happened] = []
         self._wired = wired
         count = len(scenario.nodes)
         self._host_keys = scenario.host_keys
         text = operators.with_host_keys(scenario.settings_text, scenario.host_keys)
-        self._rack = Rack(settings_of(text, count, scenario.keyed), count, scenario.keyed)
+        self._rack = Rack(settings_of(text, count, scenario.keyed), count, scenario.keyed, kind)
         self._desk = operators.Desk(self._rack)
         self._rules = Rules(self._rack, scenario, wired.slack_ms)
         self._outputs: dict[str, int] = {}

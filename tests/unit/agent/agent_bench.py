@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from heartwire.agent.agent import Agent
+from heartwire.agent.build import resumed_lease
 from heartwire.agent.hooks import Result
 from heartwire.agent.lease import Lease
 from heartwire.agent.line import Line
 from heartwire.agent.log import Log
 from heartwire.agent.probes import Probes
-from heartwire.agent.run import resumed_lease
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, Command, HookSettings
 from heartwire.agent.state import read_epoch, read_resumption

@@ -51,7 +51,7 @@ def test_an_exception_never_leaves_a_verified_standby_to_its_watchdog(
     assert not end(monkeypatch, tmp_path, loss, before=before)
 
 
-@pytest.mark.parametrize("before", ["loop", "open_sockets", "resumed_lease"])
+@pytest.mark.parametrize("before", ["loop", "open_sockets", "build"])
 @pytest.mark.parametrize(("loss", "armed"), [(Loss.STOP, True), (Loss.HOLD, False)])
 def test_what_must_end_with_its_lease_stays_under_the_watchdog(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: str, loss: Loss, armed: bool
@@ -59,7 +59,7 @@ def test_what_must_end_with_its_lease_stays_under_the_watchdog(
     assert end(monkeypatch, tmp_path, loss, suspect=True, before=before) is armed
 
 
-@pytest.mark.parametrize("before", ["loop", "resumed_lease"])
+@pytest.mark.parametrize("before", ["loop", "build"])
 def test_where_the_board_only_watched_nobody_is_reset(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: str
 ) -> None:

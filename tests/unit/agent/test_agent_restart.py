@@ -101,7 +101,7 @@ def test_what_the_status_file_promises_is_bounded_by_what_the_wire_can_say(tmp_p
 
 
 def test_a_new_agent_keeps_no_lease_of_an_older_epoch(tmp_path: Path) -> None:
-    from heartwire.agent.run import resumed_lease
+    from heartwire.agent.build import resumed_lease
 
     settings = AgentSettings("b", "x", hooks=HOOKS, on_board_loss=Loss.STOP)
     lease = resumed_lease(settings, 9, Resumption(ms(9000), 8, suspect=True), ms(1000))

@@ -208,6 +208,19 @@ def test_a_full_disk_starts_nothing_and_says_so(tmp_path: Path) -> None:
     assert world.commands.names() == ["on_active"]
 
 
+def test_a_higher_epoch_is_stored_at_once_also_while_a_slow_disk_has_the_one_before(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    asked: list[int] = []
+    world.disk.store_epoch = asked.append  # type: ignore[method-assign, assignment]
+    world.board.epoch = 3
+    world.go(2000)
+    world.board.role, world.board.epoch = ACTIVE, 4
+    world.go(2000)
+    assert asked == [3, 4]
+    world.go(5000)
+    assert asked == [3, 4, 4], "what is not stored is asked for again, after a while"
+
+
 def test_a_full_disk_does_not_stop_what_runs(tmp_path: Path) -> None:
     world = active(World(tmp_path, loss=Loss.STOP))
     world.disk.broken = "No space left on device"

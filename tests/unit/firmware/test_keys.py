@@ -95,8 +95,7 @@ def test_an_agent_that_starts_anew_is_heard_with_either_key(key: bytes) -> None:
     bench.run(5000)
     confirm(bench)
     node = bench.nodes[0]
-    node.incarnation += 1000
-    node.sequence, node.challenge = 0, None
+    node.restart_agent()
     give_key(node, key)
     bench.run(4000)
     assert bench.board.intakes[0].incarnation == node.incarnation

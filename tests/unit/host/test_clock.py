@@ -15,8 +15,8 @@ from heartwire.cli.operate import seconds_until
 from heartwire.dating import Dating, dated
 from heartwire.errors import UsageProblem
 from heartwire.journal import Entry
-from heartwire.simulate.bench import Bench
 from heartwire_protocol import events
+from tests.fakes.bench import Bench
 
 NOW = datetime(2030, 3, 1, 12, tzinfo=UTC)
 

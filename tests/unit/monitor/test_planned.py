@@ -7,8 +7,8 @@ import pytest
 from heartwire.monitor.courier import Letter
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store
-from heartwire.simulate.bench import Bench
 from heartwire_protocol import codes, events, reasons
+from tests.fakes.bench import Bench
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import World, channel
 
@@ -56,8 +56,7 @@ def switchover(rack: Rack) -> None:
 
 def planned_off(node: int) -> Callable[[Rack], None]:
     def act(rack: Rack) -> None:
-        fake = rack.bench.nodes[node]
-        fake.state, fake.running, fake.stopped = codes.STATE_PLANNED_OFF, False, True
+        rack.bench.nodes[node].report(codes.STATE_PLANNED_OFF)
         rack.bench.run(3000)
         rack.bench.supplies[node].shut_down()
         rack.bench.run(20_000)

@@ -18,7 +18,7 @@ from heartwire.monitor.courier import Letter, order_of
 from heartwire.monitor.settings import ChannelSettings
 from heartwire.monitor.shorten import ALSO, DO, GAP, HAPPENED, STORY, WHY, cut, shorten
 from heartwire.monitor.store import Store
-from heartwire.simulate.bench import Bench
+from tests.fakes.bench import Bench
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import World, channel
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from heartwire.simulate.bench import Bench
 from heartwire_firmware import lights, policy_state
 from heartwire_protocol import alarms, codes, reasons
+from tests.fakes.bench import Bench
 
 # The least change of a well board that makes each row true, and the LED that shows it.
 STATES = {

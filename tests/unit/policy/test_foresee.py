@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from heartwire.answers import NodeStatus, Status
-from heartwire.simulate.bench import Bench
 from heartwire.simulate.foresee import Plan, foresee, read_settings
 from heartwire_protocol import codes, events, reasons
+from tests.fakes.bench import Bench
 
 Prepare = Callable[[Bench], object]
 CLEAN = "node.a.quarantine=clean_start\nnode.b.quarantine=clean_start\n"

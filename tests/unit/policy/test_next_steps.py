@@ -67,7 +67,7 @@ def degraded() -> Bench:
     """The service of the active node failed, its agent lives."""
     bench = settled()
     bench.nodes[0].obedient = False
-    bench.nodes[0].state = codes.STATE_DEGRADED
+    bench.nodes[0].report(codes.STATE_DEGRADED)
     bench.nodes[0].running = False
     bench.nodes[0].stopped = False
     bench.run(1500)

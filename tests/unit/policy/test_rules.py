@@ -9,10 +9,11 @@ import pytest
 
 from heartwire.simulate import language
 from heartwire.simulate.language import Action
-from heartwire.simulate.rack import Rack, settings_of
+from heartwire.simulate.rack import settings_of
 from heartwire.simulate.rules import Rules
 from heartwire_firmware import policy_state
 from heartwire_protocol import codes
+from tests.fakes.bench import FakeRack
 
 SCENARIO = "# One.\nnodes a b\nstart auto with a\n0s operator cancel\n"
 WELL = {"GUARDING": 1, "LED_STATUS": 0}
@@ -24,7 +25,9 @@ class World:
     """A rack whose node a serves and b stands by, with a board that decides nothing."""
 
     def __init__(self, extra: str = "") -> None:
-        self.rack = Rack(settings_of("", 2, True), 2)
+        self.rack = FakeRack(settings_of("", 2, True), 2)
+        for node in self.rack.nodes:
+            node.heartbeat()
         self.rack.nodes[0].running, self.rack.nodes[0].stopped = True, False
         self.rules = Rules(self.rack, language.parse(SCENARIO + extra))
         self.state, self.facts = policy_state.State(), policy_state.Facts()
@@ -227,7 +230,7 @@ def test_the_alarm_is_on_while_nobody_could_take_over(why: str) -> None:
 def test_who_is_meant_to_be_away_is_not_missed(why: str) -> None:
     world = World()
     if why == "planned":
-        world.rack.nodes[1].state = codes.STATE_PLANNED_OFF
+        world.rack.nodes[1].report(codes.STATE_PLANNED_OFF)
     else:
         world.ask("operator", "maintenance", "b" if why == "maintenance" else "board", "600")
     world.rack.nodes[1].crash()

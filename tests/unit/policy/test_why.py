@@ -10,9 +10,9 @@ import pytest
 from heartwire import journal, why
 from heartwire.cli.main import main
 from heartwire.errors import UsageProblem
-from heartwire.simulate.bench import Bench
 from heartwire_firmware import guards
 from heartwire_protocol import reasons
+from tests.fakes.bench import Bench
 
 
 def entries(bench: Bench) -> list[journal.Entry]:
