@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "firmware"))
 
 from heartwire_protocol import (  # noqa: E402 - the path above must come first
     auth,
+    bits,
     codes,
     events,
     framing,
@@ -39,6 +40,7 @@ def table_hash() -> bytes:
         messages.PROTOCOL_VERSION,
         [[row[0], row[1], [field[:2] for field in row[4]]] for row in messages.MESSAGES],
         [row[:2] for row in messages.FLAGS + messages.ORDERS],
+        [[row[0], [part[:3] for part in row[2]]] for row in bits.FIELDS],
         codes.NODES, codes.ROLES, codes.STATES, codes.MODES, codes.RIGHTS, codes.POWERS, codes.VERDICTS,
         messages.FENCE_RESULTS, codes.FENCES, codes.TOOLS,
         [row[:2] for row in codes.DROPS],
@@ -67,7 +69,7 @@ def table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
     return [*lines, ""]
 
 
-def bits(rows: tuple[tuple[int, str, str], ...]) -> list[str]:
+def bit_table(rows: tuple[tuple[int, str, str], ...]) -> list[str]:
     """Return a table of bits."""
     return table(("bit", "name", "meaning"), [(f"{row[0]:#04x}", row[1], row[2]) for row in rows])
 
@@ -88,7 +90,20 @@ def render_tables() -> str:
         out += [f"### {number:#04x} {name}", "", f"{direction}, {line}: {sentence}. {size}{wire}.", ""]
         rows = [(layout.offsets[at], field[0], field[1], field[2]) for at, field in enumerate(fields)]
         out += table(("offset", "field", "type", "meaning"), list(rows))
-    out += ["### Flags of a heartbeat", "", *bits(messages.FLAGS), "### Orders of a grant", "", *bits(messages.ORDERS)]
+    out += [
+        "### Flags of a heartbeat",
+        "",
+        *bit_table(messages.FLAGS),
+        "### Orders of a grant",
+        "",
+        *bit_table(messages.ORDERS),
+    ]
+    out += ["### Bit fields", ""]
+    places: list[tuple[object, ...]] = []
+    for name, place, parts in bits.FIELDS:
+        for part, at, width, sentence in parts:
+            places.append((f"`{name}`", place, at if width == 1 else f"{at}-{at + width - 1}", part, sentence))
+    out += table(("field", "of", "bits", "part", "meaning"), places)
     out += ["## Numbers", ""]
     for title, names in (
         ("nodes", codes.NODES), ("roles", codes.ROLES), ("states", codes.STATES), ("modes", codes.MODES),

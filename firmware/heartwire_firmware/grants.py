@@ -8,7 +8,7 @@ nothing.
 
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import DRAINING
-from heartwire_protocol import auth, codes, framing, messages, reasons
+from heartwire_protocol import auth, bits, codes, framing, messages, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 
@@ -107,7 +107,7 @@ class Grants:
         elif self._state.active == node:
             # Its role stands, but this heartbeat proves nothing that a lease could answer.
             orders |= messages.ORDER_HOLD
-        payload[0] = node | role << 2
+        payload[0] = node | role << bits.ROLE_AT
         payload[1] = orders
         layout.put(payload, "epoch", self._facts.durable_epoch)
         layout.put(payload, "lease_ms", lease_ms)

@@ -10,7 +10,7 @@ from heartwire_firmware import fitness, lights, selftest, sequencer, trial, wiri
 from heartwire_firmware.hostlink import problem
 from heartwire_firmware.policy_core import ARMED
 from heartwire_firmware.policy_state import APPROVAL, PHASES
-from heartwire_protocol import codes, events, operations, reasons
+from heartwire_protocol import bits, codes, events, operations, reasons
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TEXT_PIECE = 300
@@ -215,7 +215,7 @@ class Operations:
         return self._ask(operations.SWITCHOVER, node, 1 if request.get("force") else 0)
 
     def do_fence(self, request, node: int):
-        return self._ask(operations.FENCE, node, request["by"] << 1 | (1 if request.get("last") else 0))
+        return self._ask(operations.FENCE, node, request["by"] << bits.BY_AT | (1 if request.get("last") else 0))
 
     def _schedule_s(self):
         left_s = self._board.facts.schedule_s

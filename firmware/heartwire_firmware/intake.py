@@ -7,7 +7,7 @@ next.
 """
 
 from heartwire_firmware.challenge import Challenge
-from heartwire_protocol import auth, codes, framing, messages
+from heartwire_protocol import auth, bits, codes, framing, messages
 
 READ_MAX = 48  # bytes a pass and line: four times what 115200 baud brings in 1 ms
 PAYLOAD_MAX = 40  # longest payload a node may send, with room to tell "wrong length" from "too long"
@@ -286,7 +286,10 @@ class Intake:
         # later.
         signer = self._signer
         payload = self._decoder.payload
-        if not self._fence_request.read_into(self._fields, payload) or self._fields[0] & 3 == codes.NO_NODE:
+        if (
+            not self._fence_request.read_into(self._fields, payload)
+            or self._fields[0] & bits.NODE_MASK == codes.NO_NODE
+        ):
             return self._drop(codes.DROP_OUT_OF_RANGE)
         if signer is None or not self.has_incarnation or self.half_line:
             return self._drop(codes.DROP_NOT_ALLOWED)
@@ -304,8 +307,10 @@ class Intake:
 
     def _judge(self) -> int:
         fields = self._fields
-        if fields[0] & 3 != self.node or fields[0] >> 2 >= len(codes.STATES):
-            return self._bad(codes.DROP_WRONG_NODE if fields[0] & 3 != self.node else codes.DROP_OUT_OF_RANGE)
+        if fields[0] & bits.NODE_MASK != self.node:
+            return self._bad(codes.DROP_WRONG_NODE)
+        if fields[0] >> bits.STATE_AT >= len(codes.STATES):
+            return self._bad(codes.DROP_OUT_OF_RANGE)
         flags = fields[1]
         incarnation = fields[2]
         sequence = fields[3]
@@ -337,7 +342,7 @@ class Intake:
             self.incarnation = incarnation
             self.has_incarnation = True
             self.new_incarnation = True
-        self.state = fields[0] >> 2
+        self.state = fields[0] >> bits.STATE_AT
         self.flags = flags
         self.epoch = fields[4]
         self.busy_s = fields[5]

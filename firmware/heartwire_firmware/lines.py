@@ -10,7 +10,7 @@ from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.policy_state import PREPARING
 from heartwire_firmware.sequencer import FIRED, IDLE
 from heartwire_firmware.timeslots import HEAVY_MS
-from heartwire_protocol import auth, codes, framing, messages, operations, reasons, records
+from heartwire_protocol import auth, bits, codes, framing, messages, operations, reasons, records
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TYPE_CHECKING = False
@@ -140,7 +140,8 @@ class Lines:
     def fence_for_peer(self, node: int, asked: int) -> None:
         """Fence for a node that asks on its own line, or only tell how the target is; `asked`: fence_request.target."""
         board = self._board
-        target = asked & 3
+        target = asked & bits.NODE_MASK
+        by = asked & bits.TOOL_MASK | node
         state = board.state
         result = 1
         if asked & messages.FENCE_QUESTION:
@@ -148,15 +149,17 @@ class Lines:
             reason = policy_requests.may_ask(board.policy, node, target)
         elif board.sequencer.status[target] == IDLE and self._asks_too_often(node):
             reason = reasons.TOO_OFTEN
-            board.refuse(operations.FENCE, target, reason, (asked & 12 | node) << 1)
+            board.refuse(operations.FENCE, target, reason, by << bits.BY_AT)
         else:
-            reason = board.request(policy_requests.PEER_FENCE, target, (asked & 12 | node) << 1, reasons.PEER)
+            reason = board.request(policy_requests.PEER_FENCE, target, by << bits.BY_AT, reasons.PEER)
         fence = board.sequencer.status[target]
         if fence == IDLE and state.phase == PREPARING and state.target == target:
             fence = FIRED
         intake = board.intakes[node]
         payload = bytearray(self._reply.length)
-        shown = fence | board.senses.power[target] << 3 | bool(board.relays.commanded[target]) << 5 | state.mode << 6
+        shown = fence | board.senses.power[target] << bits.IS_POWER_AT | state.mode << bits.IS_MODE_AT
+        if board.relays.commanded[target]:
+            shown |= 1 << bits.IS_RELAY_AT
         values = (asked, 0 if reason else result, reason, shown, intake.request_sequence)
         for index in range(len(values)):
             self._reply.put(payload, self._reply.names[index], values[index])

@@ -7,7 +7,7 @@ policy. It decides nothing by itself; guards.py says what forbids a fence.
 
 from heartwire_firmware import fitness, guards
 from heartwire_firmware.policy_state import APPROVAL, FENCE, FENCING, PROMOTING, STARTING, VOUCH, WATCHING
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import bits, codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 
 ARMED = (codes.MODE_APPROVE, codes.MODE_AUTO)
@@ -251,12 +251,11 @@ class Core:
 
 
 def evidence_bits(facts, node: int) -> int:
-    """Return the evidence on `node` as bits: 0-2 state, 3-9 flags, 10-11 power, 12 half line, 13 altered, 14-15
-    verdict.
-    """
-    bits = facts.node_state[node] | facts.flags[node] << 3 | facts.power[node] << 10 | facts.verdict[node] << 14
+    """Return the evidence on `node` as bits.EVIDENCE."""
+    found = facts.node_state[node] | facts.flags[node] << bits.FLAGS_AT
+    found |= facts.power[node] << bits.POWER_AT | facts.verdict[node] << bits.VERDICT_AT
     if fitness.is_half(facts, node):
-        bits |= 1 << 12
+        found |= 1 << bits.HALF_LINE_AT
     if facts.altered[node]:
-        bits |= 1 << 13
-    return bits
+        found |= 1 << bits.ALTERED_AT
+    return found

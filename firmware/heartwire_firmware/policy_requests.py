@@ -19,7 +19,7 @@ from heartwire_firmware.policy_state import (
 )
 from heartwire_firmware.sequencer import FAILED as FENCE_FAILED
 from heartwire_firmware.sequencer import FIRED, IDLE, SURELY_OFF
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import bits, codes, events, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
 from heartwire_protocol.operations import (
     APPROVE,
@@ -215,7 +215,7 @@ def may_ask(policy, asker: int, target: int) -> int:
 
 
 def _peer_fence(policy, node: int, argument: int) -> int:
-    asker = argument >> 1 & 3
+    asker = argument >> bits.BY_AT & bits.NODE_MASK
     reason = may_ask(policy, asker, node)
     if reason != reasons.NONE:
         return reason

@@ -8,7 +8,7 @@ lists allocates nothing, so the board can do it for each heartbeat.
 
 import struct
 
-from heartwire_protocol import codes
+from heartwire_protocol import bits, codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +66,12 @@ ORDERS = (
     (16, "recover", "the board does not get good heartbeats: restart what is stuck, before it resets the machine"),
 )
 
-# fence_request.target: bits 0-1 target, bits 2-3 tool, and this bit.
-FENCE_QUESTION = 16
+FENCE_QUESTION = 1 << bits.QUESTION_AT  # of the field target
 # Results of fence_reply
 FENCE_RESULTS = ("refused", "accepted", "told")
 
 _HEARTBEAT_FIELDS = (
-    ("node_state", "u8", "bits 0-1 node, bits 2-4 state, bits 5-7 zero"),
+    ("node_state", "u8", "bit field node_state, the rest zero"),
     ("flags", "u8", "bits of the table of flags"),
     ("incarnation", "u32", "random per agent start"),
     ("sequence", "u32", "rises by one with each heartbeat of an incarnation"),
@@ -85,7 +84,7 @@ _HEARTBEAT_FIELDS = (
     ),
 )
 _GRANT_FIELDS = (
-    ("node_role", "u8", "bits 0-1 node, bits 2-3 role, bits 4-7 zero"),
+    ("node_role", "u8", "bit field node_role, the rest zero"),
     ("orders", "u8", "bits of the table of orders"),
     ("epoch", "u32", "fencing token of the role; the highest given out, for a node that is not active"),
     (
@@ -127,11 +126,7 @@ MESSAGES = (
         "node to board",
         "node line, if the config allows it",
         (
-            (
-                "target",
-                "u8",
-                "bits 0-1 node to be fenced, never the one that asks, bits 2-3 tool, bit 4 only asks how it is",
-            ),
+            ("target", "u8", "bit field target"),
             (
                 "sequence",
                 "u32",
@@ -150,7 +145,7 @@ MESSAGES = (
             ("target", "u8", "as in the request"),
             ("result", "u8", "table of fence results"),
             ("reason", "u16", "table of reasons, of a refusal"),
-            ("target_is", "u8", "bits 0-2 table of fences, bits 3-4 power, bit 5 relay cut, bits 6-7 the board's mode"),
+            ("target_is", "u8", "bit field target_is"),
             ("sequence", "u32", "of the request"),
             ("mac", "b8", "first 8 bytes of HMAC-SHA256(key, 'P' incarnation fields-before)"),
         ),

@@ -120,7 +120,7 @@ OPERATIONS = (
         (
             _NODE,
             ("last", "bool", 0, 0, "even if no fit node remains"),
-            ("by", "int", 0, 15, "tool x 4 + node, 3 for none"),
+            ("by", "int", 0, 15, "bit field by"),
         ),
         "fence a node now",
     ),

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from heartwire.answers import iso, wall_time
-from heartwire_protocol import codes, events, messages, operations, reasons, records
+from heartwire_protocol import bits, codes, events, messages, operations, reasons, records
 
 BOARD_LABEL = "the board"
 NOBODY = "nobody"
@@ -152,22 +152,22 @@ def _flags(value: int) -> str:
 
 
 def _evidence(value: int) -> str:
-    """Words of the evidence bit field: state 0-2, flags 3-9, power 10-11, half line 12, altered 13, verdict 14-15."""
-    flags = value >> 3 & 0x7F
-    verdict = value >> 14 & 3
+    """Words of the bit field EVIDENCE."""
+    shown = bits.unpack(bits.EVIDENCE, value)
+    flags, verdict = shown["flags"], shown["verdict"]
     said = [
-        f"state {codes.name_of(codes.STATES, value & 7)}",
+        f"state {codes.name_of(codes.STATES, shown['state'])}",
         f"flags {_flags(flags)}",
         "answered" if flags & messages.FLAG_ANSWERED else "not answered",
     ]
-    parts = [f"power {codes.name_of(codes.POWERS, value >> 10 & 3)}"]
-    if value >> 13 & 1:
+    parts = [f"power {codes.name_of(codes.POWERS, shown['power'])}"]
+    if shown["altered"]:
         parts.append("altered")
     name = codes.name_of(codes.VERDICTS, verdict)
     if verdict in (codes.VERDICT_DEAD, codes.VERDICT_UNHEARD):
         # A silent node says nothing now, and its line tells nothing of what it hears.
         return f"{', '.join([name, *parts])}; it said last: {', '.join(said)}"
-    if value >> 12 & 1 and verdict == codes.VERDICT_GOOD:  # a late node is silent, and so answers nothing
+    if shown["half_line"] and verdict == codes.VERDICT_GOOD:  # a late node is silent, and so answers nothing
         parts.append("half line")
     return ", ".join([name, *said, *parts])
 
@@ -206,7 +206,8 @@ def _requester(entry: Entry, names: Names) -> str:
     """Return who asked for a fence, as " by fence_heartwire on b"; "" for other requests, or where nobody said it."""
     if _operation(entry.a) != "fence":
         return ""
-    node, tool = entry.b >> 1 & 3, entry.b >> 3
+    asked = bits.unpack(bits.ASKED, entry.b)
+    node, tool = asked["node"], asked["tool"]
     peer = entry.reason == "peer"
     if not tool and not peer:
         return ""

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable
 
 from heartwire.answers import NodeStatus
-from heartwire_protocol import codes
+from heartwire_protocol import bits, codes
 
 
 def of(tool: int, nodes: Iterable[NodeStatus], host: str | None = None) -> int:
@@ -18,5 +18,5 @@ def of(tool: int, nodes: Iterable[NodeStatus], host: str | None = None) -> int:
     own = (socket.gethostname() if host is None else host).lower()
     for node in nodes:
         if node.name and node.name.lower() in (own, own.partition(".")[0]):
-            return tool << 2 | codes.NODES.index(node.node)
-    return tool << 2 | codes.NO_NODE
+            return bits.pack(bits.REQUESTER, tool=tool, node=codes.NODES.index(node.node))
+    return bits.pack(bits.REQUESTER, tool=tool, node=codes.NO_NODE)

@@ -3,7 +3,7 @@
 test_contract.py collects them for CPython and runs this same file on the VM. `VECTORS` is set by whoever runs them.
 """
 
-from heartwire_protocol import auth, codes, events, framing, messages, reasons, records, settings, settings_rules
+from heartwire_protocol import auth, bits, codes, events, framing, messages, reasons, records, settings, settings_rules
 
 VECTORS: "dict" = {}
 KEY = bytes(range(32))
@@ -169,6 +169,37 @@ def test_integers_at_the_limit():
         pass
     payload[layout.offset("epoch") + 3] = 0x40
     assert not layout.read_into(values, payload)
+
+
+def test_bit_fields_hold_their_parts_apart():
+    for name, _, table in bits.FIELDS:
+        taken = 0
+        for part, at, width, _ in table:
+            mask = (1 << width) - 1
+            assert not taken & mask << at, (name, part)
+            taken |= mask << at
+            value = bits.pack(table, **{part: mask})
+            assert value == mask << at
+            shown = bits.unpack(table, value | 1 << 20)
+            assert shown[part] == mask and sum(shown.values()) == mask, (name, part)
+        for wrong in ({table[0][0]: 1 << table[0][2]}, {"nothing": 1}):
+            try:
+                bits.pack(table, **wrong)
+                raise AssertionError(wrong)
+            except ValueError:
+                pass
+
+
+def test_bit_fields_stand_where_they_always_stood():
+    """Records of years ago are read by them, and other agents speak them."""
+    assert bits.pack(bits.NODE_STATE, node=2, state=6) == 2 | 6 << 2
+    assert bits.pack(bits.NODE_ROLE, node=1, role=3) == 1 | 3 << 2
+    assert bits.pack(bits.TARGET, node=1, tool=2, question=1) == 1 | 2 << 2 | 16
+    assert bits.pack(bits.TARGET_IS, fence=4, power=2, relay=1, mode=3) == 4 | 2 << 3 | 1 << 5 | 3 << 6
+    assert bits.pack(bits.REQUESTER, node=3, tool=1) == 3 | 1 << 2
+    assert bits.pack(bits.ASKED, last=1, node=3, tool=2) == 1 | 3 << 1 | 2 << 3
+    evidence = bits.pack(bits.EVIDENCE, state=1, flags=0x41, power=2, half_line=1, altered=1, verdict=3)
+    assert evidence == 1 | 0x41 << 3 | 2 << 10 | 1 << 12 | 1 << 13 | 3 << 14
 
 
 def test_permanent_numbers_stand_at_their_place():

@@ -9,7 +9,7 @@ CLOCK_BOOTTIME.
 import secrets
 from typing import NamedTuple
 
-from heartwire_protocol import auth, codes, framing, messages
+from heartwire_protocol import auth, bits, codes, framing, messages
 from heartwire_protocol.auth import Signer
 
 # Heartbeats whose sending time is remembered. At the shortest interval allowed (50 ms) that is 3 s, far more than a
@@ -131,7 +131,7 @@ class HeartbeatBuilder:
         )
         layout = self._layout
         payload = self._payload
-        layout.put(payload, "node_state", self.node | report.state << 2)
+        layout.put(payload, "node_state", self.node | report.state << bits.STATE_AT)
         layout.put(payload, "flags", flags)
         layout.put(payload, "incarnation", incarnation.number)
         layout.put(payload, "sequence", sequence)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heartwire.agent.beat import Incarnation
-from heartwire_protocol import auth, codes, framing, messages, reasons
+from heartwire_protocol import auth, bits, codes, framing, messages, reasons
 from heartwire_protocol.auth import Signer
 
 NS_PER_S = 1_000_000_000
@@ -68,7 +68,8 @@ class FenceAsker:
             return "a fence can be asked for only with a key: this agent has no key_file"
         if len(self._queue) >= QUEUE_MAX:
             return "too many requests wait already"
-        asked = codes.NODES.index(target) | tool << 2 | (messages.FENCE_QUESTION if request.get("question") else 0)
+        node, question = codes.NODES.index(target), int(bool(request.get("question")))
+        asked = bits.pack(bits.TARGET, node=node, tool=tool, question=question)
         self._queue.append(_Request(asked, now_ns + int(seconds * NS_PER_S), answer))
         return ""
 
@@ -120,17 +121,17 @@ class FenceAsker:
         if not auth.same(mac, fields["mac"]) or (fields["target"], fields["sequence"]) != (request.asked, sequence):
             return False
         self._queue.pop(0)
-        shown = fields["target_is"]
+        shown = bits.unpack(bits.TARGET_IS, fields["target_is"])
         request.answer(
             {
                 "ok": True,
                 "node": codes.NODES[self._node],
                 "result": codes.name_of(messages.FENCE_RESULTS, fields["result"]),
                 "reason": codes.name_of(reasons.REASONS, fields["reason"]),
-                "fence": codes.name_of(codes.FENCES, shown & 7),
-                "power": codes.name_of(codes.POWERS, shown >> 3 & 3),
-                "relay": bool(shown >> 5 & 1),
-                "mode": codes.name_of(codes.MODES, shown >> 6),
+                "fence": codes.name_of(codes.FENCES, shown["fence"]),
+                "power": codes.name_of(codes.POWERS, shown["power"]),
+                "relay": bool(shown["relay"]),
+                "mode": codes.name_of(codes.MODES, shown["mode"]),
             }
         )
         return True

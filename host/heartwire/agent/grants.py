@@ -9,7 +9,7 @@ from enum import Enum
 
 from heartwire.agent.beat import Incarnation
 from heartwire.agent.lease import Grant
-from heartwire_protocol import auth, messages
+from heartwire_protocol import auth, bits, messages
 from heartwire_protocol.auth import Signer
 
 
@@ -60,9 +60,10 @@ class GrantReader:
         if not self._layout.read_into(values, payload):
             return Refusal.OUT_OF_RANGE
         node_role = values[index["node_role"]]
-        if node_role & 3 != self.node:
+        parts = bits.unpack(bits.NODE_ROLE, node_role)
+        if parts["node"] != self.node:
             return Refusal.WRONG_NODE
-        if node_role >> 4:
+        if bits.pack(bits.NODE_ROLE, **parts) != node_role:
             return Refusal.OUT_OF_RANGE
         sent = incarnation.sent_as(values[index["answers"]])
         if sent is None:
@@ -86,7 +87,7 @@ class GrantReader:
         return Grant(
             sequence=sequence,
             sent_ns=sent_ns,
-            role=node_role >> 2 & 3,
+            role=parts["role"],
             orders=values[index["orders"]],
             epoch=values[index["epoch"]],
             lease_ms=values[index["lease_ms"]],

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from heartwire import journal
 from heartwire.journal import Entry
 from heartwire.monitor import schema
-from heartwire_protocol import codes, events
+from heartwire_protocol import bits, codes, events
 
 # What a node that is away shows by itself; `disagree` only where its power is off although nothing cuts it.
 AWAY = frozenset(
@@ -131,4 +131,6 @@ def _under_hand(found: Journal, node: int, entry: Entry, at_ms: int) -> bool:
 def _by_a_person(found: Journal, entry: Entry) -> bool:
     """Tell whether somebody typed the command that led to `entry`, rather than a cluster's fence agent."""
     asked = found.last(events.REQUESTED, None, entry)
-    return asked is not None and journal.operation_of(asked[0]) == "fence" and asked[0].b >> 3 == codes.TOOL_COMMAND
+    if asked is None or journal.operation_of(asked[0]) != "fence":
+        return False
+    return bits.unpack(bits.ASKED, asked[0].b)["tool"] == codes.TOOL_COMMAND
