@@ -86,11 +86,16 @@ def main() -> int:
     except (NotReady, images.ImageMissing) as error:
         print(f"only the size is measured: {error}")
         return int(size > SIZE_MAX)
-    columns = {}
-    for image in found:
-        print(f"  {image.label}", file=sys.stderr, flush=True)
-        columns[image.label] = forked(lambda image=image: measured(image))  # type: ignore[misc]
-    return int(not report(columns) or size > SIZE_MAX)
+    columns: dict[str, list[float]] = {}
+    good = False
+    try:
+        for image in found:
+            print(f"  {image.label}", file=sys.stderr, flush=True)
+            columns[image.label] = forked(lambda image=image: measured(image))  # type: ignore[misc]
+    finally:
+        # What was measured until Ctrl-C as well.
+        good = report(columns)
+    return int(not good or size > SIZE_MAX)
 
 
 if __name__ == "__main__":
