@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 READY := $(VENV)/.ready
 FLASH_READY := $(VENV)/.flash-ready
+LOCKS := $(wildcard tools/lock/*.txt)
+# Tools that look at the environment from outside.
+AUDIT := build/audit
 PORT ?=
 TRIALS ?= 20
 # Processes that run tests side by side.
@@ -31,16 +34,17 @@ ALONE := tests/cluster tests/unit/fence
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker budget clean
+.PHONY: lock sbom audit
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml tools/typings.txt tools/setup.sh
+$(READY): pyproject.toml tools/typings.txt tools/setup.sh tools/lock.py $(LOCKS)
 	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
 	@touch $@
 
 # A board is flashed without what development needs: on a Raspberry Pi that is a minute instead of many.
-$(FLASH_READY): pyproject.toml tools/setup.sh
+$(FLASH_READY): pyproject.toml tools/setup.sh tools/lock.py $(LOCKS)
 	@[ -e $(READY) ] || PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV) flash
 	@touch $@
 
@@ -140,6 +144,19 @@ check: lint types generated test ## exactly what CI runs
 
 fuzz: $(READY) ## give every socket and the host link BYTES=1e6 of chance; prints bytes and findings (SEED=1 repeats)
 	nice -n 19 $(BIN)/python tools/fuzz_sockets.py --bytes $(BYTES) --seed $(SEED)
+
+lock: $(READY) ## renew the locks (version and hash of all that is installed) for this Python and platform
+	$(BIN)/python tools/lock.py --renew
+
+$(AUDIT)/.ready: tools/audit.txt tools/audit.sh $(LOCKS)
+	@PYTHON="$(BIN)/python" sh tools/audit.sh $(AUDIT)
+	@touch $@
+
+sbom: $(READY) $(AUDIT)/.ready ## write what is installed as a CycloneDX SBOM: build/sbom.json
+	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json $(BIN)/python
+
+audit: $(READY) $(AUDIT)/.ready ## ask for known vulnerabilities of what the lock names (needs the network)
+	$(AUDIT)/bin/pip-audit --require-hashes --disable-pip -r $$($(BIN)/python tools/lock.py --path dev)
 
 bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, CLI start, heartbeats under load
 	$(BIN)/python tools/bench_policy.py

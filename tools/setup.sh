@@ -23,11 +23,27 @@ if [ ! -x "$venv/bin/pip" ]; then
     fi
     "$python" -m venv "$venv"
 fi
+# A lock names every file by its hash; where there is none for this Python and platform, pip chooses the versions.
+pip() { "$venv/bin/pip" install -q --disable-pip-version-check "$@"; }
+lock_of() { "$venv/bin/python" tools/lock.py --path "$1"; }
 echo "installing into $venv (once)"
-"$venv/bin/pip" install -q --disable-pip-version-check -e ".[$extra]"
+lock=$(lock_of "$extra")
+if [ -n "$lock" ]; then
+    echo "  by hash, as $lock says"
+    pip --require-hashes -r "$lock"
+    # What builds the project stands in the lock too, so nothing more is fetched.
+    pip --no-deps --no-build-isolation -e .
+else
+    pip -e ".[$extra]"
+fi
 [ "$extra" = dev ] || exit 0
 # What `make emulator` compiled belongs to the version that was installed before.
 rm -f "$venv"/lib/python*/site-packages/rp2040py/native/*.cpython-*.so
 # The MicroPython stubs replace the standard library's types, so they stay out of the environment.
 rm -rf build/typings
-"$venv/bin/pip" install -q --disable-pip-version-check --target build/typings -r tools/typings.txt
+lock=$(lock_of typings)
+if [ -n "$lock" ]; then
+    pip --target build/typings --require-hashes -r "$lock"
+else
+    pip --target build/typings -r tools/typings.txt
+fi

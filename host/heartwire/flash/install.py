@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartwire.errors import HeartwireError, StorageProblem
-from heartwire.flash import boards
+from heartwire.flash import abi, boards
 from heartwire.flash.prompt import Prompt
 from heartwire.virtual.image import ROOT_FILES, board_files, find_firmware
 from heartwire_protocol import chips
@@ -180,6 +180,8 @@ def install(prompt: Prompt, progress: Progress) -> str:
         pairs: list[tuple[Path, str]] = []
         hashes: dict[str, str] = {}
         for name, content in sorted(contents().items()):
+            if content[:1] == abi.MAGIC and (wrong := abi.problem(content, there.micropython)):
+                raise CannotLoad(f"the board cannot load {name}: {wrong}")
             target = f"/new.{name}" if name in ROOT_FILES else f"/{slot}/{name}"
             local = Path(folder) / target.replace("/", "_")
             local.write_bytes(content)

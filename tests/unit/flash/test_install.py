@@ -70,3 +70,11 @@ def test_the_board_says_what_it_cannot_load(
     exec(install._TRY % str(tmp_path)[1:], {})
     sys.modules.pop("heartwire_board", None)
     assert json.loads(capsys.readouterr().out) == told
+
+
+def test_firmware_of_another_format_is_refused_before_its_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "contents", lambda: {"boot.py": b"a", "heartwire_board.mpy": b"M\x05\x00\x1f"})
+    board = Board("")
+    with pytest.raises(CannotLoad, match="version 5 of the format"):
+        install.install(board, lambda done, total, name: None)  # type: ignore[arg-type]
+    assert (board.there, board.ran) == ({}, [])
