@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import tomllib
 from pathlib import Path
@@ -75,6 +76,6 @@ def test_a_file_without_a_hash_is_refused_and_the_project_itself_is_left_out() -
 
 
 def test_another_python_or_platform_has_no_lock_and_goes_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert lock.here().endswith("riscv64")
     assert not lock.path_of("dev").exists()
