@@ -29,6 +29,8 @@ from heartwire_protocol.auth import Signer
 
 STATUS_NS = NS_PER_S
 EPOCH_RETRY_NS = 5 * NS_PER_S
+# How often a port that is being opened is looked at: nothing wakes the loop when a driver is done.
+CONNECTS_NS = 20_000_000
 # A node that has just started, or heard a recorded grant, is told so as well; only an order that stands is obeyed.
 RECOVER_GRANTS = 3
 # Why a service that has no lease must stop.
@@ -175,6 +177,8 @@ class Agent:
     def next_ns(self, now_ns: int) -> int:
         """Return when `step` must be called next even if nothing comes in."""
         soonest = self.schedule.next_ns
+        if self.line.connects:
+            soonest = min(soonest, now_ns + CONNECTS_NS)
         if self.watchdog.armed:
             soonest = min(soonest, now_ns + int(self.settings.watchdog_timeout_s * NS_PER_S) // 4)
         if self.judged.left_ms:

@@ -15,6 +15,7 @@ import pytest
 
 from heartwire import serial_servers
 from heartwire.agent import port as port_module
+from heartwire.agent.agent import CONNECTS_NS
 from heartwire.agent.errors import SettingsError
 from heartwire.agent.line import BACK_OFF_NS, CONNECT_NS, STALE_NS, WRONG_SERVER_NS, Line
 from heartwire.agent.log import Log
@@ -417,6 +418,15 @@ def test_a_driver_that_hangs_holds_up_nothing(terminal: tuple[int, str], monkeyp
     wait_for(lambda: line.ensure(ms(6100)))
     assert line.write(memoryview(b"beat"), ms(6100))
     line.close()
+
+
+def test_a_port_that_is_being_opened_is_looked_at_often(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.go(3000)
+    now_ns = world.clock.now_ns
+    assert world.agent.next_ns(now_ns) > now_ns + CONNECTS_NS
+    world.agent.line.is_open = False
+    assert world.agent.next_ns(now_ns) == now_ns + CONNECTS_NS
 
 
 def test_what_goes_wrong_aside_is_told(tmp_path: Path) -> None:
