@@ -155,8 +155,8 @@ $(AUDIT)/.ready: tools/audit.txt tools/audit.sh $(LOCKS)
 sbom: $(READY) $(AUDIT)/.ready ## write what is installed as a CycloneDX SBOM: build/sbom.json
 	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json $(BIN)/python
 
-audit: $(READY) $(AUDIT)/.ready ## ask for known vulnerabilities of what the lock names (needs the network)
-	$(AUDIT)/bin/pip-audit --require-hashes --disable-pip -r $$($(BIN)/python tools/lock.py --path dev)
+audit: $(READY) $(AUDIT)/.ready ## ask for known vulnerabilities of what the lock names (needs the network; fails where anything cannot be asked)
+	$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r $$($(BIN)/python tools/lock.py --path dev)
 
 bench: $(READY) ## timings: a policy step on the VM, overshoot, failover, heap, CLI start, heartbeats under load
 	$(BIN)/python tools/bench_policy.py

@@ -79,3 +79,9 @@ def test_another_python_or_platform_has_no_lock_and_goes_without(monkeypatch: py
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert lock.here().endswith("riscv64")
     assert not lock.path_of("dev").exists()
+
+
+def test_an_audit_that_asked_nobody_is_no_clean_one() -> None:
+    """Without --strict pip-audit ends with 0 where its service knows no package at all."""
+    (line,) = [row for row in (lock.ROOT / "Makefile").read_text().splitlines() if "/pip-audit" in row]
+    assert " --strict " in line and " --require-hashes " in line
