@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import circuit
+import commissioning
 import pico_picture
 import pins as pin_list
 import spice
@@ -38,6 +39,7 @@ def own_drawings() -> dict[Path, str]:
     return {
         OUT / "arm-board.svg": strip_board.svg(strip_board.load()),
         OUT / "pico.svg": pico_picture.svg(pin_list.load()),
+        **{OUT / f"commissioning-{build}.svg": commissioning.sheet(build) for build in commissioning.BUILDS},
     }
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import board_py
+import commissioning
 import fault_tables
 import netlist as circuit_netlist
 import pins as pin_list
@@ -134,6 +135,7 @@ def renderers() -> dict[str, Callable[[], str]]:
         "fault-coverage": fault_tables.coverage,
         "fault-classes": fault_tables.classes,
         "faults": fault_tables.listing,
+        "first-power-up": commissioning.first_power_up,
         "worst-case": worst_case.margins,
         "worst-case-spread": worst_case.spread_words,
         "worst-case-sources": worst_case.sources,
