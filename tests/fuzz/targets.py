@@ -235,8 +235,16 @@ class Answering(Target):
         self.listener = socket.socket(self.family, socket.SOCK_STREAM)
         self.listener.bind(("127.0.0.1", 0) if self.family == socket.AF_INET else str(self.folder / "a"))
         self.listener.listen(16)
-        self._end.callback(self.listener.close)
-        threading.Thread(target=self._loop, daemon=True).start()
+        self._end.callback(self._leave)
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
+
+    def _leave(self) -> None:
+        """End the thread: closing alone would leave it in accept."""
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self._thread.join(PATIENCE_S)
 
     def _loop(self) -> None:
         while True:
