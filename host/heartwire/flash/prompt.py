@@ -19,6 +19,7 @@ from heartwire import bounded, extras
 from heartwire.broker import client
 from heartwire.broker.client import Loan
 from heartwire.errors import HeartwireError, NoAnswer, Unplugged
+from heartwire.ports import holder_of
 
 STEP_TIMEOUT_S = 120.0
 ANSWER_MAX = 1 << 20
@@ -125,8 +126,10 @@ class Prompt:
         raise self._silence()
 
     def _silence(self) -> NoAnswer:
+        holder = holder_of(self.port)
+        beside = f"; {holder} has this port open too, and takes what the board says" if holder else ""
         return NoAnswer(
-            f"{self.port}: no answer from the prompt within {self.timeout_s:g} s",
+            f"{self.port}: no answer from the prompt within {self.timeout_s:g} s{beside}",
             "unplug the board, plug it in again and repeat the command",
         )
 
