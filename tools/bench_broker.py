@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,18 +29,26 @@ from heartwire.virtual.product import ProductRack
 READERS = 5
 SAMPLES = 5
 STATUS, FENCE = "status", "fence"
-# Of the issue: status beside the readers / alone; a fence beside them - alone.
+LONE_READER, FIVE_READERS = ("log", "one"), ("log", "five")
+# What was promised: status beside the readers / alone; a fence beside them - alone.
 STATUS_RATIO = 1.5
 FENCE_MORE_MS = 50.0
 
 
 def read_for_ever(port: str) -> None:
-    """Read the whole log again and again."""
+    """Read the whole log again and again; print at the end how many a second it got."""
     print("ready", flush=True)
+    count, began = 0, time.monotonic()
+
+    def tell(*_: object) -> None:
+        print(count / (time.monotonic() - began), flush=True)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, tell)
     with Board.open(port, keys=Keys()) as board:
         while True:
             for _ in board.events():
-                pass
+                count += 1
 
 
 def call(port: str, key_file: str) -> None:
@@ -92,9 +101,9 @@ def _start(words: list[str], broker: str) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def readers(port: str, broker: str) -> Iterator[None]:
-    """Let five programs read the log at full speed."""
-    processes = [_start(["--read", port], broker) for _ in range(READERS)]
+def readers(port: str, broker: str, speeds: list[float], number: int = READERS) -> Iterator[None]:
+    """Let programs read the log at full speed; add how many records a second all of them got to `speeds`."""
+    processes = [_start(["--read", port], broker) for _ in range(number)]
     try:
         for process in processes:
             assert process.stdout is not None
@@ -103,13 +112,14 @@ def readers(port: str, broker: str) -> Iterator[None]:
         yield
     finally:
         for process in processes:
-            process.kill()
-            process.wait()
+            process.terminate()
+        speeds.append(sum(float(process.communicate()[0] or 0) for process in processes))
 
 
 def measure(directory: Path, rounds: int) -> dict[tuple[str, str], list[float]]:
-    """Return the times in ms by (what, how)."""
+    """Return the times in ms by (what, how), and records a second."""
     found: dict[tuple[str, str], list[float]] = {}
+    alone, together = found.setdefault(LONE_READER, []), found.setdefault(FIVE_READERS, [])
     broker = str(directory / "broker")
     with ProductRack(directory / "rack") as rack:
         rack.start()
@@ -117,7 +127,7 @@ def measure(directory: Path, rounds: int) -> dict[tuple[str, str], list[float]]:
         for number in range(rounds):
             for how in ("at the port", "through the broker", "beside five readers"):
                 way = OFF if how == "at the port" else broker
-                with readers(port, broker) if how == "beside five readers" else contextlib.nullcontext():
+                with readers(port, broker, together) if how == "beside five readers" else contextlib.nullcontext():
                     caller = Caller(port, rack.host_keys, way)
                     if way != OFF:
                         caller.times(STATUS, 1)  # the broker is there
@@ -126,6 +136,8 @@ def measure(directory: Path, rounds: int) -> dict[tuple[str, str], list[float]]:
                     caller.close()
                 if how != "at the port":
                     time.sleep(1.0)  # the broker gives the port back
+            with readers(port, OFF, alone, 1):
+                time.sleep(2.0)
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
     return found
 
@@ -147,12 +159,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         found = measure(Path(temporary), options.rounds)
     print(f"{'virtual board, this machine, ms':<32} {'min':>8} {'median':>8} {'max':>8}")
+    alone, together = (statistics.median(found.pop(key)) for key in (LONE_READER, FIVE_READERS))
     for (what, how), values in found.items():
         print(f"{what + ', ' + how:<32} {min(values):>8.1f} {statistics.median(values):>8.1f} {max(values):>8.1f}")
     middle = {key: statistics.median(values) for key, values in found.items()}
     for what, how in (STATUS, "through the broker"), (STATUS, "beside five readers"):
         ratio = middle[what, how] / middle[what, "at the port"]
         print(f"{what}: {how} / alone at the port = {ratio:.2f} (at most {STATUS_RATIO})")
+    print(f"log: five readers get {together:.0f} records a second together, one alone at the port {alone:.0f}")
     more = middle[FENCE, "beside five readers"] - middle[FENCE, "at the port"]
     print(
         f"{FENCE}: begins {more:+.0f} ms later beside five readers than alone at the port (at most {FENCE_MORE_MS:.0f})"

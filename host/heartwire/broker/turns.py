@@ -19,13 +19,17 @@ from heartwire_protocol import codes, framing, messages, operations
 
 FENCE, COMMAND, QUESTION, READING = range(4)
 RANKS = ("fence", "command", "question", "reading")
-# Between an answer and the next question of the same program, on a busy machine.
+# Between an answer and the next question of the same program. Where the machine is busy both take longer, so who is
+# less urgent waits as long as the answer took, up to a limit: without that each question would wait for a page of the
+# log. It costs a reader that time once after a row of questions, and nothing if their program has ended.
 THINK_S = 0.010
+THINK_MAX_S = 0.1
 # A program that was given its turn signs and sends; one that is stopped in between costs the others this much, once.
 TURN_S = 0.1
 # A turn that goes on ends after this long if others of the same rank wait.
 BURST_S = 0.5
-# A question waits at most this long behind others before it counts as a rank more urgent; never as a fence.
+# A question waits at most this long behind others before it counts as a rank more urgent; never as a fence. So does
+# reading while nobody gets a page.
 AGE_S = 1.0
 # The board answers everything but a page of the log within one flash write, 0.5 s, and a hello within a second.
 ANSWER_S = 2.0
@@ -51,11 +55,6 @@ class Session:
     requests: int = 0
     gone: bool = False
     yielded: bool = field(default=False, repr=False)  # its page was given up for somebody, and is not again
-
-    def rank(self, now: float) -> int:
-        """Return how urgent what it waits for is; lower goes first."""
-        rank = rank_of(self.wants or "", self.urgent)
-        return rank - 1 if rank > COMMAND and now - self.since > AGE_S else rank
 
 
 def rank_of(operation: str, urgent: bool) -> int:
@@ -97,7 +96,9 @@ class Turns:
         self._burst_from = 0.0
         self._idle_from = 0.0
         self._idle_s = 0.0
+        self._peers_wait_s = TURN_S  # of that, others of the same rank wait this much
         self._rank = READING
+        self._read_at = 0.0  # when somebody last got a page of the log
         self._changing: Session | None = None
         self._changing_until = 0.0
 
@@ -175,7 +176,8 @@ class Turns:
     def step(self, now: float) -> float | None:
         """Give the next turn if it is time; return when to call again at the latest, None if nothing is waited for."""
         waiting = sorted(
-            (one for one in self.sessions if one.wants is not None), key=lambda one: (one.rank(now), one.since)
+            (one for one in self.sessions if one.wants is not None),
+            key=lambda one: (self._rank_of(one, now), one.since),
         )
         if not waiting:
             return None
@@ -186,13 +188,13 @@ class Turns:
             return None if len(waiting) == 1 else now + TURN_S
         if self._flight is not None:
             return self._interrupt(best, self._flight, now)
-        rank = best.rank(now)
+        rank = self._rank_of(best, now)
         if holder.wants is not None and (
-            rank >= holder.rank(now) and (best is holder or now - self._burst_from < BURST_S)
+            rank >= self._rank_of(holder, now) and (best is holder or now - self._burst_from < BURST_S)
         ):
             self._give(holder, now, goes_on=True)
             return now + TURN_S
-        until = self._idle_from + self._idle_s
+        until = self._idle_from + (min(self._idle_s, self._peers_wait_s) if rank == self._rank else self._idle_s)
         over = rank == self._rank and now - self._burst_from >= BURST_S
         if holder.wants is not None or rank < self._rank or over or now >= until:
             self._give(best, now)
@@ -209,7 +211,7 @@ class Turns:
 
     def _interrupt(self, best: Session, flight: _Flight, now: float) -> float:
         """Let `best` have the board in the middle of what is under way, where that may be given up."""
-        rank = best.rank(now)
+        rank = self._rank_of(best, now)
         limit = flight.began + (ANSWER_S if flight.operation else HELLO_S)
         if best is flight.session:
             limit = now  # it waits no longer for its own
@@ -227,17 +229,23 @@ class Turns:
         self._give(best, now)
         return now + TURN_S
 
+    def _rank_of(self, session: Session, now: float) -> int:
+        """Return how urgent what a session waits for is; lower goes first. Reading ages only while nobody reads."""
+        rank = rank_of(session.wants or "", session.urgent)
+        since = max(session.since, self._read_at) if rank == READING else session.since
+        return rank - 1 if rank > COMMAND and now - since > AGE_S else rank
+
     def _aged(self, session: Session, now: float) -> bool:
         """Tell whether it reads the log, and is more urgent only because it has waited."""
-        return session.wants == LOG and session.rank(now) < READING
+        return session.wants == LOG and self._rank_of(session, now) < READING
 
     def _give(self, session: Session, now: float, goes_on: bool = False) -> None:
-        self._rank = session.rank(now)
+        self._rank = self._rank_of(session, now)
         if not goes_on and session is not self._holder:
             self._burst_from = now
         self._holder = session
         session.wants = None
-        self._idle_from, self._idle_s = now, TURN_S
+        self._idle_from, self._idle_s, self._peers_wait_s = now, TURN_S, TURN_S
         session.send(wire.KEPT if self._owner is session else wire.ANEW)
 
     def _welcome(self, flight: _Flight, piece: bytes, now: float) -> None:
@@ -247,7 +255,7 @@ class Turns:
             self._tell(before.session, wire.LOST)
         self._before = self._flight = None
         self._owner = None if flight.session.gone else flight.session
-        self._idle_from, self._idle_s = now, TURN_S
+        self._idle_from, self._idle_s, self._peers_wait_s = now, TURN_S, TURN_S
         self._pass(flight.session, piece)
         if flight.session.gone:
             self._holder = None
@@ -260,13 +268,15 @@ class Turns:
             self._pass(flight.session, piece)
             if flight.operation == LOG:
                 flight.session.yielded = False
+                self._read_at = now
             if flight.operation in CHANGES_END and self._changing is flight.session:
                 self._changing = None
             if flight is self._before:
                 self._before = None
             else:
                 self._flight = None
-                self._idle_from, self._idle_s = now, THINK_S
+                self._idle_from, self._peers_wait_s = now, THINK_S
+                self._idle_s = min(max(THINK_S, now - flight.began), THINK_MAX_S)
                 if flight.session.gone:
                     self._holder = None
             return

@@ -121,6 +121,26 @@ def test_a_turn_goes_on_while_its_program_keeps_asking(desk: Desk) -> None:
     assert not other.got
 
 
+def test_on_a_slow_machine_who_reads_waits_longer_for_the_next_question(desk: Desk) -> None:
+    one, other, reader = desk.come("one"), desk.come("other"), desk.come("reader")
+    one.ask("status")
+    reader.want("log")
+    desk.now += 0.06
+    desk.hear(response())
+    desk.wait(0.05)
+    assert not reader.got
+    assert one.want("node") == wire.KEPT
+    one.send(request("node", 2))
+    desk.now += 0.06
+    desk.hear(response(2))
+    other.want("status")
+    desk.wait(turns.THINK_S)
+    assert other.got == [wire.ANEW]  # one of the same rank does not
+    other.leave()
+    desk.wait(turns.THINK_MAX_S)
+    assert reader.got == [wire.ANEW]
+
+
 def test_but_not_for_ever(desk: Desk) -> None:
     one, other = desk.come("one"), desk.come("other")
     one.ask("status")
@@ -221,6 +241,26 @@ def test_who_reads_the_log_waits_no_longer_than_a_second_behind_questions(desk: 
             break
         one.ask("status", number + 1)
     assert reader.got
+
+
+def test_readers_that_wait_for_each_other_do_not_go_before_a_question(desk: Desk) -> None:
+    first, second, third, one = (desk.come(name) for name in ("first", "second", "third", "one"))
+    first.ask("log")
+    second.want("log")
+    third.want("log")
+    desk.now += 0.4
+    desk.hear(response())
+    first.ask("log", 2)
+    desk.now += 0.4
+    desk.hear(response(2))
+    assert second.got == [wire.ANEW]
+    second.send(hello())
+    desk.hear(welcome())
+    second.send(request("log"))
+    desk.now += 0.4
+    assert desk.now - third.session.since > turns.AGE_S
+    assert one.want("status") == wire.ANEW
+    assert not third.got
 
 
 def test_readers_take_turns(desk: Desk) -> None:
