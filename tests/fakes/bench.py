@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heartwire.simulate import bench
 from heartwire.simulate.bench import KEYS, POWER, BenchChannel, Record, answers_in, store_settings, unsigned_request
-from heartwire.simulate.fake_node import FakeNode
+from heartwire.simulate.node import FakeNode
 from heartwire.simulate.rack import Rack
 
 __all__ = [

@@ -1,3 +1,3 @@
 """The simulator's node under the tests' name: one copy for tests and `heartwire simulate`."""
 
-from heartwire.simulate.fake_node import *  # noqa: F403
+from heartwire.simulate.node import *  # noqa: F403

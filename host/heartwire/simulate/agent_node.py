@@ -1,7 +1,7 @@
 """A node that runs the product's own agent: its stages, joined as on a server, in virtual time.
 
 What touches the world are stand-ins (agent_hands.py). The agent's rounds come as on a server: when something comes in,
-when a command ends, or when it asked to be called. It starts with its first heartbeat. Fulfils node.Node.
+when a command ends, or when it asked to be called. It starts with its first heartbeat. Fulfils body.Node.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from heartwire.simulate.agent_hands import (
     SimulatedIncarnation,
     StandIn,
 )  # fmt: skip
-from heartwire.simulate.node import Body
+from heartwire.simulate.body import Body
 from heartwire_protocol import codes, framing, messages
 
 HOOKS = HookSettings(
@@ -264,7 +264,7 @@ class AgentNode(Body):
         self.obedient = self._program.stops = on
 
     def fail_service(self, how: str) -> None:
-        """Let its service fail from now on; see node.Node."""
+        """Let its service fail from now on; see body.Node."""
         self.service = self._program.fault = how
         if how:
             self._program.runs = False

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from heartwire.simulate.agent_node import AgentNode
-from heartwire.simulate.fake_node import FakeNode
-from heartwire.simulate.node import Node
+from heartwire.simulate.body import Node
+from heartwire.simulate.node import FakeNode
 from heartwire.simulate.supply import Supply
 from heartwire_protocol import codes, settings
 

@@ -6,7 +6,7 @@ the board does not know. Stepped by bench.Bench once per pass, before the board.
 
 from __future__ import annotations
 
-from heartwire.simulate.node import Node
+from heartwire.simulate.body import Node
 
 # Holding a PC's power button this long switches it off.
 HARD_OFF_MS = 4000

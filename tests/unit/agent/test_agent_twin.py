@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from heartwire.simulate.agent_node import AgentNode
-from heartwire.simulate.fake_node import FakeNode
-from heartwire.simulate.node import Node
+from heartwire.simulate.body import Node
+from heartwire.simulate.node import FakeNode
 from heartwire_protocol import codes, framing, messages
 from heartwire_protocol.auth import Signer
 
