@@ -17,7 +17,7 @@ from netlist import Netlist
 DOCUMENT: dict[str, Any] = fault_run.load()
 RECORDS: dict[str, list[str] | None] = DOCUMENT["faults"]
 # Faults simulated so far; it may grow and not shrink.
-SIMULATED_MIN = 154
+SIMULATED_MIN = 172
 SAMPLE = random.Random(1).sample(sorted(RECORDS), 2)
 
 
