@@ -227,7 +227,10 @@ def rows(directory: Path, loss: str) -> list[Row]:
 def _rests(board: Board) -> bool:
     """Tell whether a holds its lease, and the board does nothing that the next disturbance could meet."""
     status = board.status()
-    return status.active == "a" and board.node("a").lease_ms > 0 and not (status.long_lease_s or status.maintenance_s)
+    if status.phase != "watching" or status.long_lease_s or status.maintenance_s:
+        return False
+    # An update's lease is over for the board a little later than for the node that has it.
+    return status.active == "a" and 0 < board.node("a").lease_ms <= TIMINGS["lease_ms"]
 
 
 def _wait(condition: Callable[[], bool]) -> None:
