@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from heartwire import config, keyroll, keys
 from heartwire.board import Board
-from heartwire.errors import Unplugged
+from heartwire.errors import Refused, Unplugged
 from heartwire.journal import Entry
 from heartwire.virtual.product import SERVICE, ProductRack
 
@@ -65,7 +65,7 @@ def restart(rack: ProductRack) -> None:
 def update(rack: ProductRack) -> None:
     """Give leases for an update, and restart the board."""
     with rack.open() as board:
-        board.update(UPDATE_S)
+        _wait(lambda: _takes_update(board))
         time.sleep(2.5)  # heartbeats until each node has the long lease
     restart(rack)
 
@@ -73,7 +73,7 @@ def update(rack: ProductRack) -> None:
 def flash(rack: ProductRack) -> None:
     """Give leases for an update, and leave the rack without its board for as long as a flash takes."""
     with rack.open() as board:
-        board.update(UPDATE_S)
+        _wait(lambda: _takes_update(board))
         time.sleep(2.5)
     rack.board.power_off()
     time.sleep(AWAY_S)
@@ -222,6 +222,17 @@ def rows(directory: Path, loss: str) -> list[Row]:
         found.append(Row(loss, POWEROFF, gone_ms, fences(rack) - before, moves=True))
         _print(found[-1])
     return found
+
+
+def _takes_update(board: Board) -> bool:
+    """Give leases for an update, unless the board has yet to end those of the one before."""
+    try:
+        board.update(UPDATE_S)
+    except Refused as error:
+        if error.reason != "other_operation":
+            raise
+        return False
+    return True
 
 
 def _rests(board: Board) -> bool:
