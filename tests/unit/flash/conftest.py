@@ -28,7 +28,10 @@ PICO = "Raspberry Pi Pico with RP2040"
 # Restarting and enumerating takes this long on the fake clock.
 RESTART_S = 1.5
 CONFIGURE_KEY = "5a" * 32
-
+# Of `steps`: what is done at the prompt; a guard on its way there, and back from it.
+INSTALLED = ["copy", "switch", "reset"]
+STOPPED = [f"maintenance {update.MAINTENANCE_S}", "repl"]
+GUARDS_AGAIN = ["maintenance 0"]
 
 # MicroPython 1.24 in answer to the Ctrl-A in hello.
 AT_PROMPT = b"\r\nraw REPL; CTRL-B to exit\r\n>"

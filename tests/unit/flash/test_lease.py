@@ -6,8 +6,7 @@ import pytest
 
 from heartwire.errors import NoAnswer, NotAllowed
 from heartwire.flash import lease
-from tests.unit.flash.conftest import NEW, OLD, World
-from tests.unit.flash.test_update import GUARDS_AGAIN, INSTALLED, STOPPED
+from tests.unit.flash.conftest import GUARDS_AGAIN, INSTALLED, NEW, OLD, STOPPED, World
 
 LEASED = [f"update {lease.LEASE_S}", "a has it", *STOPPED]
 
