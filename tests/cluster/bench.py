@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from heartwire.board import Board
+from heartwire.broker import places
 from heartwire.errors import HeartwireError, PortBusy
 from heartwire.journal import Entry
 from heartwire.keys import Keys
@@ -120,7 +121,7 @@ class Bench:
         self.board.wait_usb()
         wanted, problems = contract.parse(text)
         assert not problems, problems
-        with Board.open(self.port, keys=self.keys) as board:
+        with Board.open(self.port) as board:  # new: it has no key yet
             board.apply_settings(wanted)
 
     def start(self, mode: str) -> None:
@@ -219,7 +220,10 @@ def option(name: str, value: str) -> str:
 def call(arguments: list[str], text: str, timeout_s: float = 60) -> Outcome:
     """Run the agent program and return how it ended."""
     began = time.monotonic()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEARTWIRE_")}
+    ours = places.ENVIRONMENT  # the tests', which says whether ports are shared here
+    environment = {
+        name: value for name, value in os.environ.items() if name == ours or not name.startswith("HEARTWIRE_")
+    }
     done = subprocess.run(
         [program("fence_heartwire"), *arguments],
         input=text,

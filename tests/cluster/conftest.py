@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from heartwire.broker import places
 from tests.cluster.bench import Bench
 
 # What the tests need beyond Python, and the package that has it on Debian and Ubuntu.
@@ -54,6 +55,14 @@ def need() -> Need:
             pytest.skip(refused)
 
     return check
+
+
+@pytest.fixture(scope="module")
+def brokers_used() -> Iterator[None]:
+    """Share the board's port with a fence agent that a cluster starts, and which so has nobody who tells it not to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(places.ENVIRONMENT, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,8 @@ from tests.cluster.conftest import Need
 from tests.cluster.pair import TOKEN_MS, Pair
 from tests.cluster.trial import FAULTS, Trial, run_trial, table
 
+pytestmark = pytest.mark.usefixtures("brokers_used")
+
 RUNS = int(os.environ.get("HEARTWIRE_DEEP") or "0")
 NEEDED = ("pacemakerd", "stonith_admin", "corosync", "ip", "unshare")
 

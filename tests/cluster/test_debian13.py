@@ -19,6 +19,8 @@ from tests.cluster.bench import program
 from tests.cluster.conftest import Need
 from tests.cluster.pair import SHARE, commands_of_the_page
 
+pytestmark = pytest.mark.usefixtures("brokers_used")
+
 SINGLE = Path(__file__).parent / "single.sh"
 # Says yes to everything: what is tried is what Pacemaker makes of the device's definition.
 AGENT = """#!/bin/sh

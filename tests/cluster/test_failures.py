@@ -14,6 +14,8 @@ from tests.cluster.bench import program
 from tests.cluster.conftest import Need
 from tests.cluster.pair import Pair, now_s
 
+pytestmark = pytest.mark.usefixtures("brokers_used")
+
 # The cluster's software, without the agent that beats for the board.
 SOFTWARE = "pkill -9 pacemakerd; pkill -9 -x corosync; pkill -9 pacemaker-"
 QUIET_S = 12.0

@@ -11,10 +11,13 @@ import pytest
 import serial
 
 from heartwire.board import Board
+from heartwire.broker import client
 from heartwire.keys import read_file, write_new
 from tests.cluster.bench import NAMES, Bench, agent_command, settings_text
 from tests.cluster.conftest import Need
 from tests.cluster.machine import Fenced
+
+pytestmark = pytest.mark.usefixtures("brokers_used")
 
 HOST_MAP = "alpha:a;beta:b;wrong:c"
 LIMITS = {"login_timeout": 1, "power_timeout": 5}
@@ -89,7 +92,7 @@ def test_wrong_nodes(fencer: Fenced, bench: Bench) -> None:
 
 
 def test_busy_port(fencer: Fenced, bench: Bench) -> None:
-    with serial.Serial(bench.port, exclusive=True):
+    with client.borrow(bench.port), serial.Serial(bench.port, exclusive=True):
         assert failed_in_time(fencer, "-F", "alpha")
     assert bench.powered("a")
 

@@ -95,11 +95,11 @@ def test_systemd_finds_nothing_wrong_with_any_shipped_unit(machine: Machine) -> 
 def test_the_broker_is_there_for_whoever_asks_and_again_after_it_died(machine: Machine) -> None:
     words = [heartwire(), "broker", "install", "--root", str(machine.stage), "--program", heartwire()]
     subprocess.run(words, check=True, capture_output=True)
-    # This Python may lie below a home that only root may enter.
+    # This Python may lie below a home that only root may enter, or below /tmp.
     write_unit(
         machine.stage,
         "heartwire-broker.service.d/python.conf",
-        "[Service]\nDynamicUser=no\nUser=root\nProtectHome=no\n",
+        "[Service]\nDynamicUser=no\nUser=root\nProtectHome=no\nPrivateTmp=no\n",
     )
     want(machine.stage, "sockets.target", "heartwire-broker.socket")
     machine.start()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import serial
 
-from heartwire.virtual.board import VirtualBoard
+from heartwire.virtual.board import VirtualBoard, id_of
 from heartwire.virtual.errors import BoardTimeout, VirtualError
 from heartwire.virtual.guardian import marked_processes
 from tests.virtual_shim.console import FIRMWARE, Console
@@ -102,7 +102,7 @@ def test_a_hung_firmware_is_reset_by_the_watchdog(board: VirtualBoard, console: 
     assert board.main_ns - fed_ns < 900e6
     assert board.watchdog_bites == 1
     again = Console(board)
-    assert again.ask("who") == "e660000000000001 3"
+    assert again.ask("who") == f"{id_of(board.directory).hex()} 3"
     assert again.ask("scratches") == "[0, 0, 12345, 0, 0, 0, 0, 0]"
 
 
@@ -111,7 +111,7 @@ def test_a_stopped_processor_is_reset_and_a_resumed_one_is_not(board: VirtualBoa
     board.hang()
     assert board.state == "hung"
     board.resume()
-    assert console.ask("who") == "e660000000000001 1"
+    assert console.ask("who") == f"{id_of(board.directory).hex()} 1"
     board.hang()
     board.wait_for(lambda: board.boots == 2, 2)
     assert board.watchdog_bites == 1
@@ -242,7 +242,7 @@ def test_usb_vanishes_and_returns(board: VirtualBoard, console: Console) -> None
         console.port.read(1)
     assert board.state == "off" or board.boots == 1
     board.usb_plug()
-    assert Console(board).ask("who") == "e660000000000001 1"
+    assert Console(board).ask("who") == f"{id_of(board.directory).hex()} 1"
     assert board.boots == 1
 
 
@@ -312,7 +312,7 @@ def test_idle_turns_allocate_nothing(board: VirtualBoard, console: Console) -> N
 
 def test_no_process_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     program = (
-        "import sys; from heartwire.virtual.board import VirtualBoard\n"
+        "import sys; from heartwire.virtual.board import VirtualBoard, id_of\n"
         f"board = VirtualBoard(None, firmware_dir={str(FIRMWARE)!r}); board.power_on()\n"
         "board.wait_usb(); board.hang()\n"
         "print(board.vm_pid, board.yard.mark, board.directory, flush=True); sys.stdin.read()\n"
