@@ -35,6 +35,7 @@ from heartwire.monitor.store import Store
 from heartwire_protocol import auth, events, framing, messages
 from tests.fakes.bench import Bench
 from tests.fakes.board import FakeBoard, MemoryChannel
+from tests.fakes.clients import exchange
 from tests.fuzz import tokens
 from tests.fuzz.broker_targets import BoardOfBroker, BrokerSocket, SharedBoard
 from tests.fuzz.target import Finding, Target
@@ -173,13 +174,7 @@ class MetricsPort(Target):
         self.port = port
 
     def _send(self, data: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as client:
-            answer = b""
-            with contextlib.suppress(ConnectionError):
-                client.sendall(data)
-                client.shutdown(socket.SHUT_WR)
-                while piece := client.recv(65536):
-                    answer += piece
+        answer = exchange(self.port, data, PATIENCE_S)
         if b" 500 " in answer[:16]:
             raise Finding("it answers 500")
         if "client_failed" in self.log.getvalue():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import socket
 import threading
@@ -15,6 +14,7 @@ import pytest
 from heartwire import urls
 from heartwire.monitor import metrics, serving
 from heartwire.monitor.log import Log
+from tests.fakes.clients import exchange
 from tests.unit.monitor.test_metrics import source
 
 
@@ -30,18 +30,7 @@ class Port:
 
     def send(self, data: bytes) -> bytes:
         """Send all and return all that comes."""
-        with self.connect() as client:
-            answer = b""
-            try:
-                client.sendall(data)
-                client.shutdown(socket.SHUT_WR)
-                while piece := client.recv(65536):
-                    answer += piece
-            except OSError as error:
-                # A request that was ended before all of it was sent.
-                if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
-                    raise
-        return answer
+        return exchange(self.server.port, data, 10)
 
     def works(self) -> bool:
         return b"heartwire_board_up" in self.send(b"GET /metrics HTTP/1.0\r\n\r\n")
