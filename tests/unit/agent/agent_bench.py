@@ -14,6 +14,7 @@ from heartwire.agent.probes import Probes
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, Command, HookSettings
 from heartwire.agent.state import read_epoch, read_resumption
+from heartwire.simulate.agent_hands import MemoryPort
 from heartwire_protocol import codes, framing
 from tests.fakes.bench import KEYS, Bench
 from tests.unit.agent.agent_fakes import HOOKS, DirectDisk, FakeCommands, FakeWatchdog, ms
@@ -23,34 +24,13 @@ B = codes.NODE_B
 ROUND_MS = 20
 
 
-class BenchPort:
-    """The agent's end of the line."""
+class BenchPort(MemoryPort):
+    """The agent's end of the line, whose other end is the bench's board."""
 
     def __init__(self, bench: Bench) -> None:
-        self.inbox = b""
+        super().__init__()
         self.written: list[bytes] = []
         self._bench = bench
-
-    def fileno(self) -> int:
-        return -1
-
-    def ready(self) -> bool:
-        return True
-
-    def waiting(self) -> int:
-        return 0
-
-    def discard(self) -> bool:
-        return True
-
-    def drop(self) -> None:
-        self.close()
-
-    def read(self) -> bytes:
-        if not self.inbox:
-            raise BlockingIOError
-        data, self.inbox = self.inbox, b""
-        return data
 
     def write(self, data: memoryview) -> int:
         self.written.append(bytes(data))
@@ -59,7 +39,10 @@ class BenchPort:
         return len(data)
 
     def close(self) -> None:
-        pass
+        """Keep what has not been read: the bench puts it there between two rounds."""
+
+    def drop(self) -> None:
+        self.close()
 
 
 class SlowChecks(FakeCommands):

@@ -14,6 +14,7 @@ from heartwire.agent.probes import Probes
 from heartwire.agent.services import Services
 from heartwire.agent.settings import AgentSettings, Command, HookSettings
 from heartwire.agent.state import Disk
+from heartwire.simulate.agent_hands import MemoryPort
 from heartwire_protocol import codes, framing, messages
 from heartwire_protocol.auth import Signer
 
@@ -81,37 +82,19 @@ class FakeCommands:
         return [name for name, _ in self.started]
 
 
-class FakePort:
+class FakePort(MemoryPort):
     """One end of a serial line in memory; `board` sees what is written."""
 
     def __init__(self, board: "FakeBoard") -> None:
-        self.inbox = b""
+        super().__init__()
         self.closed = False
         self.broken = False
         self._board = board
 
-    def fileno(self) -> int:
-        return -1
-
-    def ready(self) -> bool:
-        return True
-
-    def waiting(self) -> int:
-        return 0
-
-    def discard(self) -> bool:
-        return True
-
-    def drop(self) -> None:
-        self.close()
-
     def read(self) -> bytes:
         if self.broken:
             raise OSError(5, "Input/output error")
-        if not self.inbox:
-            raise BlockingIOError
-        data, self.inbox = self.inbox, b""
-        return data
+        return super().read()
 
     def write(self, data: memoryview) -> int:
         if self.broken:
@@ -121,6 +104,9 @@ class FakePort:
 
     def close(self) -> None:
         self.closed = True
+
+    def drop(self) -> None:
+        self.close()
 
 
 class FakeBoard:
