@@ -26,7 +26,8 @@ def load(data: bytes, size_max: int) -> Any:
         depth += (byte in b"[{") - (byte in b"]}")
         if depth > DEPTH_MAX:
             raise ValueError(f"nested deeper than {DEPTH_MAX}")
-    return json.loads(data, parse_constant=_refuse)
+    # As UTF-8, as which the parts were found: json takes other encodings too, in which a bracket can look like a text's.
+    return json.loads(data.decode(), parse_constant=_refuse)
 
 
 def load_object(data: bytes, size_max: int) -> dict[str, Any]:
