@@ -26,7 +26,7 @@ def load(data: bytes, size_max: int) -> Any:
         depth += (byte in b"[{") - (byte in b"]}")
         if depth > DEPTH_MAX:
             raise ValueError(f"nested deeper than {DEPTH_MAX}")
-    # As UTF-8, as which the parts were found: json takes other encodings too, in which a bracket can look like a text's.
+    # As UTF-8, as which the parts were found: json takes UTF-16 too, in which a bracket can seem to stand in a text.
     return json.loads(data.decode(), parse_constant=_refuse)
 
 

@@ -14,7 +14,8 @@ from heartwire import bounded
     [
         b"", b"[", b"[" * 100_000, b"{" * 2000, b'{"a":' * 500 + b"1" + b"}" * 500, b'["' + b"[" * 50, b'"\\', b'"\\"',
         b"NaN", b"Infinity", b"-Infinity", b'{"a": NaN}', b"9" * 5000, b"\xff", b"\xff\xfe", b"\0", b"{}x",
-        b"[" * 17 + b"]" * 17, *[f'["\u2200",{"[" * 5000}'.encode(name) for name in ("utf-16-le", "utf-16-be", "utf-32")],
+        b"[" * 17 + b"]" * 17,
+        *[f'["\u2200",{"[" * 5000}'.encode(name) for name in ("utf-16-le", "utf-16-be", "utf-32")],
     ],
 )  # fmt: skip
 def test_what_is_no_small_json_is_a_value_error(data: bytes) -> None:
