@@ -2,7 +2,8 @@
 
 Records are on the boards. Each known board is read from its beginning once more, told of nothing that the old store
 says was read; so nothing is lost that a board still has, and nobody hears anything twice. The damaged file stays, under
-another name. Nothing is done while a monitor runs. Called by `heartwire monitor mend`.
+another name. Nothing is done while a monitor runs, and the damaged store stays in its place until the new one is whole:
+a full disk or Ctrl-C changes nothing. Called by `heartwire monitor mend`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,9 @@ from sqlalchemy import Table, case, func, insert, select, update
 
 from heartwire.errors import StorageProblem
 from heartwire.monitor import schema
-from heartwire.monitor.store import Store, now_ms
+from heartwire.monitor.store import BESIDE, Store, now_ms
 from heartwire_protocol import records
 
-# What SQLite keeps beside its file.
-BESIDE = ("", "-wal", "-shm")
 PORTION = 500
 
 
@@ -43,51 +42,80 @@ def damage(path: Path) -> str:
     if not path.is_file():
         raise StorageProblem(f"{path}: there is no store", "name it with --config, or start the monitor first")
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(_open(path)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
     except sqlite3.DatabaseError as error:
         return str(error)
     return "" if found == ["ok"] else found[0].splitlines()[-1]
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    """Open a file for reading only."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
 def mend(path: Path) -> Mended:
-    """Set the store at `path` aside and begin a new one with what can be read of it.
+    """Set the store at `path` aside and put a new one with what can be read of it in its place, once that is whole.
 
     Raises StorageProblem, PortBusy if a monitor runs; then nothing was changed.
     """
     with contextlib.closing(Store.claimed(path)):
-        stat = path.stat()
         aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         if aside.exists():
             raise StorageProblem(f"{aside}: is there already", "wait a second and repeat the command")
-        for ending in reversed(BESIDE):
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{path}{ending}").rename(f"{aside}{ending}")
-        kept: dict[str, int] = {}
-        cut_short = []
-        with Store.open(path) as store:
-            for table in schema.metadata.sorted_tables:
-                kept[table.name], whole = _copy(aside, store, table)
-                if not whole:
-                    cut_short.append(table.name)
-            with store.write() as connection:
-                # From the beginning, and silently up to where it was: what is stored is left out by its constraint.
-                board = schema.board.c
-                read = case((board.history > board.cursor, board.history), else_=board.cursor)
-                connection.execute(update(schema.board).where(board.cursor > 0).values(history=read, cursor=0))
+        fresh = path.with_name(f"{path.name}.new")
+        _remove(fresh)  # of a command that was killed
+        try:
+            kept, cut_short = _fill(fresh, path)
+            _exchange(path, aside, fresh)
+        except OSError as error:
+            raise StorageProblem(f"{path}: {error.strerror}", "make room there, or look after its disk") from None
+        finally:
+            _remove(fresh)
+    return Mended(aside, kept, cut_short)
+
+
+def _fill(fresh: Path, damaged: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Make the store `fresh` of what can be read of `damaged`; return rows kept by table, and tables cut short."""
+    kept: dict[str, int] = {}
+    cut_short = []
+    with Store.open(fresh) as store:
+        for table in schema.metadata.sorted_tables:
+            kept[table.name], whole = _copy(damaged, store, table)
+            if not whole:
+                cut_short.append(table.name)
+        with store.write() as connection:
+            # From the beginning, and silently up to where it was: what is stored is left out by its constraint.
+            board = schema.board.c
+            read = case((board.history > board.cursor, board.history), else_=board.cursor)
+            connection.execute(update(schema.board).where(board.cursor > 0).values(history=read, cursor=0))
+    return kept, tuple(cut_short)
+
+
+def _exchange(path: Path, aside: Path, fresh: Path) -> None:
+    """Move the store at `path` to `aside` and `fresh` into its place; cut anywhere, there is a store at `path`."""
+    stat = path.stat()
+    with contextlib.suppress(PermissionError):
+        os.chown(fresh, stat.st_uid, stat.st_gid)
+    os.link(path, aside)
     for ending in BESIDE:
-        with contextlib.suppress(OSError):
-            os.chown(f"{path}{ending}", stat.st_uid, stat.st_gid)
-    return Mended(aside, kept, tuple(cut_short))
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{ending}").rename(f"{aside}{ending}")
+    fresh.replace(path)
 
 
-def _copy(aside: Path, store: Store, table: Table) -> tuple[int, bool]:
+def _remove(store: Path) -> None:
+    for ending in ("", *BESIDE):
+        Path(f"{store}{ending}").unlink(missing_ok=True)
+
+
+def _copy(damaged: Path, store: Store, table: Table) -> tuple[int, bool]:
     """Copy the rows of one table that can be read, from both ends; return how many, and whether that is all."""
     whole = True
     for newest_first in (False, True):
         rows: list[dict[str, Any]] = []
         try:
-            for row in _rows(aside, table, newest_first=newest_first):
+            for row in _rows(damaged, table, newest_first=newest_first):
                 if not _is_sound(table, row):
                     whole = False
                     continue
@@ -116,9 +144,9 @@ def _is_sound(table: Table, row: dict[str, Any]) -> bool:
     return True
 
 
-def _rows(aside: Path, table: Table, *, newest_first: bool) -> Iterator[dict[str, Any]]:
+def _rows(damaged: Path, table: Table, *, newest_first: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table in the damaged file. Raises sqlite3.DatabaseError where it cannot be read on."""
-    with contextlib.closing(sqlite3.connect(f"file:{aside}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(_open(damaged)) as connection:
         there = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({table.name})")}
         names = [column.name for column in table.columns if column.name in there]
         if not names:

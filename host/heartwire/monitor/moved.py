@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 
 from heartwire.errors import StorageProblem
-from heartwire.monitor.store import Store
+from heartwire.monitor.store import BESIDE, Store
 
 SPOOL = "spool"
 
@@ -28,19 +28,25 @@ def take_along(before: Path, now: Path) -> bool:
             return False
         with contextlib.closing(Store.claimed(before)):
             now.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            # What stands in the log beside the file goes into it, so that one file is all.
-            with contextlib.closing(sqlite3.connect(before)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             if (before.parent / SPOOL).is_dir():
                 shutil.copytree(before.parent / SPOOL, now.parent / SPOOL, dirs_exist_ok=True)
             beside = now.with_name(now.name + ".new")
-            shutil.copyfile(before, beside)
+            beside.unlink(missing_ok=True)
+            _copy(before, beside)
             with beside.open("rb") as file:
                 os.fsync(file.fileno())
             beside.chmod(0o640)
             beside.replace(now)
-            before.rename(before.with_name(before.name + ".moved"))
+            for ending in ("", *BESIDE):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{before}{ending}").rename(f"{before}.moved{ending}")
     except (OSError, sqlite3.Error) as error:
         words = getattr(error, "strerror", None) or str(error)
         raise StorageProblem(f"{before}: cannot be moved to {now}: {words}", f'or say store = "{before}"') from None
     return True
+
+
+def _copy(before: Path, beside: Path) -> None:
+    """Copy a store with what stands in the log beside it, which somebody's reading keeps from going into the file."""
+    with contextlib.closing(sqlite3.connect(before)) as old, contextlib.closing(sqlite3.connect(beside)) as new:
+        old.backup(new)

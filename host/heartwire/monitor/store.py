@@ -25,6 +25,8 @@ from heartwire.extras import install_hint
 from heartwire.monitor import schema
 
 BUSY_S = 10.0
+# What SQLite keeps beside its file.
+BESIDE = ("-wal", "-shm")
 _READ_ONLY_WORDS = ("readonly", "read-only")
 _FULL_WORDS = ("full", "no space")
 _DAMAGED_WORDS = ("malformed", "not a database", "corrupt")

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Table
 
 from heartwire.cli.main import main
 from heartwire.errors import PortBusy, StorageProblem
@@ -99,3 +100,37 @@ def test_the_command_says_what_it_kept_and_leaves_a_whole_store_alone(
     assert main(command) == 0
     assert "the boards fill the new one" in capsys.readouterr().out
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("end", [StorageProblem("database or disk is full"), KeyboardInterrupt(), OSError(28, "full")])
+def test_a_mend_that_breaks_off_leaves_the_damaged_store_where_it_was(
+    tmp_path: Path, board: FakeBoard, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    path = tmp_path / "monitor.db"
+    filled(path, board)
+    tear(path, 0.6, 0.65)
+    keep = mend._keep
+    calls: list[int] = []
+
+    def full(store: Store, table: Table, rows: list[dict[str, object]]) -> None:
+        calls.append(len(rows))
+        if len(calls) > 3:
+            raise end
+        keep(store, table, rows)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mend, "_keep", full)
+        with pytest.raises(KeyboardInterrupt if isinstance(end, KeyboardInterrupt) else StorageProblem):
+            mend.mend(path)
+    assert mend.damage(path), "it counts as mended, and nobody mends it again"
+    assert not [file.name for file in tmp_path.iterdir() if "damaged" in file.name or "new" in file.name]
+    assert mend.mend(path).kept["board"] == 1
+
+
+def test_a_store_of_any_name_is_mended(tmp_path: Path, board: FakeBoard) -> None:
+    path = tmp_path / "50%20 of #1?.db"
+    filled(path, board)
+    tear(path, 0.6, 0.65)
+    assert mend.damage(path)
+    assert mend.mend(path).kept["event"]
+    assert mend.damage(path) == ""

@@ -1,6 +1,7 @@
 """The store from before the monitor had a directory of its own is taken along once, whole."""
 
-import shutil
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -61,14 +62,33 @@ def test_a_move_that_breaks_off_leaves_the_old_one_whole(
 ) -> None:
     before, now = places
 
-    def full(*_: object, **__: object) -> None:
+    def full(_before: Path, beside: Path) -> None:
+        beside.write_bytes(b"a part of it")
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(shutil, "copyfile", full)
+        broken.setattr(moved, "_copy", full)
         with pytest.raises(StorageProblem, match="No space left"):
             moved.take_along(before, now)
     assert not now.exists()
     assert moved.take_along(before, now)
     with Store.open(now) as store:
         assert sequences(store) == [1]
+
+
+def test_it_is_whole_also_where_somebody_reads_the_old_one_meanwhile(
+    places: tuple[Path, Path], board: FakeBoard
+) -> None:
+    before, now = places
+    with contextlib.closing(sqlite3.connect(before, isolation_level=None)) as reader:
+        with Store.open(before) as store:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM event").fetchone()
+            board.log(events.BOOT)
+            World(store, board, []).collect()
+        assert moved.take_along(before, now)
+        with Store.open(now) as store:
+            assert sequences(store) == [1, 2]
+    with contextlib.closing(sqlite3.connect(now)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not [file.name for file in before.parent.iterdir() if file.name in ("monitor.db", "monitor.db-wal")]
