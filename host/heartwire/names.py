@@ -18,8 +18,19 @@ from dataclasses import dataclass, field
 LIMIT_S = 2.0
 # How old an answer may be before it is asked for again.
 FRESH_S = 60.0
+PORT_MAX = 65_535
+PORT_DIGITS = 5
 LOCAL = ("127.0.0.1", "::1")
 Look = Callable[[str], list[str]]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return (host, port) of HOST:PORT or [HOST]:PORT, the port from 0 to 65535. ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not host or not (port.isascii() and port.isdigit()) or len(port) > PORT_DIGITS or int(port) > PORT_MAX:
+        raise ValueError(f"not HOST:PORT with a number up to {PORT_MAX}")
+    return host, int(port)
 
 
 def is_numeric(host: str) -> bool:
@@ -126,8 +137,8 @@ def crosses_network(name: str) -> bool:
     _scheme, separator, address = name.partition("://")
     if not separator:
         return False
-    host = address.strip("/").rpartition(":")[0].strip("[]")
     try:
+        host, _port = split_address(address.strip("/"))
         return not (host == "localhost" or is_loopback(host))
     except ValueError:
         return True

@@ -28,11 +28,12 @@ def bridge(url: str, baud: int) -> tuple[socket.socket, Bridge]:
 
     Raises BoardNotFound, PortBusy, UsageProblem.
     """
-    host, separator, port = url.removeprefix(SCHEME).strip("/").rpartition(":")
-    if not separator or not host or not port.isdigit():
-        raise UsageProblem(f"{url}: must be {SCHEME}HOST:PORT")
     try:
-        numeric = names.RESOLVER.addresses(host.strip("[]"))[0]
+        host, port = names.split_address(url.removeprefix(SCHEME).strip("/"))
+    except ValueError:
+        raise UsageProblem(f"{url}: must be {SCHEME}HOST:PORT") from None
+    try:
+        numeric = names.RESOLVER.addresses(host)[0]
     except OSError as error:
         raise BoardNotFound(f"{url}: {error.strerror}", "give a numeric address") from None
     at = f"[{numeric}]" if ":" in numeric else numeric
@@ -46,7 +47,7 @@ def bridge(url: str, baud: int) -> tuple[socket.socket, Bridge]:
         with _silent_threads():
             opened.open()
     except FAULTS as error:
-        raise _problem(url, (numeric, int(port)), error) from None
+        raise _problem(url, (numeric, port), error) from None
     inner = getattr(opened, "_socket", None)
     if isinstance(inner, socket.socket):
         tcp.set_patience(inner, tcp.REQUEST_MS)

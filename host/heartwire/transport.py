@@ -181,12 +181,13 @@ class SocketChannel:
 
     def __init__(self, url: str) -> None:
         self.name = url
-        host, separator, port = url[len(SOCKET_SCHEME) :].strip("/").rpartition(":")
-        if not separator or not host or not port.isdigit():
-            raise UsageProblem(f"{url}: must be socket://HOST:PORT")
         try:
-            self._socket = names.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S)
-        except (OSError, OverflowError) as error:
+            address = names.split_address(url.removeprefix(SOCKET_SCHEME).strip("/"))
+        except ValueError:
+            raise UsageProblem(f"{url}: must be socket://HOST:PORT") from None
+        try:
+            self._socket = names.create_connection(address, CONNECT_TIMEOUT_S)
+        except OSError as error:
             words = getattr(error, "strerror", None) or str(error) or "no connection"
             raise BoardNotFound(f"{url}: {words}", "check that the other end runs and listens there") from None
         self.exposed = not names.is_loopback(self._socket.getpeername()[0])

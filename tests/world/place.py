@@ -244,6 +244,11 @@ def status_of(settings: Path) -> dict[str, Any]:
     return found
 
 
+def wait_for_grant(settings: Path) -> None:
+    """Wait until the agent is told that it is active."""
+    wait_until(lambda: status_of(settings).get("role") == "active", 30, "a grant")
+
+
 def events_of(settings: Path) -> list[str]:
     """Return the agent's log as names of events."""
     lines = settings.with_name("agent.log").read_text().splitlines()

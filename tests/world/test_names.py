@@ -25,6 +25,7 @@ from tests.world.place import (
     needs,
     program,
     status_of,
+    wait_for_grant,
     wait_until,
 )
 
@@ -87,7 +88,7 @@ def test_heartbeats_and_the_end_of_a_lease_are_on_time(tmp_path: Path, silent: l
     with LineBoard() as line:
         settings = agent_settings(tmp_path / "a", line.path, hooks + PROBES.replace("PEER_KEY", str(key)))
         with agent(settings, silent):
-            wait_until(lambda: status_of(settings).get("role") == "active", 30, "a grant")
+            wait_for_grant(settings)
             time.sleep(15)
             came = [came_s for came_s, _ in line.came]
             gaps = [later - earlier for earlier, later in pairwise(came)]

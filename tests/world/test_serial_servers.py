@@ -21,6 +21,7 @@ from tests.world.place import (
     needs,
     serial_server,
     status_of,
+    wait_for_grant,
     wait_until,
 )
 
@@ -41,7 +42,7 @@ def test_an_agent_is_answered_through_raw_tcp(tmp_path: Path) -> None:
     port = free_port()
     settings = agent_settings(tmp_path / "a", f"socket://127.0.0.1:{port}")
     with LineBoard() as line, serial_server(tmp_path, line.path, f"tcp,{port}"), agent(settings):
-        wait_until(lambda: status_of(settings).get("role") == "active", 30, "a grant")
+        wait_for_grant(settings)
     assert not status_of(settings)["grants_refused"]
 
 
@@ -64,7 +65,7 @@ def test_an_agent_shows_that_the_line_is_somebody_elses(tmp_path: Path) -> None:
     first = agent_settings(tmp_path / "a", f"socket://127.0.0.1:{port}")
     second = agent_settings(tmp_path / "b", f"socket://127.0.0.1:{port}")
     with LineBoard() as line, serial_server(tmp_path, line.path, f"tcp,{port}"), agent(first):
-        wait_until(lambda: status_of(first).get("role") == "active", 30, "a grant")
+        wait_for_grant(first)
         with agent(second):
             wait_until(lambda: BUSY in status_of(second).get("port_problem", ""), 30, "ser2net's words")
             time.sleep(5)

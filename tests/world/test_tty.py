@@ -20,6 +20,7 @@ from tests.world.place import (
     needs,
     serial_server,
     status_of,
+    wait_for_grant,
     wait_until,
 )
 
@@ -31,7 +32,7 @@ WELL_AGAIN_S = 4 * INTERVAL_S + 2
 def test_an_agent_is_well_again_after_another_program_set_the_mode(tmp_path: Path, mode: str) -> None:
     """Canonical, echoing; or without the eighth bit. A pty knows neither speed nor parity."""
     with LineBoard() as line, agent(settings := agent_settings(tmp_path / "a", line.path)):
-        wait_until(lambda: status_of(settings).get("role") == "active", 30, "a grant")
+        wait_for_grant(settings)
         right = termios.tcgetattr(line.kept)
         subprocess.run(["stty", "-F", line.path, *mode.split()], check=True)
         changed_s = time.monotonic()
@@ -48,7 +49,7 @@ def test_an_agent_is_well_again_after_another_program_set_the_mode(tmp_path: Pat
 
 def test_output_that_another_program_has_stopped_goes_on(tmp_path: Path) -> None:
     with LineBoard() as line, agent(settings := agent_settings(tmp_path / "a", line.path)):
-        wait_until(lambda: status_of(settings).get("role") == "active", 30, "a grant")
+        wait_for_grant(settings)
         termios.tcflow(line.kept, termios.TCOOFF)
         stopped_s = time.monotonic()
         wait_until(lambda: line.since(stopped_s + 1), WELL_AGAIN_S + 1, "heartbeats")
@@ -69,7 +70,7 @@ def test_a_serial_server_that_stands_still_harms_nobody(tmp_path: Path) -> None:
         serial_server(tmp_path, line.path, f"tcp,{port}", kickolduser=True) as server,
         agent(settings) as process,
     ):
-        wait_until(lambda: status_of(settings).get("role") == "active", 30, "a grant")
+        wait_for_grant(settings)
         os.kill(server.pid, signal.SIGSTOP)
         time.sleep(30)
         assert process.poll() is None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from heartwire import tcp
-from heartwire.names import is_numeric
+from heartwire.names import is_numeric, split_address
 
 READ_MAX = 4096
 SOCKET_SCHEME = "socket://"
@@ -312,14 +312,17 @@ def address_of(url: str) -> tuple[str, int]:
 
     A name is refused: a name server that is down would hold up heartbeats, leases and the kernel watchdog.
     """
-    host, _, port = url.removeprefix(SOCKET_SCHEME).rpartition(":")
-    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:
+    try:
+        host, port = split_address(url.removeprefix(SOCKET_SCHEME))
+    except ValueError:
+        port = 0
+    if not port:
         raise OSError(errno.EINVAL, "must be socket://ADDRESS:PORT with a number from 1 to 65535")
+    host = "127.0.0.1" if host == "localhost" else host
     if not is_numeric(host):
         words = f"must have a numeric address, not {host}: a name server that is down would hold up heartbeats"
         raise OSError(errno.EINVAL, words)
-    return host, int(port)
+    return host, port
 
 
 def port_problem(text: str) -> str:

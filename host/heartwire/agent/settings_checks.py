@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from heartwire.agent.errors import SettingsError
+from heartwire.names import split_address
 
 # What may be the name of a variable: what every shell can read.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -57,18 +58,14 @@ def text(value: Any, path: str) -> str:
 
 def address(text: Any, path: str) -> tuple[str, int]:
     """Return (numeric address, port) of a text such as 192.0.2.1:7411 or [2001:db8::1]:7411."""
-    host, _, port = str(text).rpartition(":")
-    host = host.strip("[]")
     try:
+        host, port = split_address(text if isinstance(text, str) else "")
         ipaddress.ip_address(host)
-        number = int(port)
     except ValueError:
-        number = -1
-    if not isinstance(text, str) or not 0 <= number <= 65_535:
         raise SettingsError(
             f"{path}: must be a numeric address and a port", 'write "192.0.2.1:7411"; names are not looked up'
-        )
-    return host, number
+        ) from None
+    return host, port
 
 
 def environment(values: Any, path: str) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ from typing import Any
 from heartwire import names, urls
 from heartwire.errors import HeartwireError
 from heartwire.extras import install_hint
-from heartwire.monitor.settings import address_of, secret_lines
+from heartwire.monitor.settings import secret_lines
 from heartwire.monitor.shorten import cut, shorten
 
 # Severity of a message to the kinds that each way knows.
@@ -311,7 +311,7 @@ def _syslog(channel: dict[str, Any], message: dict[str, Any]) -> None:
 def _over_network(address: str, data: bytes) -> None:
     """Send one packet, and wait for a word that nobody hears it: a machine that is up and listens not says so."""
     try:
-        host, port = address_of(address)
+        host, port = names.split_address(address)
         numeric = names.RESOLVER.addresses(host)[0]
         family = socket.AF_INET6 if ":" in numeric else socket.AF_INET
         with contextlib.closing(socket.socket(family, socket.SOCK_DGRAM)) as sender:

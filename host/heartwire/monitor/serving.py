@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, cast
 from heartwire import names
 from heartwire.errors import PortBusy
 from heartwire.monitor.log import Log
-from heartwire.monitor.settings import address_of
 
 CONNECTIONS_MAX = 16
 BACKLOG = 64
@@ -152,7 +151,7 @@ class Server:
 
     def __init__(self, name: str, address: str, handler: type[Handler], log: Log | None = None) -> None:
         try:
-            host, port = address_of(address)
+            host, port = names.split_address(address)
             self._server = _Listener((names.RESOLVER.addresses(host)[0], port), handler, name, log)
         except OSError as error:
             raise PortBusy(f"{name}: {address}: {error.strerror}", "choose another address, or stop its user") from None

@@ -20,6 +20,7 @@ from typing import Any
 
 from heartwire import board_id, private
 from heartwire.errors import BadConfig, NotPermitted
+from heartwire.names import split_address
 from heartwire_protocol import codes
 
 ENVIRONMENT = "HEARTWIRE_MONITOR_CONFIG"
@@ -283,14 +284,10 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
 
 
 def _is_address(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    return bool(host) and port.isdigit() and int(port) < 65536
-
-
-def address_of(address: str) -> tuple[str, int]:
-    """Return host and port of ADDRESS:PORT."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+    try:
+        return bool(split_address(address))
+    except ValueError:
+        return False
 
 
 def read_secret(path: Path) -> str:

@@ -128,3 +128,16 @@ def test_a_url_is_opened_by_the_same_way(monkeypatch: pytest.MonkeyPatch, server
     for scheme in ("http", "https"):
         with pytest.raises(urllib.error.URLError, match="no answer from the name server"):
             urls.open_url(f"{scheme}://rack/", 5.0)
+
+
+def test_an_address_is_a_host_and_a_port() -> None:
+    assert names.split_address("rack.example:4000") == ("rack.example", 4000)
+    assert names.split_address("[2001:db8::1]:0") == ("2001:db8::1", 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", ":7", "[]:7", "host:-1", "host:²", "host:65536", "host:" + "9" * 5000]
+)
+def test_what_is_no_address_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        names.split_address(text)

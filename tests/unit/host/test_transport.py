@@ -213,8 +213,12 @@ def test_a_socket_nobody_listens_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["socket://", "socket://host", "socket://host:http", "http://host:80", "rfc2217://host"]
-)
+    "url",
+    [
+        "socket://", "socket://host", "socket://host:http", "socket://127.0.0.1:²", "socket://127.0.0.1:99999",
+        "http://host:80", "rfc2217://host", "rfc2217://127.0.0.1:²", "rfc2217://127.0.0.1:99999",
+    ],
+)  # fmt: skip
 def test_addresses_that_make_no_sense(url: str) -> None:
     with pytest.raises(UsageProblem):
         transport.open_channel(url)

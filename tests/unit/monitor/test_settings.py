@@ -63,6 +63,7 @@ def test_the_shipped_example_is_right_and_shows_every_setting_with_its_default()
         ({"channel": [{**MAIL, "boards": ["rack-2"]}]}, "channel[1].boards: no board is called 'rack-2'"),
         ({"channel": [{**MAIL, "severity": "bad"}]}, "channel[1].severity: must be one of info, notice"),
         ({"metrics": "9732"}, "metrics: must be ADDRESS:PORT"),
+        ({"metrics": "127.0.0.1:²"}, "metrics: must be ADDRESS:PORT"),
         ({"set_time": 1}, "set_time: must be true or false"),
         ({"peer": {"url": "http://x:1"}}, "peer: url, listen and key_file belong together"),
         ({"store": "postgresql://me:secret@x/y"}, "store: a URL with a password belongs into a file"),
