@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import heartwire
 import heartwire_protocol
+from heartwire.errors import UsageProblem
 
 # Names a broker's socket, and then only that one is used; "off": the port itself is used, as if there were no broker.
 ENVIRONMENT = "HEARTWIRE_BROKER"
@@ -32,7 +34,7 @@ BACKLOG = 64
 
 def enabled() -> bool:
     """Tell whether brokers are used here."""
-    return sys.platform == "linux" and os.environ.get(ENVIRONMENT) != OFF
+    return sys.platform == "linux" and os.environ.get(ENVIRONMENT, "").lower() != OFF
 
 
 def usual(network: bool = False) -> list[Path]:
@@ -47,9 +49,18 @@ def usual(network: bool = False) -> list[Path]:
 
 
 def _named() -> Path | None:
-    """Return the one socket that the environment names, None if it names none."""
-    named = os.environ.get(ENVIRONMENT)
-    return Path(named) if named and named != OFF else None
+    """Return the one socket that the environment names, None if it names none. Raises UsageProblem."""
+    named = os.environ.get(ENVIRONMENT, "")
+    if not named or named.lower() == OFF:
+        return None
+    place = Path(named)
+    if not place.is_absolute():
+        # Programs in other folders, and the broker itself, would mean another socket; and "0" or "no" is none.
+        raise UsageProblem(
+            f"{ENVIRONMENT}={named[:40]}: must be {OFF}, or the path of a socket from the root on",
+            f"set it to {OFF} to use the port itself, or unset it",
+        )
+    return place
 
 
 def own() -> Path:
@@ -93,10 +104,16 @@ def listen_alone(place: Path) -> socket.socket | None:
 
 
 def listen(place: Path) -> socket.socket:
-    """Return a socket that listens at `place`, open to everybody: who may use a port is asked for each port."""
+    """Return a socket that listens at `place`, open to everybody: who may use a port is asked for each port.
+
+    A socket that stands there is replaced, anything else is left alone. Raises OSError.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        place.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(place.lstat().st_mode):
+                raise FileExistsError(errno.EEXIST, "something that is no socket is there")
+            place.unlink()
         listener.bind(str(place))
         place.chmod(0o666)
         listener.listen(BACKLOG)
