@@ -207,11 +207,14 @@ def states() -> Iterator[tuple[Path, dict[str, Any] | HeartwireError]]:
                     raise NoAnswer(f"{place}: no answer from this broker", "end it; the next program starts another")
                 if message[:1] != wire.TOLD:
                     raise wire.error_of(message)
-                yield place, wire.body_of(message)
+                found: dict[str, Any] | HeartwireError = wire.state_of(message)
             except HeartwireError as error:
-                yield place, error
-            except (OSError, ValueError):
-                yield place, Unplugged(f"{place}: {GONE}", GONE_NEXT)
+                found = error
+            except ValueError:
+                found = NoAnswer(f"{place}: the answer is no state of a broker of this version")
+            except OSError:
+                found = Unplugged(f"{place}: {GONE}", GONE_NEXT)
+        yield place, found
 
 
 def _admitted(name: str, wishes: dict[str, object], timeout_s: float, *, others: bool) -> socket.socket | None:

@@ -218,7 +218,7 @@ class Server:
             raise ValueError("no port or program")
         path = path if "://" in path else os.path.realpath(path)
         client.session = Session(
-            "".join(letter if letter.isprintable() else "?" for letter in program[:PROGRAM_MAX]),
+            wire.printable(program[:PROGRAM_MAX]),
             lambda message: self._send(client, message),
             urgent=body.get("urgent") is True,
         )

@@ -43,6 +43,10 @@ KINDS: dict[str, type[HeartwireError]] = {
     kind.__name__: kind
     for kind in (BoardNotFound, NoAnswer, NotPermitted, PortBusy, PortLent, Refused, Unplugged, UsageProblem)
 }
+# What members.state_of tells: the type of each field; a list holds any number of its one form.
+_SESSION = {"program": str, "pid": int, "uid": int, "does": str, "requests": int, "urgent": bool}
+_PORT = {"port": str, "state": str, "sessions": [_SESSION]}
+_STATE = {"version": int, "pid": int, "uid": int, "ports": [_PORT]}
 
 
 def pack(letter: bytes, body: dict[str, Any]) -> bytes:
@@ -69,4 +73,27 @@ def error_of(message: bytes) -> HeartwireError:
         body = {}
     kind = KINDS.get(str(body.get("kind")), NoAnswer)
     next_step = body.get("next")
-    return kind(str(body.get("words") or "the broker gave up"), None if next_step is None else str(next_step))
+    words = printable(str(body.get("words") or "the broker gave up"))
+    return kind(words, None if next_step is None else printable(str(next_step)))
+
+
+def state_of(message: bytes) -> dict[str, Any]:
+    """Return the state that a broker tells; ValueError if it is none. Another user's broker may say anything."""
+    state: dict[str, Any] = _fitted(body_of(message), _STATE)
+    return state
+
+
+def printable(text: str) -> str:
+    """Return a text with nothing in it that a terminal obeys."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _fitted(value: Any, form: Any) -> Any:
+    """Return what `form` asks for of a JSON value; ValueError if something is missing, or of another type."""
+    if isinstance(form, dict) and isinstance(value, dict):
+        return {name: _fitted(value.get(name), part) for name, part in form.items()}
+    if isinstance(form, list) and isinstance(value, list):
+        return [_fitted(one, form[0]) for one in value]
+    if type(value) is not form:
+        raise ValueError("no state of a broker")
+    return printable(value) if form is str else value

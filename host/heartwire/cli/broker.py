@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 from pathlib import Path
 from typing import Any
@@ -121,9 +120,9 @@ def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None
         emit(f"next: {step}")
 
 
-def _user(uid: int | None) -> str:
+def _user(uid: int) -> str:
     """Return the name of a user, or its number where it has none."""
     try:
-        return pwd.getpwuid(os.geteuid() if uid is None else uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
