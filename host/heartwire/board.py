@@ -7,7 +7,6 @@ repeats a command that must not be repeated (see link). Settings go through hear
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from heartwire import board_id as board_ids
 from heartwire import journal, settings_transfer, transport
 from heartwire import keys as key_files
 from heartwire.answers import EPOCH_DAY, Levels, LogPage, NodeStatus, RelayTest, Status
+from heartwire.board_id import wanted_id
 from heartwire.chain import RESTARTED, ChainChecker, Finding
 from heartwire.errors import BoardNotFound, NoAnswer, NotPermitted, PortBusy, Refused, Unplugged
 from heartwire.journal import Entry
@@ -70,7 +69,7 @@ class Board:
         BoardNotFound, PortBusy, NotPermitted, NoAnswer, ProtocolMismatch, OtherBoard.
         """
         keys = key_files.find(None) if keys is None else keys
-        wanted = board_ids.board_id_of(board_id or os.environ.get(board_ids.ENVIRONMENT))
+        wanted = wanted_id(board_id)
 
         def open_channel() -> transport.Channel:
             return transport.open_channel(address, urgent=True) if urgent else transport.open_channel(address)

@@ -4,6 +4,7 @@ other board.
 
 from __future__ import annotations
 
+import os
 import re
 
 from heartwire.errors import UsageProblem
@@ -21,3 +22,10 @@ def board_id_of(text: str | None) -> str:
             "`heartwire boards` and `heartwire status --json` show it",
         )
     return (text or "").upper()
+
+
+def wanted_id(named: str | None) -> str:
+    """Return the only board that is talked to, as named, else as the environment says; "" for any. Raises UsageProblem
+    if it cannot be one.
+    """
+    return board_id_of(named or os.environ.get(ENVIRONMENT))

@@ -123,9 +123,7 @@ class Host:
             copied(done, name)
 
         return update.flash(
-            self.port,
-            str(self.key_file),
-            timeout_s,
+            update.Way(self.port, keys.find(self.key_file), timeout_s),
             confirm=self.asked.append,
             tell=self.told.append,
             progress=progress,

@@ -37,11 +37,7 @@ def flash(session: Session, yes: bool, micropython: str | None, board: str | Non
     from heartwire.flash import update
 
     report = update.flash(
-        session.port,
-        session.key_file,
-        session.timeout,
-        board_id=session.board_id,
-        unsigned=bool(session.unsigned),
+        update.Way(session.port, session.keys(), session.timeout, session.board_id),
         confirm=lambda words: ask(words, yes),
         tell=note,
         progress=_bar,

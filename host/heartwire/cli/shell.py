@@ -31,11 +31,7 @@ def shell(session: Session, yes: bool) -> None:
 
     ask("Stop the guard? Nobody is watched until the board is restarted.", yes)
     port = update.to_prompt(
-        session.port,
-        session.key_file,
-        session.timeout,
-        board_id=session.board_id,
-        unsigned=bool(session.unsigned),
+        update.Way(session.port, session.keys(), session.timeout, session.board_id),
         confirm=lambda words: ask(words, yes),
         tell=note,
     )

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Self
 
 from heartwire.agent.control import SOCKET_FILE, exchange
 from heartwire.answers import NodeStatus, Status
+from heartwire.board_id import wanted_id
 from heartwire.errors import NoAnswer, OtherBoard, OutcomeUnknown, Refused
 from heartwire_protocol import codes
 
@@ -41,15 +42,19 @@ class AgentLine:
 
     @classmethod
     def open(cls, address: str, tool: int, timeout_s: float = ANSWER_S, board_id: str = "") -> Self:
-        """Open `agent:PATH`. Raises NoAnswer if no agent listens there, OtherBoard if its board is not `board_id`."""
+        """Open `agent:PATH`; `board_id` as Board.open takes it.
+
+        Raises NoAnswer if no agent listens there, OtherBoard if its board is not `board_id`.
+        """
+        wanted = wanted_id(board_id)
         line = cls(path_of(address), tool, timeout_s)
         status = exchange(line._path, {"do": "status"}, timeout_s).get("status", {})
         line._own = str(status.get("node", ""))
         # A line does not tell it; the node's key, which is that board's alone, proves what the settings say.
         found = str(status.get("board_id", ""))
-        if board_id and found != board_id:
+        if wanted and found != wanted:
             says = f"board {found}" if found else "no board_id"
-            raise OtherBoard(f"{line._path}: the agent's settings say {says}, {board_id} is wanted; nothing was asked")
+            raise OtherBoard(f"{line._path}: the agent's settings say {says}, {wanted} is wanted; nothing was asked")
         return line
 
     def __enter__(self) -> Self:

@@ -11,14 +11,14 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from heartwire import keys, ports, transport
+from heartwire import ports, transport
 from heartwire.answers import Status
 from heartwire.board import Board
-from heartwire.board_id import board_id_of
+from heartwire.board_id import wanted_id
 from heartwire.errors import (
     AtPrompt,
     BoardNotFound,
@@ -60,24 +60,22 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How the user names the board, and how it is talked to."""
+class Way:
+    """How the user names the board (see ports.resolve), and how it is talked to; `board_id` as Board.open takes it."""
 
-    port: str | None
-    key_file: str | None
-    timeout_s: float | None
-    board_id: str | None
-    unsigned: bool
+    port: str | None = None
+    keys: Keys = field(default_factory=Keys)
+    timeout_s: float | None = None
+    board_id: str | None = None
 
     def open(self, path: str | None = None) -> Board:
         """Open the board; one of an older protocol too."""
-        held = Keys() if self.unsigned else keys.find(self.key_file)
         timeout_s = self.timeout_s or DEFAULT_TIMEOUT_S
-        address, wanted = path or self.port, board_id_of(self.board_id)
+        address, wanted = path or self.port, wanted_id(self.board_id)
         try:
-            return Board.open(address, keys=held, timeout_s=timeout_s, board_id=wanted)
+            return Board.open(address, keys=self.keys, timeout_s=timeout_s, board_id=wanted)
         except ProtocolMismatch:
-            link = OldLink(transport.open_channel(address), held, timeout_s, wanted)
+            link = OldLink(transport.open_channel(address), self.keys, timeout_s, wanted)
             try:
                 link.hello()
             except BaseException:
@@ -103,12 +101,8 @@ class _Way:
 
 
 def flash(
-    port: str | None,
-    key_file: str | None,
-    timeout_s: float | None,
+    way: Way,
     *,
-    board_id: str | None = None,
-    unsigned: bool = False,
     confirm: Tell,
     tell: Tell,
     progress: install.Progress,
@@ -120,7 +114,6 @@ def flash(
     """
     prompt.require()
     named = boards.by_id(board) if board else None
-    way = _Way(port, key_file, timeout_s, board_id, unsigned)
     path = _find(way)
     if path is None:
         path = _from_boot_loader(way, named, micropython, tell)
@@ -159,7 +152,7 @@ def flash(
     return Report(version, before, after)
 
 
-def _demand_folder(way: _Way, slot: str) -> None:
+def _demand_folder(way: Way, slot: str) -> None:
     """Raise CannotLoad if the board runs the firmware of another folder: what was installed did not start."""
     found: dict[str, Any] = {}
     with contextlib.suppress(HeartwireError), way.open_ours() as board:  # an older one cannot say it
@@ -169,23 +162,13 @@ def _demand_folder(way: _Way, slot: str) -> None:
         raise install.CannotLoad(f"the new firmware did not start, the one from before guards again: {why}")
 
 
-def to_prompt(
-    port: str | None,
-    key_file: str | None,
-    timeout_s: float | None,
-    *,
-    board_id: str | None = None,
-    unsigned: bool = False,
-    confirm: Tell,
-    tell: Tell = lambda _: None,
-) -> str:
+def to_prompt(way: Way, *, confirm: Tell, tell: Tell = lambda _: None) -> str:
     """Bring a guarding board to the prompt; return its port. One that is at the prompt already is left there.
 
     Outside observe mode the board is in maintenance for up to MAINTENANCE_S from then on, also when it guards again.
     Raises WrongBoard if the prompt is that of something else.
     """
     prompt.require()
-    way = _Way(port, key_file, timeout_s, board_id, unsigned)
     path = way.resolve()
     found = _meet(way, path, confirm)
     if found is not None:
@@ -195,7 +178,7 @@ def to_prompt(
     return path
 
 
-def _meet(way: _Way, path: str, confirm: Tell) -> Status | None:
+def _meet(way: Way, path: str, confirm: Tell) -> Status | None:
     """Return the status of the Heartwire at `path`, or None if it is at its prompt, or the user says that whatever runs
     there may be interrupted. Asks before the first byte to a port that is no board's, and before the first Ctrl-C.
     """
@@ -212,7 +195,7 @@ def _meet(way: _Way, path: str, confirm: Tell) -> Status | None:
         return None
 
 
-def _at_prompt(way: _Way, tell: Tell) -> str:
+def _at_prompt(way: Way, tell: Tell) -> str:
     """Bring a board that was met already to its prompt again; return its port."""
     path = way.resolve()
     try:
@@ -232,7 +215,7 @@ def _refuse_virtual(found: Status) -> None:
         )
 
 
-def _find(way: _Way) -> str | None:
+def _find(way: Way) -> str | None:
     """Return the port, or None if the board can only be in its boot loader. Raises BoardNotFound."""
     try:
         path = way.resolve()
@@ -249,7 +232,7 @@ def _wants_maintenance(status: Status) -> bool:
     return status.mode != "observe" and not status.maintenance_s
 
 
-def _stop_guard(way: _Way, path: str, tell: Tell) -> str:
+def _stop_guard(way: Way, path: str, tell: Tell) -> str:
     """Ask the board for its prompt; return the port that it comes back at."""
     with way.open(path) as board:
         status = board.status()
@@ -277,7 +260,7 @@ def _stop_guard(way: _Way, path: str, tell: Tell) -> str:
         raise
 
 
-def _from_boot_loader(way: _Way, named: boards.Board | None, micropython: str | None, tell: Tell) -> str:
+def _from_boot_loader(way: Way, named: boards.Board | None, micropython: str | None, tell: Tell) -> str:
     drive = bootsel.find()
     if drive is None:
         if (other := bootsel.lookalike()) is not None:
@@ -295,7 +278,7 @@ def _from_boot_loader(way: _Way, named: boards.Board | None, micropython: str | 
     return _wait_for_port(way)
 
 
-def _replace_micropython(way: _Way, at: Prompt, image: images.Image, tell: Tell) -> Prompt:
+def _replace_micropython(way: Way, at: Prompt, image: images.Image, tell: Tell) -> Prompt:
     """Install the image on a board at the prompt; return its prompt under the new MicroPython."""
     if (other := bootsel.find()) is not None:
         raise BoardNotFound(
@@ -320,7 +303,7 @@ def _restarted(at: Prompt, tell: Tell) -> bool:
     return True
 
 
-def _put_back(way: _Way, at: Prompt, before: str, end_maintenance: bool, tell: Tell) -> None:
+def _put_back(way: Way, at: Prompt, before: str, end_maintenance: bool, tell: Tell) -> None:
     """Restart a board whose update broke off, and tell whether it guards again; one without firmware cannot."""
     try:
         if not _restarted(at, tell) or not before:
@@ -336,7 +319,7 @@ def _put_back(way: _Way, at: Prompt, before: str, end_maintenance: bool, tell: T
         tell(f"it guards again, with Heartwire {version}")
 
 
-def _wait_for_port(way: _Way, gone_first: str | None = None) -> str:
+def _wait_for_port(way: Way, gone_first: str | None = None) -> str:
     """Return the port of a board that comes back after a restart. Raises Unplugged, NotPermitted."""
     if gone_first is not None:
         soon = time.monotonic() + max(LEAVE_S, way.timeout_s or 0.0)
@@ -360,7 +343,7 @@ def _wait_for_port(way: _Way, gone_first: str | None = None) -> str:
     )
 
 
-def _wait_for_hello(way: _Way, end_maintenance: bool, tell: Tell) -> str:
+def _wait_for_hello(way: Way, end_maintenance: bool, tell: Tell) -> str:
     """Return the version of the board that comes back, its maintenance ended if wanted. Raises NoAnswer."""
     deadline = time.monotonic() + max(HELLO_S, 2 * (way.timeout_s or 0.0)) + RETURN_S
     while True:

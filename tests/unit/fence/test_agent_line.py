@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from heartwire import board_id
 from heartwire.agent.errors import ControlError
-from heartwire.errors import HeartwireError, NoAnswer, OutcomeUnknown, Refused, UsageProblem
+from heartwire.errors import HeartwireError, NoAnswer, OtherBoard, OutcomeUnknown, Refused, UsageProblem
 from heartwire.fence import agent_line, reach
 from heartwire.fence.actions import Actions, FenceFailed
 from heartwire.fence.agent_line import AgentLine
@@ -236,6 +237,15 @@ def test_an_unknown_outcome_is_said_as_such(call: Call) -> None:
     call.world.loses = lambda kind, payload: kind == messages.FENCE_REPLY
     with pytest.raises(OutcomeUnknown, match="did not reply"):
         line.fence("a")
+
+
+def test_another_board_than_the_one_of_the_environment_is_asked_nothing(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(board_id.ENVIRONMENT, "1" * 16)
+    with pytest.raises(OtherBoard):
+        call.run("off")
+    assert all(call.world.bench.powered)
 
 
 def test_no_agent_is_an_error_that_says_so(tmp_path: Path) -> None:

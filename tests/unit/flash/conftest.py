@@ -230,9 +230,7 @@ class World:
     def flash(self, port: str | None = None, **choice: Any) -> update.Report:
         """Flash it."""
         return update.flash(
-            port,
-            None,
-            None,
+            update.Way(port, keys.find(None)),
             confirm=self.confirm,
             tell=self.told.append,
             progress=lambda *now: self.progress.append(now),

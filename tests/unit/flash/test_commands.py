@@ -50,6 +50,16 @@ def test_flash_of_a_new_board_says_that_there_was_nothing(world: World, capsys: 
     assert capsys.readouterr().out == f"MicroPython {images.PREFERRED.version}, Heartwire none -> {NEW}\n"
 
 
+@pytest.mark.parametrize("command", ["flash", "shell"])
+def test_a_key_file_and_no_key_are_not_asked_for_at_once(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    world.guard()
+    assert main((command, "--yes", "--unsigned", "--key-file", str(tmp_path / "keys"))) == 2
+    assert "say the opposite" in capsys.readouterr().err
+    assert world.steps == []
+
+
 def test_flash_without_an_answer_to_its_question_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from heartwire.errors import NotAllowed, ProtocolMismatch
+from heartwire import board_id
+from heartwire.errors import NotAllowed, OtherBoard, ProtocolMismatch
 from heartwire.flash import old_link
 from heartwire.keys import Keys
 from heartwire.link import Link
@@ -76,6 +77,18 @@ def test_a_wrong_key_is_told_as_ever() -> None:
 def test_it_speaks_to_no_other_version() -> None:
     with pytest.raises(ProtocolMismatch):
         old_link.OldLink(MemoryChannel(FakeBoard())).hello()
+
+
+def test_no_other_board_than_the_one_of_the_environment_is_updated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(board_id.ENVIRONMENT, "1" * 16)
+    world.link = OldBoard()
+    world.guard()
+    with pytest.raises(OtherBoard):
+        world.flash()
+    assert not world.asked
+    assert world.link.rights == []
 
 
 def test_flash_brings_it_up_to_date(world: World) -> None:

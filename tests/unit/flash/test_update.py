@@ -49,13 +49,13 @@ def test_a_board_at_another_machine_is_refused_before_its_guard_is_stopped(world
         world.flash("socket://rack:4000")
     assert "plugged into" in found.value.next_step
     with pytest.raises(UsageProblem, match="USB port only"):
-        update.to_prompt("socket://rack:4000", None, None, confirm=world.confirm)
+        update.to_prompt(update.Way("socket://rack:4000"), confirm=world.confirm)
 
 
 def test_without_mpremote_the_guard_is_not_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.guard()
     monkeypatch.setattr(prompt.extras.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
-    for flash in (world.flash, lambda: update.to_prompt(None, None, None, confirm=world.confirm)):
+    for flash in (world.flash, lambda: update.to_prompt(update.Way(), confirm=world.confirm)):
         with pytest.raises(UsageProblem, match="mpremote"):
             flash()
     assert world.where == "guarding"
@@ -238,7 +238,7 @@ def test_a_port_that_is_no_boards_is_asked_for_before_its_first_byte(world: Worl
     world.guard()
     world.stranger = "Debug Probe (CMSIS-DAP) (2e8a:000c)"
     world.refusal = Cancelled("no")
-    for act in (world.flash, lambda: update.to_prompt(None, None, None, confirm=world.confirm)):
+    for act in (world.flash, lambda: update.to_prompt(update.Way(), confirm=world.confirm)):
         with pytest.raises(Cancelled):
             act()
     assert (world.met, world.steps) == ([], [])
@@ -255,7 +255,7 @@ def test_an_unknown_program_is_interrupted_only_after_a_question(world: World, s
     world.says = says
     world.program = ("main.py",)
     world.refusal = Cancelled("no")
-    for act in (world.flash, lambda: update.to_prompt(None, None, None, confirm=world.confirm)):
+    for act in (world.flash, lambda: update.to_prompt(update.Way(), confirm=world.confirm)):
         with pytest.raises(Cancelled):
             act()
     assert world.steps == [], "no Ctrl-C, no reset"
@@ -328,7 +328,7 @@ def test_ctrl_c_while_the_board_goes_to_its_prompt_restarts_it(world: World, mon
 
 def test_to_prompt_leaves_a_board_at_the_prompt_alone(world: World) -> None:
     world.prompt()
-    assert update.to_prompt(None, None, None, confirm=world.confirm) == str(world.port)
+    assert update.to_prompt(update.Way(), confirm=world.confirm) == str(world.port)
     assert world.steps == []
 
 
@@ -336,12 +336,12 @@ def test_the_prompt_of_another_board_is_no_shell(world: World) -> None:
     world.prompt()
     world.machine = "Generic ESP32 module with ESP32"
     with pytest.raises(boards.WrongBoard, match="ESP32"):
-        update.to_prompt(None, None, None, confirm=world.confirm)
+        update.to_prompt(update.Way(), confirm=world.confirm)
 
 
 def test_to_prompt_stops_the_guard(world: World) -> None:
     world.guard()
-    assert update.to_prompt(None, None, None, confirm=world.confirm) == str(world.port)
+    assert update.to_prompt(update.Way(), confirm=world.confirm) == str(world.port)
     assert world.steps == STOPPED
     assert world.where == "prompt"
 
@@ -352,5 +352,5 @@ def test_a_virtual_board_is_left_alone(world: World) -> None:
     with pytest.raises(UsageProblem, match="virtual board"):
         world.flash()
     with pytest.raises(UsageProblem, match="virtual board"):
-        update.to_prompt(str(world.port), None, None, confirm=world.confirm)
+        update.to_prompt(update.Way(str(world.port)), confirm=world.confirm)
     assert (world.steps, world.where) == ([], "guarding")
