@@ -164,6 +164,17 @@ class Loan:
     ) -> None:
         self.close()
 
+    def ended(self) -> bool:
+        """Tell whether it is over though it was not given back: its broker has ended."""
+        if self._socket is None:
+            return False
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def close(self) -> None:
         """Give the port back. Never raises."""
         if self._socket is not None:

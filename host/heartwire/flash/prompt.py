@@ -40,7 +40,12 @@ class Prompt:
         self._loan: Loan | None = None
 
     def borrow(self) -> None:
-        """Have the port from its broker, if that has it; the first step does so by itself. Raises PortBusy."""
+        """Have the port from its broker, if that has it; each step does so by itself. Raises PortBusy.
+
+        A broker that was killed took the loan with it, and the next one may serve others by now.
+        """
+        if self._loan is not None and self._loan.ended():
+            self.give_back()
         if self._loan is None:
             self._loan = client.borrow(self.port)
 

@@ -55,3 +55,21 @@ def test_a_prompt_that_is_given_up_is_given_back(broker: Running, mpremote: None
         prompt.give_back()
         wait_for(lambda: any("given back" in line for line in broker.log))
         client.borrow(pty.path).close()
+
+
+def test_a_broker_that_ends_in_the_middle_leaves_the_port_to_the_prompt(broker: Running, mpremote: None) -> None:
+    with PtyBoard(FakeBoard()) as pty, open_board(pty) as watcher:
+        prompt = Prompt(pty.path)
+        assert prompt.run("x") == 1
+        broker.end()
+        broker.start()
+        with pytest.raises(Unplugged):
+            watcher.status()
+        watcher.reopen()
+        watcher.status()
+        assert prompt.run("x") == 1
+        with pytest.raises(Unplugged, match="is lent to"):
+            watcher.status()
+        assert sum("lent to" in line for line in broker.log) == 2
+        prompt.reset()
+        wait_for(lambda: any("given back" in line for line in broker.log))
