@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from heartwire.cli.context import NODE, ask, yes_option
+from heartwire.cli.installing import install_files, install_options, own_program
 
 DEFAULT_CONFIG = Path("/etc/heartwire/agent.toml")
 
@@ -240,10 +241,7 @@ def status(context: click.Context, as_json: bool, **_: Any) -> None:
 @click.option("--usb-serial", default="", help="USB serial number of the serial adapter, for a stable name.")
 @click.option("--usb-path", default="", help="Of one without a serial number: ID_PATH, where it is plugged in.")
 @click.option("--usb-interface", default="", help="Of one with several ports: ID_USB_INTERFACE_NUM, 00 and up.")
-@click.option("--program", type=click.Path(), help="Path of heartwire for the units (default: this one).")
-@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Directory to install below.")
-@click.option("--force", is_flag=True, help="Overwrite units, rules and hooks that somebody changed; never settings.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
+@install_options
 def install(
     port: str | None,
     usb_serial: str,
@@ -260,28 +258,13 @@ def install(
     heartwire agent install --port /dev/ttyUSB0
     heartwire agent install --usb-serial A50285BI
     """
-    import shutil
-    import sys
+    from heartwire.agent.install import Adapter, adapter_of, demand_roots, next_steps, plan, udev_properties
 
-    from heartwire.agent.install import (
-        Adapter,
-        adapter_of,
-        carry_out,
-        demand_roots,
-        next_steps,
-        plan,
-        udev_properties,
-    )
-
-    found = program or shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
+    found = program or own_program()
     demand_roots(found, root)
     known = Adapter(usb_serial, usb_path, usb_interface)
     adapter = adapter_of(port, udev_properties) if port else known
-    for outcome in carry_out(plan(found, adapter=adapter), root, force, dry_run):
-        click.echo(f"{outcome.what:17}{root / outcome.path}")
-    if not dry_run:
-        for step in next_steps(root):
-            click.echo(f"next: {step}")
+    install_files(plan(found, adapter=adapter), next_steps(root), root, force=force, dry_run=dry_run)
 
 
 @agent.command(name="doctor")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from heartwire.cli.context import json_option
+from heartwire.cli.installing import install_files, install_options, own_program
 from heartwire.cli.output import Sheet, emit, emit_json, note, show
 
 # One that systemd starts is started again for the next program.
@@ -99,10 +100,7 @@ def run(place: Path | None) -> None:
 
 
 @broker.command()
-@click.option("--program", type=click.Path(), help="Path of heartwire for the units (default: this one).")
-@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Directory to install below.")
-@click.option("--force", is_flag=True, help="Overwrite units that somebody changed.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
+@install_options
 def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None:
     """Write the systemd units of the broker: a socket, and the service that it starts.
 
@@ -110,14 +108,10 @@ def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None
     Example:
       heartwire broker install
     """
-    from heartwire.agent.install import carry_out
     from heartwire.broker.install import next_steps, plan
-    from heartwire.cli.monitor import own_program
 
-    for outcome in carry_out(plan(program or own_program()), root, force, dry_run):
-        emit(f"{outcome.what:17}{root / outcome.path}")
-    for step in () if dry_run else next_steps():
-        emit(f"next: {step}")
+    # No unit of it is root's: the service has a user of its own.
+    install_files(plan(program or own_program()), next_steps(), root, force=force, dry_run=dry_run)
 
 
 def _user(uid: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import click
 
 from heartwire import extras
 from heartwire.cli.context import NODE, json_option, warn
+from heartwire.cli.installing import install_files, install_options, own_program
 from heartwire.cli.output import Sheet, emit, emit_json, line, note, show
 from heartwire.errors import BadConfig, JournalDamaged, NotAsAsked, StorageProblem, UsageProblem
 from heartwire_protocol import codes
@@ -147,16 +147,8 @@ def example(what: str) -> None:
     emit(shared(EXAMPLES[what], own_program()).rstrip("\n"))
 
 
-def own_program() -> str:
-    """Return the path of this very heartwire, for units."""
-    return shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
-
-
 @monitor.command()
-@click.option("--program", type=click.Path(), help="Path of heartwire for the units (default: this one).")
-@click.option("--root", type=click.Path(path_type=Path), default=Path("/"), help="Directory to install below.")
-@click.option("--force", is_flag=True, help="Overwrite units that somebody changed; never settings.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
+@install_options
 def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None:
     """Write the systemd units, the monitor's user and settings to begin with.
 
@@ -164,15 +156,12 @@ def install(program: str | None, root: Path, force: bool, dry_run: bool) -> None
     Example:
       heartwire monitor install
     """
-    from heartwire.agent.install import carry_out, demand_roots
+    from heartwire.agent.install import demand_roots
     from heartwire.monitor.install import next_steps, plan
 
     found = program or own_program()
     demand_roots(found, root)  # the proof test's unit is root's
-    for outcome in carry_out(plan(found), root, force, dry_run):
-        emit(f"{outcome.what:17}{root / outcome.path}")
-    for step in () if dry_run else next_steps(root):
-        emit(f"next: {step}")
+    install_files(plan(found), next_steps(root), root, force=force, dry_run=dry_run)
 
 
 @monitor.command()
