@@ -39,9 +39,10 @@ class Running:
         return self.allowed(caller, path)
 
     def end(self) -> None:
-        """Let it end."""
+        """Let it end. Callable beside `start`: it waits for the broker of now, never for the next one."""
+        thread = self._thread
         self.stop()
-        self.join()
+        self._wait_for(thread)
 
     def stop(self) -> None:
         """Tell it to end."""
@@ -50,7 +51,9 @@ class Running:
 
     def join(self) -> None:
         """Wait until it has ended."""
-        thread = self._thread
+        self._wait_for(self._thread)
+
+    def _wait_for(self, thread: threading.Thread | None) -> None:
         assert thread is not None
         thread.join(10)
         assert not thread.is_alive()
