@@ -298,12 +298,17 @@ class Link:
             self._wait(self.channel.now() + BUSY_PAUSE_S * random.uniform(0.5, 1.5), ())  # noqa: S311
 
     def _collect(self, number: int, proof: tuple[auth.Signer, bytes] | None, deadline: float) -> Reply | None:
-        """Return the answer to request `number`; None if none came in time that `proof` (signer, binding) holds."""
+        """Return the answer to request `number`; None if none came in time that `proof` (signer, binding) holds.
+
+        A board that knows no key for the request cannot sign that. Anybody can say so, therefore what is signed goes
+        before it: else a request that was carried out would be sent once more.
+        """
         found: list[bytes] = []
+        denied: Reply | None = None
         while True:
             frame = self._wait(deadline, (messages.RESPONSE, messages.EVENT))
             if frame is None:
-                return None
+                return denied
             kind, fields = frame
             if kind == messages.EVENT:
                 found.append(fields["record"])
@@ -316,8 +321,9 @@ class Link:
                 body = None
             if proof is not None and not self._is_authentic(number, proof, found, fields):
                 if body == {"error": "bad_mac"}:
-                    return Reply(body, ())  # nobody could sign that; it is only ever an error
-                self._forged += 1
+                    denied = denied or Reply(body, ())
+                else:
+                    self._forged += 1
                 found.clear()
                 deadline = min(deadline, self.channel.now() + WRONG_GRACE_S)
                 continue

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +19,10 @@ from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire.monitor.settings import BoardSettings
 from heartwire.monitor.sources import BoardSource
-from heartwire_protocol import events
+from heartwire_protocol import events, framing, messages
 from heartwire_protocol.settings import Settings
 from tests.fakes.board import BOARD_ID, FakeBoard, MemoryChannel
-from tests.fakes.hostile import KEYS, KINDS, OTHER_ID, RIGHTS, Relay, another, tempting
+from tests.fakes.hostile import KEYS, KINDS, OTHER_ID, RESPONSE, RIGHTS, Relay, another, tempting
 from tests.unit.host.conftest import Run
 
 ID = BOARD_ID.hex().upper()
@@ -110,6 +111,36 @@ def test_the_real_one_is_believed(files: Path, monkeypatch: pytest.MonkeyPatch) 
     assert fence_heartwire(["-o", "off", "-n", "a", "--board-id", ID.lower()], clock=NoWait()) == 0
     with boards.Board.open(keys=Keys(KEYS)) as found:
         assert found.status().signed
+
+
+class Denying(Relay):
+    """Says first that the key is wrong, as anybody on the line can, and hands on the answer of the board behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._noted)
+        self._number = 0
+
+    def _noted(self, kind: int, fields: dict[str, Any]) -> dict[str, Any]:
+        if kind == messages.RESPONSE:
+            self._number = fields["number"]
+        return fields
+
+    def receive(self, data: bytes) -> bytes:
+        answer = super().receive(data)
+        if not self._number:
+            return answer
+        denial = RESPONSE.pack(number=self._number, mac=bytes(8), body=b'{"error":"bad_mac"}')
+        self._number = 0
+        return framing.encode(messages.RESPONSE, denial) + answer
+
+
+def test_who_says_that_the_key_is_wrong_makes_nothing_happen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Denying()
+    monkeypatch.setattr(transport, "open_channel", lambda address, **_: MemoryChannel(relay))
+    with boards.Board.open(keys=Keys(KEYS)) as found:
+        assert found.status().signed
+        found.fence("a")
+    assert [body["op"] for body in relay.real.asked] == ["status", "fence"]
 
 
 class Listener:
