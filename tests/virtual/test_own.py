@@ -22,7 +22,7 @@ BENCH = (
 )
 
 
-def agent(folder: Path, node: str, start: str) -> Path:
+def agent(folder: Path, node: str, start: str, key_file: str = "/etc/heartwire/not-here.key") -> Path:
     """Write the settings of somebody's agent, as they would stand on the server."""
     mark = folder / f"{node}.runs"
     file = folder / f"agent-{node}.toml"
@@ -32,7 +32,7 @@ def agent(folder: Path, node: str, start: str) -> Path:
         "check": ["test", "-e", str(mark)],
     }
     lines = [f'node = "{node}"', 'port = "/dev/heartwire-node"', "interval_ms = 200"]
-    lines += ['key_file = "/etc/heartwire/not-here.key"', 'watchdog = "/dev/watchdog"', "[hooks]"]
+    lines += [f'key_file = "{key_file}"', 'watchdog = "/dev/watchdog"', "[hooks]"]
     file.write_text("\n".join([*lines, *(f"{name} = {json.dumps(words)}" for name, words in hooks.items())]) + "\n")
     return file
 
@@ -49,8 +49,12 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-def test_ones_own_hooks_run_and_one_that_fails_is_told(config: Path, tmp_path: Path) -> None:
-    agents = {"a": agent(tmp_path, "a", "touch {}"), "b": agent(tmp_path, "b", "exit 1")}
+def test_ones_own_hooks_run_and_one_that_fails_is_told(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A key file is named as `config new --keys` makes it, or as it is called on the server.
+    agents = {"a": agent(tmp_path, "a", "touch {}", "keys/a.key"), "b": agent(tmp_path, "b", "exit 1")}
     with OwnRack(tmp_path / "rack", config, agents=agents) as rack:
         rack.start()
         rack.arm()
@@ -64,6 +68,17 @@ def test_ones_own_hooks_run_and_one_that_fails_is_told(config: Path, tmp_path: P
         assert done.returncode == 18, done
         assert "its services do not run" in done.stderr
         assert not (tmp_path / "a.runs").exists()
+
+
+def test_an_agent_that_ends_by_itself_says_why(config: Path, tmp_path: Path) -> None:
+    file = agent(tmp_path, "a", "true")
+    file.write_text(file.read_text().replace("interval_ms = 200", "intervall_ms = 200"))
+    said: list[str] = []
+    with OwnRack(tmp_path / "rack", config, agents={"a": file}) as rack:
+        rack.rack.on_event(lambda event: said.append(event.text))
+        rack.start()
+        Watcher(rack).wait(lambda board: any("ended" in text for text in said))
+    assert any("program ended with" in text and "intervall_ms" in text for text in said), said
 
 
 def test_a_second_start_in_the_same_folder_goes_on(config: Path, tmp_path: Path) -> None:

@@ -134,14 +134,18 @@ def default_state_directory(node: str) -> Path:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a TOML file. SettingsError if it cannot be read or is not TOML."""
+    """Read a TOML file; its key files are relative to its folder. SettingsError if it cannot be read or is not TOML."""
     try:
         with path.open("rb") as file:
-            return tomllib.load(file)
+            values = tomllib.load(file)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}", "give a readable file with --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}", "correct the file at the place named") from error
+    for table in (values, values.get("peer")):
+        if isinstance(table, dict) and isinstance(table.get("key_file"), str) and table["key_file"]:
+            table["key_file"] = str(path.absolute().parent / table["key_file"])
+    return values
 
 
 def settings_from(values: dict[str, Any]) -> AgentSettings:

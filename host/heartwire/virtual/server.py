@@ -23,6 +23,7 @@ from heartwire.virtual.reactor import Timer
 Command = Sequence[str] | Callable[["Server"], Sequence[str]]
 
 HARD_OFF_MS = 4000  # holding a PC's power button this long switches it off
+LAST_WORDS_BYTES = 1000  # of a console, for the reason why a program ended
 
 
 class Server:
@@ -157,13 +158,21 @@ class Server:
 
     def _ended(self, code: int) -> None:
         self._process = None
-        self._report(f"program ended with {code}")
+        why = self._last_words() if code > 0 else ""
+        self._report(f"program ended with {code}{why}")
         if self._shutting_down:
             self._switch_off()
             return
         self._become("halted")
         if self.respawn_ms is not None:
             self._timer = self._board.reactor.later(self.respawn_ms, self._run)
+
+    def _last_words(self) -> str:
+        """Return what its programs printed last, two lines at most: an error and its next step."""
+        with self.log_path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()[-2:]
+        return ": " + " / ".join(" ".join(line.split()) for line in lines) if lines else ""
 
     def _kill(self) -> None:
         self._shutting_down = False
