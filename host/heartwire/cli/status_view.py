@@ -21,6 +21,7 @@ MODE_STYLES = {"auto": "bold green", "approve": "bold cyan", "fencer": "bold yel
 HEADERS = ("node", "role", "verdict", "heard", "state", "lease", "power", "relay", "epoch")
 RIGHT = frozenset({3, 5, 8})
 SPECIAL_STATES = ("busy", "crash_dump", "degraded", "draining")
+AWAY_STATES = ("planned_off", "crash_dump")
 FIRST_BEATS = 3
 NO_STANDBY = "no other node is fit to take over"
 
@@ -241,15 +242,14 @@ def _crash(status: Status) -> list[Line]:
 def _row(node: NodeStatus) -> list[Cell]:
     heard = span_words((node.age_ms or 0) / 1000) if node.was_heard else "never"
     lease = span_words(node.lease_ms / 1000) if node.lease_ms else "-"
+    # What it said last is no news of a node that is silent or off, unless it said why it would be.
+    state = node.state if is_heard(node) or node.state in AWAY_STATES else ""
     return [
         (f"{node.node} {node.name}".rstrip(), "bold"),
         (node.role, ROLE_STYLES.get(node.role, "")),
         (node.verdict, VERDICT_STYLES.get(node.verdict, "")),
         (heard, VERDICT_STYLES.get(node.verdict, "")),
-        (
-            (node.state if node.was_heard else "").replace("_", " ") or "-",
-            "yellow" if node.state in SPECIAL_STATES else "",
-        ),
+        (state.replace("_", " ") or "-", "yellow" if state in SPECIAL_STATES else ""),
         (lease, "green" if node.lease_ms else "dim"),
         (node.power, POWER_STYLES.get(node.power, "")),
         ("cut", "bold red") if node.relay else ("-", "dim"),
