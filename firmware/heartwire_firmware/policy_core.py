@@ -90,6 +90,12 @@ class Core:
         self.out.say(events.FENCE_PREPARED, node, reason)
         self.evidence()
 
+    def void(self, node: int, reason: int) -> None:
+        """What a fence of `node` was prepared for is over: the next one needs its own intent."""
+        if self.state.prepared[node]:
+            self.state.prepared[node] = 0
+            self.out.say(events.FENCE_CANCELLED, node, reason)
+
     def fail_over(self, node: int, cause: int) -> None:
         """Fence `node` and let its successor take over, if no guard forbids it."""
         state = self.state

@@ -314,10 +314,7 @@ class Fence(Seek):
         self.take_seat(node)
         state.grant_ms = 0
         state.awaiting_running = 1
-        if state.prepared[node]:
-            # What it was prepared for is over: the next death needs its own intent.
-            state.prepared[node] = 0
-            self.out.say(events.FENCE_CANCELLED, node, reasons.GOOD_AGAIN)
+        self.void(node, reasons.GOOD_AGAIN)
         state.held = reasons.NONE
         gap_ms = state.last_age_ms
         if target != NO_NODE and target != node:

@@ -43,6 +43,8 @@ class Switch(Fence):
         node = state.target
         asked = state.cause != reasons.OPERATOR
         self.out.say(events.SWITCHOVER_FAILED, state.successor, reason)
+        if fitness.is_good(self.facts, node):
+            self.void(node, reason)
         self.rest()
         state.stable_ms[state.successor if state.successor < NODE_COUNT else node] = 0
         for other in range(NODE_COUNT):
@@ -78,6 +80,7 @@ class Switch(Fence):
         state.last_age_ms = self.facts.age_ms[node]
         successor = state.successor
         cause = state.cause
+        self.void(node, reasons.DRAINED)
         self.retire(node, reasons.DRAINED)
         self.promote(successor, reasons.SWITCHOVER if cause == reasons.OPERATOR else cause)
 

@@ -160,7 +160,7 @@ EVENTS = (
     (52, "requested", INFO, DECISION, "request {a:operation} for {node}{by}"),
     (53, "refused", NOTICE, DECISION, "request {a:operation} for {node} refused: {reason}"),
     (55, "switchover_began", NOTICE, DECISION, "switchover from {a:node} to {b:node}: {reason}"),
-    (56, "switchover_done", NOTICE, DECISION, "switchover to {node} done after {a} ms"),
+    (56, "switchover_done", NOTICE, DECISION, "switchover to {node} done, {a} ms after the other was last heard"),
     (57, "switchover_failed", ALARM, DECISION, "switchover to {node} failed: {reason}"),
     (58, "scheduled", NOTICE, DECISION, "switchover to {node} scheduled in {a} s"),
     (59, "schedule_ended", ALARM, DECISION, "scheduled switchover to {node} will not happen: {reason}"),

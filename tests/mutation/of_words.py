@@ -81,8 +81,8 @@ MUTANTS = (
     Mutant(
         "the intent of a granted node stays",
         "policy_fence.py",
-        "            self.out.say(events.FENCE_CANCELLED, node, reasons.GOOD_AGAIN)\n        state.held",
-        "            pass\n        state.held",
+        "        self.void(node, reasons.GOOD_AGAIN)\n        state.held",
+        "        state.prepared[node] = 0\n        state.held",
         "scenario intent_of_a_node_granted_again",
     ),
     Mutant(
