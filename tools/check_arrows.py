@@ -2,12 +2,13 @@
 
 The stages of the firmware know no neighbour; only the supervisor joins them. `machine` is imported in one module. The
 contract imports nothing but itself. The host reads the contract and never the firmware, but for the virtual board and
-the simulator. Run by `make lint`.
+the simulator. What a module's docstring says of its callers is so. Run by `make lint`.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -81,6 +82,10 @@ ARROWS: dict[str, set[str]] = {
 # Host packages that may import the firmware's policy: they run it.
 FIRMWARE_USERS = {"virtual", "simulate"}
 HARDWARE_MODULES = {"machine": {"hw_rp2"}, "rp2": {"hw_pio", "hw_pio_programs"}}
+# "Called by link with each reply", "Used by server and client.": the names up to the first other word.
+CALLERS = re.compile(r"\b(?:Called|Used|Stepped) by ([\w.]+(?:(?:, and |, | and )[\w.]+)*)")
+# Words that begin such a list and are no module there.
+NO_MODULES = {"agent", "monitor", "main"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -141,12 +146,31 @@ def check_host(problems: list[str]) -> None:
                 problems.append(f"heartwire/{path.relative_to(HOST)}: may not import {name}")
 
 
+def check_callers(problems: list[str]) -> None:
+    """Check that each module that a docstring names as its caller imports the module that says so."""
+    importers: dict[str, set[str]] = {}
+    modules = [*sorted(FIRMWARE.glob("*.py")), *sorted(HOST.rglob("*.py"))]
+    names = {path.stem for path in modules} - NO_MODULES
+    for path in modules:
+        for name in imports_of(path):
+            for part in name.split("."):
+                importers.setdefault(part, set()).update((path.stem, path.parent.name))
+    for path in modules:
+        words = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
+        for listed in CALLERS.findall(words):
+            for dotted in re.split(r",? and |, ", listed.replace(".py", "").rstrip(".")):
+                caller = dotted.rpartition(".")[2]
+                if caller in names and caller not in importers.get(path.stem, set()):
+                    problems.append(f"{path.relative_to(ROOT)}: {caller} does not import it, though it says so")
+
+
 def main() -> int:
     """Print every wrong arrow; return 1 if there is one."""
     problems: list[str] = []
     check_firmware(problems)
     check_protocol(problems)
     check_host(problems)
+    check_callers(problems)
     for problem in problems:
         print(problem)
     print(f"arrows: {len(ARROWS)} firmware modules, {len(problems)} wrong")

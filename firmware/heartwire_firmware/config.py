@@ -3,8 +3,8 @@
 New settings are checked whole, stored as a trial, and become permanent only when confirmed within TRIAL_MS; otherwise,
 also over a reset, the confirmed ones before them come back: a second trial overwrites the first, never the confirmed
 copy. A board whose confirmed settings are gone (damaged, or refused by this firmware) says so in `lost`: it starts with
-defaults that hold no key, so nothing automatic happens and orders need the key switch. Called by hostlink; the
-supervisor hands the result to the stages.
+defaults that hold no key, so nothing automatic happens and orders need the key switch. Called by supervisor,
+which hands the result to the stages; uploads come through the operations of the host link.
 """
 
 from heartwire_firmware.slots import TwoSlots

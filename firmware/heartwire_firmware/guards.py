@@ -3,7 +3,7 @@
 A guard gets (settings, state, facts, node) and returns True if it forbids to fence that node. The tables name the
 reason journaled for it; the first that forbids wins. The policy asks these tables before every fence, at the moment it
 would fire, and nothing else in the firmware decides whether a server may be switched off. Numbers like 5.4 are the
-rules of firmware/DESIGN.md. Who is fit to be active stands in fitness.py.
+rules of heartwire_protocol/rules.py. Who is fit to be active stands in fitness.py.
 """
 
 from heartwire_firmware.fitness import SILENT, cold_successor_of, is_alone, is_good, is_running, successor_of
@@ -22,7 +22,7 @@ def observe_mode(settings, state, facts, node: int) -> bool:
 
 
 def fencer_mode(settings, state, facts, node: int) -> bool:
-    """6: in fencer mode only explicit requests act."""
+    """5.5: in fencer mode only explicit requests act."""
     return state.mode == codes.MODE_FENCER
 
 
@@ -49,7 +49,7 @@ def in_maintenance(settings, state, facts, node: int) -> bool:
 
 
 def long_lease(settings, state, facts, node: int) -> bool:
-    """5.12: while a long lease for an update stands, nobody else is granted, so its holder is not fenced either."""
+    """5.13: while a long lease for an update stands, nobody else is granted, so its holder is not fenced either."""
     return state.long_ms > 0 and node == state.long_node
 
 
@@ -73,8 +73,8 @@ def boot_grace(settings, state, facts, node: int) -> bool:
 
 
 def heard_half(settings, state, facts, node: int) -> bool:
-    """4: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node; but not for
-    longer than excuse_s.
+    """5.6: a node that is heard without fresh answers hears nothing itself: the line is broken, not the node; but not
+    for longer than excuse_s.
     """
     return facts.sign_ms[node] < settings.board.late_ms and _is_excused(settings, facts, node)
 
@@ -85,7 +85,7 @@ def _is_excused(settings, facts, node: int) -> bool:
 
 
 def heard_lately(settings, state, facts, node: int) -> bool:
-    """A node whose heartbeats come too seldom to count as good is alive all the same."""
+    """5.6: a node whose heartbeats come too seldom to count as good is alive all the same."""
     return facts.beats[node] > 0 and facts.age_ms[node] < settings.board.dead_ms
 
 
@@ -104,7 +104,7 @@ def line_fault(settings, state, facts, node: int) -> bool:
 
 
 def busy(settings, state, facts, node: int) -> bool:
-    """A node that announced to be busy or dumping is given that time, up to its cap."""
+    """5.6: a node that announced to be busy or dumping is given that time, up to its cap."""
     if facts.node_state[node] not in BUSY_STATES:
         return False
     seconds = min(facts.busy_s[node], settings.nodes[node].busy_max_s)
@@ -112,7 +112,7 @@ def busy(settings, state, facts, node: int) -> bool:
 
 
 def starting(settings, state, facts, node: int) -> bool:
-    """A node that said it is starting is given its boot grace from then on."""
+    """5.6: a node that said it is starting is given its boot grace from then on."""
     if facts.node_state[node] != codes.STATE_STARTING or not facts.beats[node]:
         return False
     return facts.age_ms[node] < settings.nodes[node].boot_grace_ms
@@ -158,7 +158,7 @@ def powered(settings, state, facts, node: int) -> bool:
 
 
 def no_fence(settings, state, facts, node: int) -> bool:
-    """A node without a configured fence cannot be fenced."""
+    """5.1: a node without a configured fence cannot be fenced."""
     return settings.nodes[node].fence == "none"
 
 
@@ -215,7 +215,7 @@ def approval(settings, state, facts, node: int) -> bool:
 
 
 def other_operation(settings, state, facts, node: int) -> bool:
-    """One operation at a time."""
+    """5.3: one operation at a time."""
     return state.phase != WATCHING
 
 
@@ -237,12 +237,12 @@ def any_fence(settings, state, facts, node: int) -> bool:
 
 
 def any_long_lease(settings, state, facts, node: int) -> bool:
-    """5.12: while a long lease stands, nothing is tested."""
+    """5.13: while a long lease stands, nothing is tested."""
     return state.long_ms > 0
 
 
 def entitled(settings, state, facts, node: int) -> bool:
-    """Outside observe mode, what is active, may still hold a lease or runs its services is not tested."""
+    """5.3: outside observe mode, what is active, may still hold a lease or runs its services is not tested."""
     if state.mode == codes.MODE_OBSERVE:
         return False
     return node == state.active or node == state.holder or is_running(state, facts, node)
@@ -273,7 +273,7 @@ def active_not_good(settings, state, facts, node: int) -> bool:
 
 
 def no_relay(settings, state, facts, node: int) -> bool:
-    """Only a power relay is cut for a test."""
+    """5.1: only a power relay is cut for a test."""
     return settings.nodes[node].fence != "power"
 
 

@@ -2,7 +2,7 @@
 alone.
 
 Reads the stages' states and hands requests to the policy and to the self-test; a relay it moves only for a test that
-guards.py allows. Called by hostlink only, in a quiet slot.
+guards.py allows. Handed by supervisor to hostlink, which calls it in a quiet slot.
 """
 
 from heartwire_firmware import board as pin_list

@@ -191,7 +191,7 @@ def _cancel(policy, _node: int, _argument: int) -> int:
 
 
 def _update(policy, _node: int, seconds: int) -> int:
-    """Rule 5.12: maintenance, and a long lease for an active node that would stop without the board."""
+    """Rule 5.13: maintenance, and a long lease for an active node that would stop without the board."""
     state = policy.state
     if state.phase != WATCHING or state.long_ms:
         return reasons.OTHER_OPERATION

@@ -1,17 +1,18 @@
 """Why the board did what it did: one decision of the journal told in plain sentences, with its rule and its evidence.
 
 It reads entries and nothing else, so it works on a live board and on a saved journal. The rules are those of
-firmware/DESIGN.md, section 5; tests hold AUTOMATIC_ORDER equal to the firmware's guards. Called by `heartwire why`.
+heartwire_protocol/rules.py; tests hold AUTOMATIC_ORDER equal to the firmware's guards. Called by `heartwire why`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from heartwire.errors import UsageProblem
 from heartwire.journal import Entry, Names, reason_words
+from heartwire_protocol import rules
 
 # What people ask about first; without a number the newest of these is explained, else the newest of DECISIONS.
 MAIN = ("fence_fired", "granted", "adopted", "held", "would_fence", "off_failed", "approval_asked", "switchover_failed")
@@ -27,42 +28,6 @@ AUTOMATIC_ORDER = (
     "never_heard", "unproven_line", "boot_grace", "half_line", "line_fault", "busy", "starting", "common_cause",
     "peer_sees", "powered", "no_fence", "watchdog_unarmed", "no_successor", "not_durable", "needs_approval",
 )  # fmt: skip
-RULES: Mapping[str, str] = {
-    "5.1": "at most one node is entitled: the other is proven off, says that it stopped, or its lease is waited out",
-    "5.2": "the epoch rises with every activation, and is durable together with its holder before a grant leaves",
-    "5.3": "after any fence a powered node fit to be active remains; a second relay opens beside another one only for "
-    "the active node's failover",
-    "5.4": "lines that fall silent together are one fault of cable, supply or board",
-    "5.5": "nothing automatic before a node was heard (anew after a change of its line's settings), in boot grace, in "
-    "observe mode, in maintenance, in safe mode, on settings on trial, after lock-out, or without approval in approve "
-    "mode",
-    "5.6": "a second sign of life counts where the settings want it, but for excuse_s at most",
-    "5.7": "off is proven by senses that were all on while it beat, and stay off behind the open contact; unknown is "
-    "never off, and a word or a loss of power that came before counts only as the settings and a person say",
-    "5.8": "the board may die without harm",
-    "5.9": "what is going to be done is durable before the contact moves",
-    "5.10": "a fenced node comes back quarantined",
-    "5.12": "after bad boots, and while an update's long lease stands, nothing automatic happens",
-}
-_RULE_OF_EVENT = {
-    "granted": "5.1", "adopted": "5.8", "off_proven": "5.7", "off_assumed": "5.7", "off_failed": "5.7",
-    "fence_resumed": "5.9", "fence_fired": "5.6", "would_fence": "5.5",
-    "approval_asked": "5.5", "locked_out": "5.5",
-    "approval_expired": "5.5", "relay_released": "5.7", "store_empty": "5.2", "revoked": "5.1",
-    "fence_cancelled": "5.9", "recovery_step": "5.5", "start_asked": "5.3",
-}  # fmt: skip
-_RULE_OF_REASON = {
-    "common_cause": "5.4", "no_successor": "5.3", "last_powered": "5.3", "other_operation": "5.3", "peer_sees": "5.6",
-    "powered": "5.6", "line_fault": "5.6", "half_line": "5.6", "already_off": "5.7", "still_on": "5.7",
-    "sense_unseen": "5.7", "no_proof": "5.7", "power_lost": "5.7", "declared": "5.7",
-    "epoch": "5.2", "heard": "5.6", "not_durable": "5.9", "safe_mode": "5.12", "long_lease": "5.12",
-    "store_empty": "5.2", "two_running": "5.1", "watchdog_unarmed": "5.1", "active_not_good": "5.3",
-    **dict.fromkeys(
-        ("observe_mode", "fencer_mode", "maintenance", "not_in_maintenance", "locked_out", "never_heard", "boot_grace",
-         "busy", "starting", "needs_approval", "crash_loop", "may_not_fence", "too_often", "displaced", "service",
-         "not_running", "degraded", "on_trial", "unproven_line"), "5.5"
-    ),
-}  # fmt: skip
 _LEADS = (
     "late", "dead", "altered", "half_line", "line_fault", "sense_changed", "all_silent", "two_running",
     "fence_prepared", "requested", "approval_asked", "approved", "drain_asked", "drained", "drain_timeout",
@@ -100,7 +65,7 @@ class Why:
         if decision.reason != "none":
             found.append(f"Because {reason_words(decision.reason)}.")
         if self.rule:
-            found.append(f"Rule {self.rule}: {RULES[self.rule]}.")
+            found.append(f"Rule {self.rule}: {rules.sentence(self.rule)}.")
         found += _part("What led to it", [_timed(one, decision, names) for one in self.led])
         found += _part("Evidence at that moment", [one.sentence(names) for one in self.evidence])
         found += _part("What else was considered, and did not stand against it", [_not(one) for one in self.passed])
@@ -114,7 +79,7 @@ class Why:
         return {
             "decision": self.decision.as_json(names),
             "rule": self.rule or None,
-            "rule_words": RULES.get(self.rule),
+            "rule_words": rules.sentence(self.rule) if self.rule else None,
             "evidence": [one.as_json(names) for one in self.evidence],
             "led": [one.as_json(names) for one in self.led],
             "passed": list(self.passed),
@@ -160,10 +125,9 @@ def _explain(rows: Sequence[Entry], at: int) -> Why:
             evidence.append(one)
         elif one.event not in ("role_changed", "would_grant") or one.uptime_ms - decision.uptime_ms > 50:
             break
-    rule = _RULE_OF_REASON.get(decision.reason) if decision.event in ("held", "refused", "off_failed") else None
     return Why(
         decision,
-        rule or _RULE_OF_EVENT.get(decision.event, "") or _RULE_OF_REASON.get(decision.reason, ""),
+        rules.rule_of(decision.event, decision.reason),
         tuple(evidence),
         tuple(_around(rows[_story_begins(rows, at) : at], decision, _LEADS)),
         tuple(_around(rows[at + 1 :], decision, _FOLLOWS)),

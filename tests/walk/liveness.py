@@ -56,14 +56,14 @@ def _other_runs(world: World) -> object:
     return any(body.running and not body.obeys for body in world.bodies)
 
 
-# Why a person is needed, by rule of firmware/DESIGN.md.
+# Why a person is needed, by rule of heartwire_protocol/rules.py.
 NEEDED: tuple[tuple[str, Callable[[World], object]], ...] = (
     ("5.5 not armed", lambda world: world.state.mode not in ARMED),
     ("5.5 approval", lambda world: world.state.mode == codes.MODE_APPROVE),
     ("5.12 safe mode", lambda world: world.state.safe_mode),
     ("5.5 maintenance of the board", lambda world: world.state.maintenance_ms[3]),
     ("5.5 maintenance", _of_holder(lambda world, node: world.state.maintenance_ms[node])),
-    ("5.12 long lease", lambda world: world.state.long_ms),
+    ("5.13 long lease", lambda world: world.state.long_ms),
     ("5.5 locked out", _of_holder(lambda world, node: world.state.locked[node])),
     ("5.5 denied", _of_holder(lambda world, node: world.state.denied[node])),
     ("5.5 its line is unproven", _of_holder(lambda world, node: world.facts.unproven[node])),

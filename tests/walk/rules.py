@@ -1,4 +1,4 @@
-"""The rules of firmware/DESIGN.md 5 as functions that look at each step of the policy from outside.
+"""The rules of heartwire_protocol/rules.py as functions that look at each step of the policy from outside.
 
 They use what the policy decided and what the servers really do, and none of the policy's own judgement, so that a
 mistake in a guard is no mistake here. A breach raises Broken with the rule's number.
@@ -119,11 +119,11 @@ class Rules:
         live = world.livenesses[node]
         demand("5.6", live.age_ms >= 3000, "a fence of a node heard within dead_ms")
         excused = live.age_ms < EXCUSED_MS
-        demand("4", live.sign_ms >= 1000 or not excused, "a fence of a node that is heard by half")
+        demand("5.6", live.sign_ms >= 1000 or not excused, "a fence of a node that is heard by half")
         if world.count > 1 and not self._alone(world, node):
             later = [n for n in range(world.count) if n != node and live.age_ms - world.livenesses[n].age_ms > 2000]
             demand("5.4", [n for n in later if facts.beats[n]], "a fence although all lines fell silent together")
-        demand("5.12", not (state.long_ms and state.long_node == node), "a fence of the holder of a long lease")
+        demand("5.13", not (state.long_ms and state.long_node == node), "a fence of the holder of a long lease")
         self._said(world, node)
         if world.fittings is not None:
             demand("5.5", not world.fittings.silenced[node], "a fence of a node that a relay test has silenced")
@@ -136,23 +136,23 @@ class Rules:
         said = facts.node_state[node]
         if said in (codes.STATE_BUSY, codes.STATE_CRASH_DUMP):
             wait_s = min(facts.busy_s[node], world.settings.nodes[node].busy_max_s)
-            demand("6", age_ms >= 3000 + 1000 * wait_s, "a fence of a node that said it is busy")
+            demand("5.6", age_ms >= 3000 + 1000 * wait_s, "a fence of a node that said it is busy")
         if said == codes.STATE_STARTING and facts.beats[node]:
-            demand("6", age_ms >= world.settings.nodes[node].boot_grace_ms, "a fence of a node that is starting")
+            demand("5.6", age_ms >= world.settings.nodes[node].boot_grace_ms, "a fence of a node that is starting")
 
     def _scheduled(self, world: World) -> None:
         fittings = world.fittings
         assert fittings is not None
-        demand("6", world.board.clock.wall_known, "a schedule begins without the wall time")
-        demand("6", fittings.due_node == world.state.successor, "a schedule that nobody asked for, or took back")
-        demand("6", fittings.due_s <= 0, "a schedule begins before it is due")
+        demand("5.15", world.board.clock.wall_known, "a schedule begins without the wall time")
+        demand("5.15", fittings.due_node == world.state.successor, "a schedule that nobody asked for, or took back")
+        demand("5.15", fittings.due_s <= 0, "a schedule begins before it is due")
 
     def transferred(self, world: World, node: int) -> None:
         """A coil of the transfer relay gets current."""
         state = world.state
-        demand("6", state.mode != codes.MODE_FENCER, "the transfer relay moves in fencer mode")
+        demand("5.5", state.mode != codes.MODE_FENCER, "the transfer relay moves in fencer mode")
         if state.mode in ARMED:
-            demand("6", state.active == node, "the transfer relay moves to a node that is not active")
+            demand("5.16", state.active == node, "the transfer relay moves to a node that is not active")
             others = [other for other in range(world.count) if other != node and world.bodies[other].running]
             demand("5.1", not others, "the transfer relay is taken from a node that serves")
 
@@ -181,7 +181,7 @@ class Rules:
         demand("5.2", facts.durable_epoch == state.epoch, "a grant before its epoch is durable")
         demand("5.2", facts.durable_holder == node, "a grant before its holder is durable")
         demand("5.5", self._mode in ARMED, "a grant without being armed")
-        demand("5.12", not (state.long_ms and state.long_node != node), "a grant while another one has a long lease")
+        demand("5.13", not (state.long_ms and state.long_node != node), "a grant while another one has a long lease")
         demand("5.1", state.active == node, "a grant for a node that is not active")
 
     def asked(self, world: World, operation: int, argument: int, reason: int) -> None:
@@ -194,7 +194,7 @@ class Rules:
         """A node has asked for a fence of another one."""
         told = [row[0] for row in world.journal if row[1] == target]
         answered = events.REQUESTED in told or events.REFUSED in told
-        demand("6", answered, "a peer's request leaves no record")
+        demand("5.15", answered, "a peer's request leaves no record")
 
     def _tested(self, world: World, test: SelfTest) -> None:
         """A relay test: one relay, of a node that holds nothing, bounded, unmarked, while the active node is good."""
@@ -208,7 +208,8 @@ class Rules:
         demand("5.3", cut == [node] and not fenced, "a test and a fence cut relays at once")
         demand("5.9", not world.chip.mark >> node & 1, "a relay test is marked as a fence")
         demand("5.11", test._since_ms <= test.cut_ms, "a relay test does not end")
-        demand("5.12", not state.safe_mode and not state.long_ms, "a relay test in safe mode or during a long lease")
+        demand("5.12", not state.safe_mode, "a relay test in safe mode")
+        demand("5.13", not state.long_ms, "a relay test during a long lease")
         if state.mode == codes.MODE_OBSERVE:
             return
         demand("5.3", node not in (state.active, state.holder), "the active node or the holder is tested")
@@ -251,7 +252,7 @@ class Rules:
         if world.fittings is not None:
             self._tested(world, world.board.selftest)
         for node in (state.active, state.holder):
-            demand("17", node == NO_NODE or world.facts.enabled[node], "who is active or holder is disabled")
+            demand("5.14", node == NO_NODE or world.facts.enabled[node], "who is active or holder is disabled")
         node = state.active
         if node != NO_NODE and state.mode in ARMED:
             demand("5.1", state.role[node] == codes.ROLE_ACTIVE, "who is active is told another role")
@@ -261,7 +262,9 @@ class Rules:
             renewed = (
                 not beats or world.livenesses[node].verdict != codes.VERDICT_GOOD or world.grants.is_entitled(node)
             )
-            demand("6", renewed, "the holder's lease is not renewed")
+            demand("5.16", renewed, "the holder's lease is not renewed")
         if state.mode not in ARMED:
             for node in range(world.count):
-                demand("6", world.grants._orders(node) & messages.ORDER_ADVISORY, "a binding grant without being armed")
+                demand(
+                    "5.16", world.grants._orders(node) & messages.ORDER_ADVISORY, "a binding grant without being armed"
+                )

@@ -4,7 +4,7 @@ Forty modules cost the board fifteen milliseconds each to find and open, a name 
 each use of another module's name. So the build does what a linker does: it puts all top-level names into one module,
 writes numbers where constants are named, blanks the tables' sentences (tables.py), and leaves out what nothing
 reaches. The result is ordinary Python; what it does is what the modules do, which the contract's tests, the virtual and
-the emulated tier run. It never changes an expression otherwise. Called by image.py and flash/install.py.
+the emulated tier run. It never changes an expression otherwise. Called by virtual.image.
 """
 
 from __future__ import annotations

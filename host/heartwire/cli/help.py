@@ -13,6 +13,7 @@ from importlib import resources
 import click
 
 from heartwire.cli.output import Sheet, emit
+from heartwire_protocol import rules
 
 KEYS = """\
 The host link may need keys, one for each right:
@@ -171,11 +172,20 @@ def _runbook() -> str:
     return resources.files("heartwire").joinpath("share", "runbook.md").read_text(encoding="utf-8").rstrip()
 
 
+def _rules() -> str:
+    return "\n".join([
+        "Nothing overrides these; `heartwire why` names the one behind a decision.",
+        "",
+        *(click.wrap_text(f"{row[0]:<6}{row[1]}", 100, "", " " * 6) for row in rules.RULES),
+    ])  # fmt: skip
+
+
 TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
     "runbook": ("what to do, by what status says", _runbook),
     "timings": ("how long a failover takes, and why", _timings),
     "exit-codes": ("what each exit code means", _exit_codes),
     "json": ("the keys of --json", _json),
+    "rules": ("what keeps servers safe", _rules),
     "keys": ("key files and rights", KEYS.rstrip),
     "ports": ("how to name a board, and who may open it", _ports),
 }
@@ -185,9 +195,9 @@ TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
 @click.argument("topic", required=False)
 @click.pass_context
 def help(context: click.Context, topic: str | None) -> None:
-    """Explain exit codes, JSON keys, key files and ports.
+    """Explain exit codes, JSON keys, rules, key files and ports.
 
-    TOPIC is runbook, timings, exit-codes, json, keys, ports, or the name of a command.
+    TOPIC is runbook, timings, exit-codes, json, rules, keys, ports, or the name of a command.
 
     \b
     Example:

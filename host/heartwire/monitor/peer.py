@@ -11,7 +11,7 @@ twice (once from each host). No rule can do better without a third party that bo
 was rejected: two servers that take over from each other share none that survives.
 
 Requests and answers carry an HMAC over a fresh nonce and the body. A replayed claim names subjects that were ceded
-already, so it changes nothing. Used by dispatch (as its partner) and run (the listener, the watch on the other one).
+already, so it changes nothing. Used by run, which hands it to dispatch as its partner.
 """
 
 from __future__ import annotations

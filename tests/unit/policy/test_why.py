@@ -69,8 +69,6 @@ def test_the_order_is_the_firmwares() -> None:
     assert tuple(dict.fromkeys(names)) == why.AUTOMATIC_ORDER
     known = {row[1] for row in reasons.REASONS}
     assert set(why.AUTOMATIC_ORDER) <= known
-    assert set(why._RULE_OF_REASON) <= known
-    assert set(why._RULE_OF_REASON.values()) | set(why._RULE_OF_EVENT.values()) <= set(why.RULES)
 
 
 def test_the_command_reads_a_saved_journal(
