@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from heartwire.broker.places import ENVIRONMENT, OFF
+from heartwire_firmware import policy_state
+from heartwire_firmware.policy_core import Core
 from tests import components
 
 
@@ -21,6 +23,20 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # HEARTWIRE_BROKER= runs them through brokers.
     os.environ.setdefault(ENVIRONMENT, OFF)
+    hold_to_phases()
+
+
+def hold_to_phases() -> None:
+    """Let no policy of any test enter a phase that the table does not allow after the one before."""
+    enter = Core.enter
+
+    def checked(self: Core, phase: int, target: int, successor: int, cause: int) -> None:
+        before = self.state.phase
+        names = policy_state.PHASES
+        assert phase in policy_state.NEXT[before], f"{names[phase]} after {names[before]}"
+        enter(self, phase, target, successor, cause)
+
+    Core.enter = checked  # type: ignore[method-assign]
 
 
 def judged(report: Any) -> None:

@@ -66,9 +66,9 @@ def guard_tables() -> str:
 
 def phase_table() -> str:
     """The phases of the one operation under way."""
-    text = "### Phases: the one operation under way\n\n" + table("phase", "step", "what it does")
-    for name, step in zip(policy_state.PHASES, policy.PHASE_STEPS, strict=True):
-        text += row(name, f"`{step.__name__}`", words(step))
+    text = "### Phases: the one operation under way\n\n" + table("phase", "step", "what it does", "may be followed by")
+    for name, step, after in zip(policy_state.PHASES, policy.PHASE_STEPS, policy_state.NEXT, strict=True):
+        text += row(name, f"`{step.__name__}`", words(step), ", ".join(policy_state.PHASES[one] for one in after))
     return text
 
 

@@ -18,6 +18,18 @@ FAILED = 5
 PREPARING = 6
 STARTING = 7
 PHASES = ("watching", "approval", "draining", "fencing", "promoting", "failed", "preparing", "starting")
+# Which phase may follow which; every test and walk holds Core.enter to it. The board does not ask: a guard that stops
+# at a step nobody thought of harms more than the step, which the walk's rules judge by what it does.
+NEXT = (
+    (WATCHING, APPROVAL, DRAINING, FENCING, PROMOTING, PREPARING),
+    (WATCHING, FENCING, FAILED),
+    (WATCHING, FENCING, PROMOTING),
+    (WATCHING, APPROVAL, PROMOTING, FAILED, STARTING),
+    (WATCHING, FAILED),
+    (WATCHING, FENCING),
+    (WATCHING, FENCING),
+    (WATCHING, PROMOTING, FAILED),
+)
 
 # Kinds of actions in Decisions.actions.
 FENCE = 1
