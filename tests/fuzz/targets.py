@@ -32,6 +32,7 @@ from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.settings import PeerSettings
 from heartwire.monitor.sources import AgentSource
 from heartwire.monitor.store import Store
+from heartwire.web.server import Server as WebServer
 from heartwire_protocol import auth, events, framing, messages
 from tests.fakes.bench import Bench
 from tests.fakes.board import FakeBoard, MemoryChannel
@@ -42,6 +43,7 @@ from tests.fuzz.target import Finding, Target
 from tests.unit.agent.agent_fakes import World as AgentWorld
 from tests.unit.agent.test_agent_world import active
 from tests.unit.monitor.test_metrics import source
+from tests.unit.web.room import Room
 
 KEY = bytes(range(32))
 # Longer than a long run at low priority on a busy machine is kept waiting.
@@ -216,6 +218,22 @@ class PeerPort(MetricsPort):
     def finish(self) -> None:
         answer = self._send(self._signed(b'{"channel": "mail", "subjects": [], "claim": []}'))
         assert b" 200 " in answer[:16], "it does not answer any more"
+
+
+class WebPort(MetricsPort):
+    """The monitor's page."""
+
+    tokens: tuple[bytes, ...] = tokens.WEB
+
+    def begin(self) -> None:
+        self.log = io.StringIO()
+        room = self._end.enter_context(Room(self.folder))
+        server = WebServer("127.0.0.1:0", room.app(), Log(self.log))
+        self._serve(server.port, server.start, server.close)
+
+    def finish(self) -> None:
+        answer = self._send(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in answer[:16] and b"rack-1" in answer, "it does not answer any more"
 
 
 class Answering(Target):
@@ -417,6 +435,6 @@ class BoardLink(Target):
 
 
 TARGETS: tuple[type[Target], ...] = (
-    AgentSocket, AgentEvents, AgentLine, AgentPeer, MetricsPort, PeerPort, AskedMonitor, Pinged, AskedAgent,
+    AgentSocket, AgentEvents, AgentLine, AgentPeer, MetricsPort, PeerPort, WebPort, AskedMonitor, Pinged, AskedAgent,
     AskedEvents, Receipt, HostLink, BoardLink, BrokerSocket, BoardOfBroker, SharedBoard,
 )  # fmt: skip

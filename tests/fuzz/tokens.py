@@ -26,6 +26,14 @@ HTTP = (
     b" HTTP/9.9\r\n", b"GET /metrics HTTP/1.1\r\n", b"POST " + peer.PATH.encode() + b" HTTP/1.1\r\n",
     b"POST " + peer.PATH.encode() + b" HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
 )  # fmt: skip
+_PATHS = (b"/", b"/journal", b"/rack/rack-1", b"/why/1", b"/notifications", b"/notes", b"/static/style.css")
+WEB = (
+    *HTTP, b"Host: localhost\r\n", b"Cookie: heartwire_session=x\r\n", b"?since=", b"&until=", b"%00", b"%ff", b"\xb2",
+    b"Transfer-Encoding: chunked\r\n", b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"Expect: 100-continue\r\n",
+    b"Content-Type: application/x-www-form-urlencoded\r\n", b"ffffffff\r\n", b"0\r\n\r\n",
+    *(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in _PATHS),
+    *(b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n" for path in _PATHS),
+)  # fmt: skip
 PEER_HTTP = (
     *HTTP, *JSON, b'{"channel": "mail", "subjects": [], "claim": []}', b'"claim"', b'"subjects"', b'"channel"',
     b'"e' + b"0" * 22 + b'"', b'{"channel": [], "subjects": 1, "claim": {}}',

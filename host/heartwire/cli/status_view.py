@@ -33,11 +33,11 @@ def parts(status: Status, nodes: Sequence[NodeStatus]) -> list[Part]:
     for text, style in warnings(status, nodes):
         wrong = "red" in style or "yellow" in style
         result.append(Line([("! " if wrong else "- ", style), (text, style)]))
-    sheet = Sheet(HEADERS, [_row(node) for node in nodes], RIGHT)
+    sheet = Sheet(HEADERS, [node_cells(node) for node in nodes], RIGHT)
     result += [line(), sheet if nodes else line("no node is configured", "yellow")]
-    remarks = [Line([(f"{node.node}: ", "bold"), (text, "")]) for node in nodes if (text := "; ".join(_remarks(node)))]
-    if remarks:
-        result += [line(), *remarks]
+    notes = [Line([(f"{node.node}: ", "bold"), (text, "")]) for node in nodes if (text := "; ".join(remarks(node)))]
+    if notes:
+        result += [line(), *notes]
     return result + next_parts(next_steps.steps(status, nodes))
 
 
@@ -75,7 +75,7 @@ def troubles(status: Status, nodes: Sequence[NodeStatus]) -> list[str]:
             found.append(f"{node.label} is {node.verdict}")
         half_line = hears_nothing(node)
         if node.role == "quarantined" or node.locked or node.altered or half_line or node.fence == "failed":
-            found.append(f"{node.label}: {'; '.join(_remarks(node)) or node.role}")
+            found.append(f"{node.label}: {'; '.join(remarks(node)) or node.role}")
     return found
 
 
@@ -239,7 +239,8 @@ def _crash(status: Status) -> list[Line]:
     return [line(f"last crash: {status.crash}", "dim")] if status.crash else []
 
 
-def _row(node: NodeStatus) -> list[Cell]:
+def node_cells(node: NodeStatus) -> list[Cell]:
+    """Return the cells of a node, under HEADERS."""
     heard = span_words((node.age_ms or 0) / 1000) if node.was_heard else "never"
     lease = span_words(node.lease_ms / 1000) if node.lease_ms else "-"
     # What it said last is no news of a node that is silent or off, unless it said why it would be.
@@ -257,7 +258,8 @@ def _row(node: NodeStatus) -> list[Cell]:
     ]
 
 
-def _remarks(node: NodeStatus) -> list[str]:
+def remarks(node: NodeStatus) -> list[str]:
+    """Return what else is to be known of a node."""
     found = []
     if node.fence != "idle":
         found.append(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from heartwire import dating
+from heartwire.answers import Status
 from heartwire.chain import ALTERED, DAMAGED, LOST, RESTARTED, ROTATED, ChainChecker, Finding
 from heartwire.errors import HeartwireError, StorageProblem
 from heartwire.journal import Entry
@@ -63,8 +64,12 @@ class Collector:
         clock: Callable[[], float] = time.monotonic,
         claims: Claims | None = None,
         port: str = "",
+        with_settings: bool = False,
     ) -> None:
-        """`claims` is shared by all collectors; `port` is where this board's own link is, "" for another way to it."""
+        """`claims` is shared by all collectors; `port` is where this board's own link is, "" for another way to it.
+
+        `with_settings`: what the board runs is read too, whenever it changes.
+        """
         self.view = View(name)
         self._source: Source = Watched(source, name)
         self._archive = archive
@@ -88,6 +93,8 @@ class Collector:
         self._starts: dict[int, int] = {}
         self._start_now: dict[int, int] = {}
         self.storage_trouble = ""
+        self._with_settings = with_settings
+        self._settings_of: tuple[int, int, int, bool] | None = None
 
     def step(self) -> float:
         """Read what is new; return seconds until the next step. Never raises: whatever fails, somebody is told."""
@@ -294,8 +301,16 @@ class Collector:
         self._start_now = {status.boot: now_ms() - status.uptime_s * 1000}
         if self.view.labels() != before:
             self._archive.label(self._known, self.view.labels())
+        self._look_at_settings(status)
         self._look_at_storage(self._known, status.storage_bad)
         self._look_at_twins(self._known)
+
+    def _look_at_settings(self, status: Status) -> None:
+        """Read what the board runs, where that is another than before."""
+        now = (status.boot, status.generation, status.crc, bool(status.trial_s))
+        if self._with_settings and now != self._settings_of:
+            self.view.settings = self._source.settings()
+            self._settings_of = now
 
     def _look_at_storage(self, known: Known, bad: bool) -> None:
         """Tell of a board whose flash takes no writes: it cannot give a record of that."""

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from heartwire import keys
+from heartwire import extras, keys
 from heartwire.errors import BadConfig, HeartwireError, StorageProblem
 from heartwire.monitor import metrics, moved, peer, query, schema, serving
 from heartwire.monitor.archive import Archive, Known, Observed
@@ -39,6 +39,7 @@ from heartwire.monitor.settings import (
     STORE_BEFORE,
     MonitorSettings,
     PeerSettings,
+    WebSettings,
     read_secret,
     secret_lines,
 )
@@ -46,6 +47,11 @@ from heartwire.monitor.sources import AGENT_SCHEME, Maker, source_of
 from heartwire.monitor.store import Store, driver_problem
 from heartwire.monitor.twins import Claims
 
+if TYPE_CHECKING:
+    from heartwire.web import server as page_server
+
+# What the extra [web] brings.
+WEB_NEEDED = ("starlette", "uvicorn", "jinja2", "argon2")
 # How long the end may take: longer than a page, shorter than systemd's patience.
 STOP_S = 10.0
 LOOK_S = 0.25
@@ -185,6 +191,7 @@ class Monitor:
                 told=self._tell,
                 claims=claims,
                 port="" if board.port.startswith(AGENT_SCHEME) else board.port,
+                with_settings=settings.web is not None,
             )
             for board in settings.board
         ]
@@ -212,6 +219,10 @@ class Monitor:
         if settings.metrics:
             self.metrics = metrics.server(settings.metrics, self._metrics_source(), self.log)
             self._closing.callback(self.metrics.close)
+        self.page: page_server.Server | None = None
+        if settings.web is not None:
+            self.page = self._page(settings.web)
+            self._closing.callback(self.page.close)
 
     def run(self) -> int:
         """Work until `stop`; return 0."""
@@ -224,7 +235,7 @@ class Monitor:
         if self.settings.deadman.url_file is not None:
             deadman = Deadman(self.settings.deadman, self.trouble, self.log)
             self._thread("deadman", deadman.step)
-        for server in (self.metrics, self.listener):
+        for server in (self.metrics, self.listener, self.page):
             if server is not None:
                 server.start()
         if self.watch is not None:
@@ -337,6 +348,17 @@ class Monitor:
         if gone:
             self.log.info("removed_old_events", count=gone)
         return 0.5 if gone else SWEEP_S
+
+    def _page(self, settings: WebSettings) -> page_server.Server:
+        """Return the server of the page, which reads by connections of its own: collectors never wait for it."""
+        extras.require("the page ([web] in the settings)", "web", *WEB_NEEDED)
+        from heartwire.web import app, pages  # noqa: PLC0415 - an extra
+
+        store = open_store(self.settings, create=False)
+        self._closing.callback(store.close)
+        views = [collector.view for collector in self.collectors]
+        source = pages.Source(views, query.Reader(store), Outbox(store), time.monotonic)
+        return app.serve(settings, source, self.log)
 
     def _metrics_source(self) -> metrics.Source:
         reader = query.Reader(self.store)

@@ -20,7 +20,7 @@ from typing import Any
 
 from heartwire import board_id, private
 from heartwire.errors import BadConfig, NotPermitted
-from heartwire.names import split_address
+from heartwire.names import crosses_network, split_address
 from heartwire_protocol import codes
 
 ENVIRONMENT = "HEARTWIRE_MONITOR_CONFIG"
@@ -116,6 +116,14 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebSettings:
+    """The page; there is none where its table is missing."""
+
+    listen: str = setting("ADDRESS:PORT of the page: loopback", "127.0.0.1:9734")
+    hosts: tuple[str, ...] = setting("names by which a browser may call it, beside localhost and the address", ())
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonitorSettings:
     """All settings of one monitor."""
 
@@ -131,6 +139,7 @@ class MonitorSettings:
     retention: RetentionSettings = setting("", RetentionSettings())
     deadman: DeadmanSettings = setting("", DeadmanSettings())
     peer: PeerSettings = setting("", PeerSettings())
+    web: WebSettings | None = setting("the page; none where this table is missing", None)
     board: tuple[BoardSettings, ...] = setting("the boards", (), many=BoardSettings)
     channel: tuple[ChannelSettings, ...] = setting("the channels", (), many=ChannelSettings)
 
@@ -207,10 +216,10 @@ def _value(hint: Any, metadata: Any, value: Any, path: str, base: Path, problems
         return tuple(
             _section(metadata["many"], entry, f"{path}[{at}].", base, problems) for at, entry in enumerate(value, 1)
         )
-    if is_dataclass(hint):
-        return _section(typing.cast(type, hint), value, f"{path}.", base, problems)
     if isinstance(hint, UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not NoneType)
+    if is_dataclass(hint):
+        return _section(typing.cast(type, hint), value, f"{path}.", base, problems)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
             problems.append(f'{path}: must be a list of words such as ["one", "two"]')
@@ -274,6 +283,8 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
     for path, address in (("metrics", settings.metrics), ("peer.listen", settings.peer.listen)):
         if address and not _is_address(address):
             problems.append(f"{path}: must be ADDRESS:PORT, such as 127.0.0.1:9732, not {address!r}")
+    if settings.web is not None:
+        _web(settings.web, problems)
     peer = settings.peer
     if bool(peer.url) != bool(peer.listen) or (peer.url and peer.key_file is None):
         problems.append("peer: url, listen and key_file belong together")
@@ -281,6 +292,14 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
         problems.append("peer.url: must be http://HOST:PORT")
     if "://" in settings.store and re.search(r"://[^/]*:[^/]*@", settings.store):
         problems.append("store: a URL with a password belongs into a file, see store_url_file")
+
+
+def _web(web: WebSettings, problems: list[str]) -> None:
+    """Check who would reach the page."""
+    if not _is_address(web.listen):
+        problems.append(f"web.listen: must be ADDRESS:PORT, such as 127.0.0.1:9734, not {web.listen!r}")
+    elif crosses_network(f"tcp://{web.listen}"):
+        problems.append("web.listen: must be loopback, such as 127.0.0.1:9734; reach it through `ssh -L`")
 
 
 def _is_address(address: str) -> bool:

@@ -68,6 +68,9 @@ class Source(Protocol):
     def status(self) -> tuple[Status, list[NodeStatus]] | None:
         """Return board and nodes, or None where this way does not tell."""
 
+    def settings(self) -> str | None:
+        """Return what the board runs, keys as fingerprints, or None where this way or these keys do not tell."""
+
     def close(self) -> None:
         """Give the port back. Never raises."""
 
@@ -108,6 +111,11 @@ class BoardSource:
             self._nodes = tuple(node.node for node in nodes)
             return status, nodes
         return status, [board.node(name) for name in self._nodes]
+
+    def settings(self) -> str | None:
+        with contextlib.suppress(NotAllowed, Refused, ProtocolMismatch):
+            return self._open_board().settings().text
+        return None
 
     def forget_nodes(self) -> None:
         """Ask again which nodes there are: the settings may have changed."""
@@ -162,6 +170,9 @@ class AgentSource:
         return LogPage.of({**answer, "sent": len(found)}), found
 
     def status(self) -> tuple[Status, list[NodeStatus]] | None:
+        return None
+
+    def settings(self) -> str | None:
         return None
 
     def close(self) -> None:
@@ -228,6 +239,9 @@ class Watched:
 
     def status(self) -> tuple[Status, list[NodeStatus]] | None:
         return self._try(self._source.status)
+
+    def settings(self) -> str | None:
+        return self._try(self._source.settings)
 
     def close(self) -> None:
         with contextlib.suppress(Exception):

@@ -64,6 +64,10 @@ class FakeSource:
         nodes = [NodeStatus.of(self.board.node_bodies[name]) for name in ("a", "b")]
         return Status.of({"board_id": self.board_id, **self.board.status}), nodes
 
+    def settings(self) -> str | None:
+        self._check()
+        return str(self.board.settings.text(show_keys=False))
+
     def close(self) -> None:
         pass
 

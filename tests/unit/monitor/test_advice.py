@@ -164,6 +164,9 @@ class BenchSource:
     def status(self) -> tuple[Status, list[NodeStatus]]:
         return self.board.status(), self.board.nodes()
 
+    def settings(self) -> str | None:
+        return self.board.settings().text
+
     def close(self) -> None:
         pass
 

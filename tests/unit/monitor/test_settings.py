@@ -27,7 +27,7 @@ def test_the_shipped_example_is_right_and_shows_every_setting_with_its_default()
     assert dataclasses.replace(found, board=(), channel=()) == settings.MonitorSettings()
     kinds: list[type] = [
         settings.MonitorSettings, settings.BoardSettings, settings.ChannelSettings, settings.RetentionSettings,
-        settings.DeadmanSettings, settings.PeerSettings,
+        settings.DeadmanSettings, settings.PeerSettings, settings.WebSettings,
     ]  # fmt: skip
     for kind in kinds:
         for field in dataclasses.fields(kind):
