@@ -1,7 +1,7 @@
 """What the page shows of a rack, from the monitor's views: pure, values in, values out.
 
 The words are those of `heartwire status` (cli.status_view, next_steps) and `heartwire plans` (simulate.foresee): this
-module adds none about a board, only how it stands with looking at it. Called by app and live.
+module adds none about a board, only how it stands with looking at it. Called by pages and live.
 """
 
 from __future__ import annotations
