@@ -18,6 +18,7 @@
       NotAuthentic                     21  the answer is not signed with your key, so it may not be your board's
       OtherBoard                       22  another board answers than the one that is named
       NotPrivate                       23  a key would cross a network in clear
+      TooLittle                        24  there is too little history to advise from
       VirtualError                     16  the virtual rack cannot do what was asked (heartwire.virtual.errors)
       Cancelled                       130  Ctrl-C, or "no" to a question
 
@@ -214,6 +215,14 @@ class NotPrivate(HeartwireError):
         "run it on the machine that the board is plugged into, or through a tunnel: `ssh -N -L 4000:HOST:PORT "
         "USER@MACHINE`, then `--port socket://localhost:4000`"
     )
+
+
+class TooLittle(HeartwireError):
+    """What was seen so far is too little to say anything."""
+
+    exit_code = 24
+    meaning = "there is too little history to advise from"
+    default_next = "wait until more was seen"
 
 
 class NotRunning(HeartwireError):

@@ -75,7 +75,7 @@ def _exit_codes() -> str:
 def _json() -> str:
     from heartwire import journal, next_steps, selftest
     from heartwire.answers import NodeStatus, Status
-    from heartwire.cli import history
+    from heartwire.cli import advise, history
     from heartwire.ports import Port
 
     def table(kind: type) -> list[tuple[str, str]]:
@@ -90,6 +90,7 @@ def _json() -> str:
         ("status --json: each of next", list(next_steps.JSON_DOC)),
         ("log --json: an object a line", list(journal.JSON_DOC)),
         ("history --json: each of a list", list(history.JSON_DOC)),
+        ("advise --json: an object", list(advise.JSON_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
         (
             "broker status --json: each of a list",

@@ -33,6 +33,7 @@ COMMANDS = (
         "why", "heartwire.cli.why", LOOK, "Explain a decision: which rule, which evidence, what else was considered."
     ),
     Entry("history", "heartwire.cli.history", LOOK, "Show who was active when, and why it changed."),
+    Entry("advise", "heartwire.cli.advise", LOOK, "Propose timings from what was seen, with their odds."),
     Entry("plans", "heartwire.cli.plans", LOOK, "Show what would happen now if each node failed."),
     Entry("mode", "heartwire.cli.operate", ACT, "Show or change the mode."),
     Entry("switchover", "heartwire.cli.operate", ACT, "Make another node active, in order."),

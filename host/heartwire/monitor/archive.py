@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, insert, select, update
 from heartwire import dating, journal
 from heartwire.journal import Entry
 from heartwire.monitor import advice, planned, retention, schema
+from heartwire.monitor.looks import Sum
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
 from heartwire_protocol import codes, records
@@ -171,6 +172,24 @@ class Archive:
                 )
             )
         return later, len(fresh), waiting
+
+    def count(self, known: Known, sums: Sequence[Sum]) -> None:
+        """Add looks at heartbeats to those of today. Raises StorageProblem: then nothing was added."""
+        look = schema.look.c
+        day = now_ms() // retention.DAY_MS
+        with self.store.write() as connection:
+            for item in sums:
+                key = {
+                    "board_id": known.board_id,
+                    "node": codes.NODES.index(item.node),
+                    "day": day,
+                    "kind": item.kind,
+                    "bound_ms": item.bound_ms,
+                }
+                row = and_(*[look[name] == value for name, value in key.items()])
+                added = connection.execute(update(schema.look).where(row).values(count=look["count"] + item.times))
+                if not added.rowcount:
+                    connection.execute(insert(schema.look), {**key, "count": item.times})
 
     def observe(self, known: Known, observed: Observed) -> int:
         """Keep one observation; return how many mentions wait. Raises StorageProblem."""

@@ -8,6 +8,7 @@ board that has none) and never blocks another board: run gives each collector a 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from heartwire.journal import Entry
 from heartwire.monitor import advice, twins
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.log import Log
+from heartwire.monitor.looks import WRITE_S, Looks
 from heartwire.monitor.sources import Identity, Source, Watched, lost
 from heartwire.monitor.store import now_ms
 from heartwire.monitor.twins import Claims
@@ -89,6 +91,8 @@ class Collector:
         self._said_down = False
         self._storage_bad: bool | None = None
         self._status_due = 0.0
+        self._looks = Looks()
+        self._looks_due = clock() + WRITE_S
         # Wall time in ms at uptime 0 of boots: what records say, and to a second what the status says.
         self._starts: dict[int, int] = {}
         self._start_now: dict[int, int] = {}
@@ -121,7 +125,9 @@ class Collector:
         return 0.0 if more else self._pace.poll_ms / 1000
 
     def close(self) -> None:
-        """Give the port back."""
+        """Keep what was counted, as far as the store takes it, and give the port back."""
+        with contextlib.suppress(StorageProblem):
+            self._write_looks()
         self._source.close()
 
     def _connect(self) -> None:
@@ -177,6 +183,7 @@ class Collector:
         if before is not None and before.board_id != known.board_id:
             words = f"another board answers here: {known.board_id} instead of {before.board_id}"
             observed.append(Observed("replaced", words))
+            self._looks = Looks()
         if known.boot and identity.boot > known.boot:
             observed.append(_reset(known.boot, identity.boot))
         anew = self._started_anew(known)
@@ -298,6 +305,9 @@ class Collector:
         status, nodes = found
         before = self.view.labels()
         self.view.take(status, nodes, self._clock())
+        self._looks.take(status, nodes, self.view.jitter, self._clock())
+        if self._clock() >= self._looks_due:
+            self._write_looks()
         self._start_now = {status.boot: now_ms() - status.uptime_s * 1000}
         if self.view.labels() != before:
             self._archive.label(self._known, self.view.labels())
@@ -311,6 +321,14 @@ class Collector:
         if self._with_settings and now != self._settings_of:
             self.view.settings = self._source.settings()
             self._settings_of = now
+
+    def _write_looks(self) -> None:
+        """Store the looks that were counted. Raises StorageProblem: then they are kept until the next time."""
+        self._looks_due = self._clock() + WRITE_S
+        sums = self._looks.sums()
+        if sums and self._known is not None:
+            self._archive.count(self._known, sums)
+            self._looks.clear()
 
     def _look_at_storage(self, known: Known, bad: bool) -> None:
         """Tell of a board whose flash takes no writes: it cannot give a record of that."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, func, inspect, select
 
 from heartwire import journal
 from heartwire.errors import BadConfig, UsageProblem
@@ -22,6 +22,7 @@ from heartwire.monitor.store import Store
 from heartwire_protocol import codes, events
 
 PAGE = 1000
+DAY_MS = 86_400_000
 event = schema.event.c
 total = schema.relay_total.c
 
@@ -131,6 +132,26 @@ class Reader:
         rows = select(table).where(table.c.closed_ms.is_(None)).order_by(table.c.id)
         with self._store.read() as connection:
             return [dict(row._mapping) for row in connection.execute(rows)]
+
+    def looks(self, board_id: str, since_ms: int = 0) -> dict[tuple[str, str, int], int]:
+        """Return the looks at heartbeats of a board by (node, kind, bound in ms), from the day after `since_ms` on.
+
+        Nothing from a store that an older monitor made.
+        """
+        look = schema.look.c
+        first = since_ms // DAY_MS + 1 if since_ms else 0
+        wanted = (
+            select(look.node, look.kind, look.bound_ms, func.sum(look["count"]))
+            .where(look.board_id == board_id, look.day >= first)
+            .group_by(look.node, look.kind, look.bound_ms)
+        )
+        with self._store.read() as connection:
+            if not inspect(connection).has_table(schema.look.name):
+                return {}
+            return {
+                (codes.name_of(codes.NODES, node), kind, bound_ms): int(count)
+                for node, kind, bound_ms, count in connection.execute(wanted)
+            }
 
     def count(self) -> int:
         """Return the number of events."""

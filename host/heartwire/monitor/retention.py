@@ -25,6 +25,7 @@ COUNTED = [row[0] for row in EVENTS if row[1] in schema.RELAY_EVENTS]
 RULES = {
     "about": "a row for each name",
     "board": "a board without events that was not reached for `days` goes",
+    "look": "older than `days`",
     "event": "older than `days`, alarms than `alarm_days`; at most `events` a board, and as many alarms",
     "observation": "older than `days`, alarms than `alarm_days`; at most `events`",
     "problem": "closed before `days`; open ones are at most one a board, kind and node",
@@ -49,6 +50,7 @@ def sweep(store: Store, days: int, events: int, alarm_days: int, channels: Colle
         gone += _remove_told(connection, old_ms, channels)
         gone += _remove_observations(connection, sorted(seen)[:PORTION])
         gone += _remove(connection, schema.problem, problem.id, problem.closed_ms < old_ms)
+        gone += connection.execute(delete(schema.look).where(schema.look.c.day < old_ms // DAY_MS)).rowcount
         gone += _remove_boards(connection, old_ms)
     return gone
 
@@ -164,6 +166,7 @@ def _remove_boards(connection: Connection, old_ms: int) -> int:
     gone = list(connection.scalars(select(board.board_id).where(board.reached_ms < old_ms, empty).limit(100)))
     if gone:
         connection.execute(delete(schema.relay_total).where(total.board_id.in_(gone)))
+        connection.execute(delete(schema.look).where(schema.look.c.board_id.in_(gone)))
         connection.execute(delete(schema.problem).where(problem.board_id.in_(gone)))
         connection.execute(delete(schema.board).where(board.board_id.in_(gone)))
     return len(gone)

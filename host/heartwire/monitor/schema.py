@@ -81,6 +81,20 @@ relay_total = Table(
     Column("count", BigInteger, nullable=False),
 )
 
+# Looks at the age of heartbeats and at their jitter, counted up by day: what the journal does not write, because nobody
+# was late. `bound_ms` is the least bound that it was not above, 0 for above all.
+look = Table(
+    "look",
+    metadata,
+    Column("board_id", String(16), primary_key=True),
+    Column("node", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True),  # since 1970, UTC
+    Column("kind", String(8), primary_key=True),  # age, jitter, or watched: then the count is ms between looks
+    Column("bound_ms", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Index("look_day", "day"),
+)
+
 # What the monitor itself noticed: gaps, damaged records, resets, silent boards.
 observation = Table(
     "observation",
