@@ -65,8 +65,9 @@ def advise(
 ) -> None:
     """Propose timings from what was seen, with their odds.
 
-    From silences of healthy servers, their starts, and proofs that power is off: how often a healthy server would be taken for dead, how sure that
-    is, and what the defaults of other programs would have done. Changes nothing; what it prints is for your config file.
+    From silences of healthy servers, their starts, and proofs that power is off: how often a healthy server would be
+    taken for dead, how sure that is, and what the defaults of other programs would have done. It changes nothing; what
+    it prints is for your config file.
 
     \b
     Example:
