@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -55,3 +56,38 @@ def test_every_command_in_a_document_is_one(name: str) -> None:
         assert command is not None, words
         if isinstance(command, click.Group) and second:
             assert command.get_command(context, second) is not None, words
+
+
+HOP = re.compile(r"`(heartwire[\w/]*\.py)` `([\w.]+)`")
+
+
+def names_in(path: Path) -> set[str]:
+    """Return the functions, classes and methods of a module, methods with their class."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
+    return found
+
+
+def test_each_hop_of_the_four_lives_is_in_the_code() -> None:
+    text = (ROOT / "firmware" / "LIVES.md").read_text()
+    hops = HOP.findall(text)
+    assert len(hops) > 45
+    for file, name in hops:
+        folder = ROOT / ("host" if file.startswith("heartwire/") else "firmware")
+        assert name in names_in(folder / file), f"{file} has no {name}"
+    for file in re.findall(r"`(heartwire[\w/]*\.py)`", text):
+        assert (ROOT / ("host" if file.startswith("heartwire/") else "firmware") / file).is_file(), file
+
+
+def test_what_contributors_are_sent_to_is_there() -> None:
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    for path in re.findall(r"`((?:firmware|host|tests|hw)/[\w./]+)`", text):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"`(heartwire_protocol/\w+\.py)`", text):
+        assert (ROOT / "firmware" / path).is_file(), path
