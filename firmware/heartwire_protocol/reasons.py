@@ -124,7 +124,7 @@ REASONS = (
     (24, "locked_out", "the node is locked out"),
     (25, "never_heard", "the node has not been heard since the board started"),
     (26, "boot_grace", "the node is within its boot grace"),
-    (27, "common_cause", "all lines went silent together"),
+    (27, "common_cause", "no other line was heard clearly after it, so the cause may be common to all"),
     (28, "no_successor", "no other node is fit to be active"),
     (29, "no_proof", "the node's fence cannot be proven"),
     (30, "already_off", "its power was off before the fence fired, so the fence proves nothing"),

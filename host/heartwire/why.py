@@ -41,6 +41,8 @@ _FOLLOWS = (
 )  # fmt: skip
 # How far back and ahead a decision is looked at.
 BEFORE_MS = 120_000
+# A burst of records is not a longer story: a failover with all its evidence is about thirty.
+STORY_RECORDS = 400
 AFTER_MS = 60_000
 
 
@@ -112,6 +114,8 @@ def needed(pieces: Iterable[Sequence[Entry]], sequence: int | None = None) -> li
         if at is None:
             continue
         first, decision = rows[0], rows[at]
+        if at >= STORY_RECORDS:
+            break
         if first.boot != decision.boot or decision.uptime_ms - first.uptime_ms > 2 * BEFORE_MS:
             break
     return rows
@@ -156,7 +160,7 @@ def _find(rows: Sequence[Entry], sequence: int | None) -> int:
         at = _place(rows, sequence, events)
         if at is not None:
             return at
-    what = "no decision is in the journal" if sequence is None else f"record {sequence} is not in the journal"
+    what = "no decision is left in the journal" if sequence is None else f"record {sequence} is not in the journal"
     raise UsageProblem(what, "`heartwire log --limit 0` shows every record that the board still has")
 
 

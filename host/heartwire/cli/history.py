@@ -63,7 +63,9 @@ def history(session: Session, limit: int, as_json: bool) -> None:
         emit_json([_as_json(entry, names) for entry in rows])
         return
     if not rows:
-        note("-- nobody was active yet, as far as the journal reaches")
+        now = f"{names.get(found.active, found.active)} is active" if found.active else "nobody is active"
+        further = "; a monitor's store reaches further back" if found.epoch else ""
+        note(f"-- {now}, and the board's journal has no change of that{further}")
         return
     sheet = Sheet(("record", "when", "what", "node", "epoch", "without", "because"), right=frozenset({0, 4, 5}))
     for entry in rows:

@@ -66,5 +66,5 @@ def _told(pieces: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
     for piece in pieces:
         count += len(piece)
         if count > LONG >= count - len(piece):
-            note("-- the newest fence, grant or hold lies further back in the journal; reading on")
+            note("-- reading further back in the journal")
         yield piece
