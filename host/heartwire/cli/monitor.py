@@ -280,7 +280,7 @@ def status(store: str | None, config: Path | None, as_json: bool) -> None:
     if counts:
         show([line(), told])
     emit()
-    emit(f"{len(problems)} open problems" if problems else "no open problems")
+    emit(f"{len(problems) or 'no'} open problem{'' if len(problems) == 1 else 's'}")
     for row in problems:
         node = f" {codes.name_of(codes.NODES, row['node'])}" if row["node"] != codes.NO_NODE else ""
         board = names.get(row["board_id"], row["board_id"].lstrip("?"))

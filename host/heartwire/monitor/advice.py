@@ -30,6 +30,7 @@ LOOK = "Look at `heartwire status` and `heartwire log`."
 REPAIR = "Find out why the fenced server failed before it serves again; then `heartwire clear` it."
 REPLACE = "Replace the board: without a record it fences nobody."
 WORN = "Plan to replace the board; its flash may be worn out."
+SERVES = "Check that the services answer where it is active now."
 CABLE = "Check the serial cable, its plugs and the server's port."
 
 ADVICE: dict[str, Row] = {
@@ -66,7 +67,7 @@ ADVICE: dict[str, Row] = {
     "dead": Row(60, f"Look at the server itself: console, power, agent. {CABLE}", opens="silent"),
     "good_again": Row(
         20,
-        "Nothing; look at the server's log for why it was silent.",
+        "Look at the server's log for why it was silent.",
         closes=("silent", "altered", "half_line", "all_silent", "start_failed"),
         anywhere=True,
         why="a good heartbeat came",
@@ -113,7 +114,7 @@ ADVICE: dict[str, Row] = {
     "would_grant": Row(30, "Nothing was done (observe mode). If it was right, arm the board: `heartwire mode auto`."),
     "granted": Row(
         75,
-        "Check that the services answer where it is active now.",
+        SERVES,
         closes=("store_empty", "held", "switchover"),
         anywhere=True,
     ),
@@ -163,7 +164,9 @@ ADVICE: dict[str, Row] = {
     "requested": Row(5, "Nothing."),
     "refused": Row(15, LOOK),
     "switchover_began": Row(20, "Nothing."),
-    "switchover_done": Row(30, "Check that the services answer.", closes=("switchover",), anywhere=True),
+    "switchover_done": Row(
+        30, "Check that the services answer where it is active now.", closes=("switchover",), anywhere=True
+    ),
     "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
     "scheduled": Row(10, "Nothing, if you scheduled it."),
     "schedule_ended": Row(50, "Look at what stands in its way with `heartwire plans`, then schedule it again."),
@@ -216,7 +219,7 @@ ADVICE: dict[str, Row] = {
         "Look at the services on the server itself: `heartwire agent doctor`, its hooks and their log.",
         opens="service_failed",
     ),
-    "service_back": Row(20, "Nothing; look at the server's log for why they failed.", closes=("service_failed",)),
+    "service_back": Row(20, "Look at the server's log for why they failed.", closes=("service_failed",)),
     "epoch_refused": Row(
         83,
         "Look at that server's epoch file with `heartwire agent epoch`, which can mend it; then start its agent anew.",

@@ -230,6 +230,12 @@ def _why(lines: str) -> str:
     return ""
 
 
+def _facts(message: dict[str, Any]) -> dict[str, str]:
+    """Return what a message is about as variables; none for what it does not say."""
+    names = ("board", "board_id", "node", "event", "epoch", "sequence")
+    return {f"HEARTWIRE_{name.upper()}": str(message[name]) for name in names if message.get(name) is not None}
+
+
 def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[int, ...]) -> None:
     environment = {
         **os.environ,
@@ -237,6 +243,7 @@ def _command(channel: dict[str, Any], message: dict[str, Any], keep_open: tuple[
         "HEARTWIRE_SEVERITY": message["severity"],
         "HEARTWIRE_TITLE": message["title"],
         "HEARTWIRE_BODY": message["body"],
+        **_facts(message),
     }
     try:
         # The command holds the receipt's lock as long as it lives, whatever happens to us.
@@ -334,6 +341,7 @@ def _journald(message: dict[str, Any]) -> None:
         "SYSLOG_IDENTIFIER": "heartwire",
         "HEARTWIRE_ID": message["uid"],
         "HEARTWIRE_SEVERITY": message["severity"],
+        **_facts(message),
     }
     data = b""
     for name, value in values.items():

@@ -11,16 +11,17 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import or_, select
 
 from heartwire import journal
 from heartwire.journal import Entry
-from heartwire.monitor import advice, schema
+from heartwire.monitor import advice, planned, schema
 from heartwire.monitor.outbox import Mention
 from heartwire.monitor.shorten import ALSO, DO, ENDED, GAP, HAPPENED, STORY, WHY
 from heartwire.monitor.store import Store
-from heartwire_protocol import codes
+from heartwire_protocol import codes, events
 
 # What stood in the decision ring so long before the newest event belongs to the story.
 STORY_MS = 60_000
@@ -29,6 +30,9 @@ LIST_LINES = 12
 ADVICE_LINES = 4
 STEP_LINES = 3
 OPEN_MOST = 6
+FACTS_MOST = 50
+# Events whose first value is an epoch.
+EPOCHS = ("granted", "adopted", "revoked", "running")
 # Events of this rank and above (see advice) say why something was done.
 CAUSE_RANK = 60
 
@@ -57,12 +61,24 @@ class Item:
     do: str
     sequence: int
     journal: int
+    event: str
+    node: str = ""
+    reason: str = ""
+    epoch: int | None = None
     opens: str = ""
 
     @property
     def weight(self) -> tuple[int, int, int]:
         """What leads: the worse, then the weightier, then the newer."""
         return codes.SEVERITIES.index(self.severity), self.rank, self.at_ms
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as programs get it."""
+        return {
+            "board": self.board, "board_id": self.board_id, "node": self.node or None, "event": self.event,
+            "reason": self.reason or None, "epoch": self.epoch, "sequence": self.sequence or None,
+            "time": _moment(self.at_ms).replace(" ", "T"), "severity": self.severity, "sentence": self.sentence,
+        }  # fmt: skip
 
 
 class Composer:
@@ -113,17 +129,45 @@ class Composer:
         parts.append(_source(items, boards, self._host))
         return Words(severity, title, GAP.join(part for part in parts if part))
 
+    def facts(self, mentions: Sequence[Mention]) -> dict[str, Any]:
+        """Return what the message about `mentions` is about, for programs: what leads, and all of it, newest last.
+
+        `epoch` of the message is the one that is in force after these events; null where no record gives one.
+        """
+        items = self._items(mentions)
+        if not items:
+            return {}
+        lead = max(items, key=lambda item: item.weight)
+        head = {
+            name: lead.as_json()[name] for name in ("board", "board_id", "node", "event", "reason", "sequence", "time")
+        }
+        return {**head, "epoch": self._epoch(lead, items), "events": [item.as_json() for item in items[-FACTS_MOST:]]}
+
+    def _epoch(self, lead: Item, items: Sequence[Item]) -> int | None:
+        event = schema.event.c
+        last = max(item.sequence for item in items if (item.board_id, item.journal) == (lead.board_id, lead.journal))
+        wanted = (
+            select(event.raw)
+            .where(event.board_id == lead.board_id, event.journal == lead.journal)
+            .where(event.event.in_((events.GRANTED, events.ADOPTED)), event.sequence <= last)
+            .order_by(event.sequence.desc())
+            .limit(1)
+        )
+        with self._store.read() as connection:
+            raw = connection.scalar(wanted)
+        return journal.decode(raw).a if raw is not None else None
+
     def _items(self, mentions: Sequence[Mention]) -> list[Item]:
         found: list[Item] = []
         boards = self._boards()
-        events = [mention.event_id for mention in mentions if mention.event_id is not None]
+        records = [mention.event_id for mention in mentions if mention.event_id is not None]
         observations = [mention.observation_id for mention in mentions if mention.observation_id is not None]
         clears = {mention.subject for mention in mentions if mention.clears}
         cleared_events = {mention.event_id for mention in mentions if mention.subject in clears}
         cleared_observations = {mention.observation_id for mention in mentions if mention.subject in clears}
         with self._store.read() as connection:
-            for at in range(0, len(events), 500):
-                rows = select(schema.event).where(schema.event.c.id.in_(events[at : at + 500]))
+            for at in range(0, len(records), 500):
+                rows = select(schema.event).where(schema.event.c.id.in_(records[at : at + 500]))
                 for row in connection.execute(rows):
                     entry = journal.decode(row.raw)
                     name, labels = boards.get(row.board_id, (row.board_id, {}))
@@ -147,6 +191,7 @@ class Composer:
                             do,
                             row.first,
                             row.journal,
+                            row.kind,
                         )
                     )
         return sorted(found, key=lambda item: (item.at_ms, item.board, item.sequence))
@@ -206,19 +251,26 @@ class Composer:
 
 def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clears: bool) -> Item:
     known = advice.row_of(entry.event)
+    severity = codes.SEVERITIES[getattr(row, "severity", 0)]
+    # What was meant to go away is not to be looked for.
+    do = "" if entry.event in planned.AWAY and severity != entry.severity else known.do
     why = journal.reason_words(entry.reason) if entry.reason != "none" else known.why
     return Item(
         getattr(row, "board_id", ""),
         name,
-        codes.SEVERITIES[getattr(row, "severity", 0)],
+        severity,
         known.rank,
         clears,
         getattr(row, "at_ms", 0),
         entry.sentence(labels),
         why,
-        known.do,
+        do,
         entry.sequence,
         getattr(row, "journal", 1),
+        entry.event,
+        entry.node,
+        entry.reason if entry.reason != "none" else "",
+        entry.a if entry.event in EPOCHS else None,
         known.opens,
     )
 

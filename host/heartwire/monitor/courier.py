@@ -13,8 +13,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,12 @@ class Letter:
     severity: str
     title: str
     body: str
+    # The same for programs: compose.Composer.facts.
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a channel gets it, and a command or a webhook passes it on."""
+        return {"uid": self.uid, "severity": self.severity, "title": self.title, "body": self.body, **self.facts}
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class ProcessCourier:
             "spool": str(self._spool.absolute()),
             "attempt": attempt,
             "channel": order_of(channel),
-            "message": vars(letter),
+            "message": letter.as_json(),
         }
         try:
             sender = self._hand_over(channel, json.dumps(order).encode() + b"\n")

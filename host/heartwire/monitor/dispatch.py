@@ -185,7 +185,8 @@ class Postman:
         attempt = self._outbox.begin(message.id)
         if attempt is None:
             return
-        letter = Letter(message.uid, message.severity, message.title, message.body)
+        facts = self._composer.facts(self._outbox.bundled([message.id]))
+        letter = Letter(message.uid, message.severity, message.title, message.body, facts)
         began_s = self._clock()
         outcome = self._courier.send(self.channel, letter, attempt)
         self.tally.took_s = self._clock() - began_s

@@ -50,12 +50,13 @@ def letter(uid: str, channel: str, severity: str) -> Letter:
         known = archive.meet(BOARD_ID, BOARD)
         archive.label(known, LABELS)
         archive.add(known, _entries())
-        words = Composer(store).compose(Outbox(store).waiting(channel))
+        composer, waiting = Composer(store), Outbox(store).waiting(channel)
+        words, facts = composer.compose(waiting), composer.facts(waiting)
     body = (
         f"TEST: somebody ran `heartwire monitor test` on {socket.gethostname()}. Nothing happened and nothing is to be "
         f"done; all that follows is made up, and as long as the news of a failover.\n\n{words.body}"
     )
-    return Letter(uid, severity, f"TEST by channel {channel}", body)
+    return Letter(uid, severity, f"TEST by channel {channel}", body, facts)
 
 
 def _entries() -> list[tuple[journal.Entry, int]]:

@@ -59,7 +59,7 @@ def apprise_channel(tmp_path: Path, url: str) -> ChannelSettings:
 
 
 def send(channel: ChannelSettings) -> None:
-    channels.send(order_of(channel), vars(LETTER))
+    channels.send(order_of(channel), LETTER.as_json())
 
 
 def test_a_webhook_gets_title_text_and_id(hook: tuple[type[Hook], int], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_command_gets_json_and_its_failure_is_told(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = f'cat > {out}; test "$HEARTWIRE_ID" = {LETTER.uid}'
     send(ChannelSettings(name="x", kind="command", command=("/bin/sh", "-c", script)))
-    assert json.loads(out.read_text()) == vars(LETTER)
+    assert json.loads(out.read_text()) == LETTER.as_json()
     with pytest.raises(channels.Undelivered, match="ended with 3"):
         send(ChannelSettings(name="x", kind="command", command=("/bin/sh", "-c", "exit 3")))
     with pytest.raises(channels.Undelivered, match="could not be started"):
@@ -229,7 +229,10 @@ def webhook(tmp_path: Path, url: str) -> dict[str, Any]:
     return {"kind": "webhook", "url_file": str(path), "limit_s": 5.0}
 
 
-MESSAGE = {"uid": "f" * 32, "severity": "alarm", "title": "ALARM rack-1: a is dead", "body": "What happened: a is dead"}
+MESSAGE = {
+    "uid": "f" * 32, "severity": "alarm", "title": "ALARM rack-1: a is dead", "body": "What happened: a is dead",
+    "board": "rack-1", "node": "a", "epoch": None,
+}  # fmt: skip
 
 
 def test_a_webhook_gets_the_same_json_as_a_command(tmp_path: Path, hook: tuple[type[Hook], int]) -> None:
@@ -238,6 +241,13 @@ def test_a_webhook_gets_the_same_json_as_a_command(tmp_path: Path, hook: tuple[t
     headers, body = handler.posts[0]
     assert body == MESSAGE
     assert headers["Content-Type"] == "application/json" and headers["X-Heartwire-Id"] == "f" * 32
+
+
+def test_a_command_has_what_it_is_about_as_variables(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = f'echo "$HEARTWIRE_BOARD $HEARTWIRE_NODE ${{HEARTWIRE_EPOCH-none}}" > {out}'
+    channels.send({"kind": "command", "command": ["/bin/sh", "-c", script], "limit_s": 5.0}, MESSAGE)
+    assert out.read_text() == "rack-1 a none\n"
 
 
 @pytest.mark.parametrize("answer", [302, 404, 500])

@@ -112,7 +112,7 @@ def test_a_command_that_outlives_its_killed_sender_is_waited_for(tmp_path: Path)
     sender = _start(slow)
     assert sender.stdin is not None
     order = {"spool": str(tmp_path / "spool"), "attempt": 1, "channel": order_of(slow)}
-    sender.stdin.write(json.dumps({**order, "message": vars(Letter("u", "alarm", "t", "b"))}).encode() + b"\n")
+    sender.stdin.write(json.dumps({**order, "message": Letter("u", "alarm", "t", "b").as_json()}).encode() + b"\n")
     sender.stdin.flush()
     _wait(begun.exists)
     sender.kill()

@@ -1,5 +1,6 @@
 """From events to messages: once per event and channel, grouped, retried, cleared, and worded for a person."""
 
+import json
 import re
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_message_says_what_why_what_was_done_and_what_to_do(store: Store, boar
     assert letter.title.startswith("ALARM rack-1: b (beta) is active with epoch 8")
     parts = {part.partition(":")[0]: part for part in letter.body.split("\n\n")}
     assert "b (beta) is active with epoch 8" in parts["What happened"]
+    told = json.loads(json.dumps(letter.as_json()))
+    assert (told["board"], told["node"], told["event"], told["epoch"]) == ("rack-1", "b", "granted", 8)
+    assert [(one["event"], one["node"], one["epoch"]) for one in told["events"]] == [
+        ("late", "a", None), ("dead", "a", None), ("fence_fired", "a", None), ("granted", "b", 8),
+    ]  # fmt: skip
+    assert told["sequence"] == told["events"][-1]["sequence"] and told["board_id"] == told["events"][0]["board_id"]
     assert "no good heartbeat for dead_ms; then: the node was proven off" in parts["Why"]
     done = parts["What the board did"].splitlines()
     assert [words in line for words, line in zip(("fired", "proven off", "active"), done[-3:], strict=True)] == [

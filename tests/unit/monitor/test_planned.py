@@ -1,11 +1,12 @@
 """Who is away on purpose pages nobody, and what was asked for is no alarm: the real policy's records, told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from heartwire.monitor.courier import Letter
 from heartwire.monitor.query import Filter, Reader
+from heartwire.monitor.settings import ChannelSettings
 from heartwire.monitor.store import Store
 from heartwire_protocol import codes, events, reasons
 from tests.fakes.bench import Bench
@@ -18,7 +19,13 @@ A, B = codes.NODE_A, codes.NODE_B
 class Rack:
     """A bench that runs, and the monitor that hears of it."""
 
-    def __init__(self, store: Store, settings: str = "", mode: int = codes.MODE_AUTO) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: str = "",
+        mode: int = codes.MODE_AUTO,
+        channels: Sequence[ChannelSettings] | None = None,
+    ) -> None:
         self.bench = Bench(settings)
         self.bench.settle()
         if mode != codes.MODE_AUTO:
@@ -26,7 +33,7 @@ class Rack:
         self.board = FakeBoard()
         self.board.boot = self.board.status["boot"] = 1
         self.board.status["wall"] = None
-        self.world = World(store, self.board, [channel()])
+        self.world = World(store, self.board, channels or [channel()])
         self.store = store
         self.hear()
 
@@ -119,6 +126,15 @@ def test_what_is_meant_pages_nobody(act: Callable[[Rack], None], store: Store) -
     assert [letter.title for letter in rack.hear()] == []
     # It is kept all the same, and those who want notices get it.
     assert [found.entry for found in Reader(store).all(Filter(severity="notice"))]
+
+
+def test_what_was_meant_to_be_silent_is_not_to_be_looked_for(store: Store) -> None:
+    """A test of a relay, told as a notice, sends nobody to the server's console."""
+    rack = Rack(store, channels=[channel(severity="notice")])
+    relay_test(rack)
+    text = "\n".join(letter.body for letter in rack.hear())
+    assert "b (beta) is dead" in text
+    assert "Look at the server itself" not in text
 
 
 def crash(rack: Rack) -> None:

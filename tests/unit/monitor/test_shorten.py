@@ -158,7 +158,7 @@ def test_what_apprise_hands_to_the_service_fits_it(url: str, tmp_path: Path, mon
     path.write_text(url)
     path.chmod(0o600)
     letter = LETTERS[0]
-    channels.send(order_of(ChannelSettings(name="x", kind="apprise", url_file=path)), vars(letter))
+    channels.send(order_of(ChannelSettings(name="x", kind="apprise", url_file=path)), letter.as_json())
     ((title, body),) = sent
     assert len(body) <= server.body_maxlen and len(title) <= max(0, server.title_maxlen)
     if server.overflow_amalgamate_title:
@@ -213,7 +213,7 @@ def test_a_failover_is_delivered_by_services_that_refuse_long_texts(
     path.chmod(0o600)
     order = order_of(ChannelSettings(name="x", kind="apprise", url_file=path))
     for letter in (failover(store), TEST):
-        channels.send(order, vars(letter))
+        channels.send(order, letter.as_json())
         text = got[-1].get("content") or got[-1]["message"]
         assert (
             " is active with epoch " in text.partition("What the board did:")[2]
@@ -222,13 +222,13 @@ def test_a_failover_is_delivered_by_services_that_refuse_long_texts(
     assert len(got) == 2
     # Who asks Apprise for parts gets all of it, in parts.
     path.write_text(f"{url}{'&' if '?' in url else '?'}overflow=split")
-    channels.send(order, vars(LETTERS[0]))
+    channels.send(order, LETTERS[0].as_json())
     assert len(got) > 3
 
 
 def test_syslog_keeps_what_to_do_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bytes] = []
     monkeypatch.setattr(channels, "_datagram", lambda path, data: sent.append(data))
-    channels.send(order_of(ChannelSettings(name="x", kind="syslog")), vars(LETTERS[0]))
+    channels.send(order_of(ChannelSettings(name="x", kind="syslog")), LETTERS[0].as_json())
     assert len(sent[0]) <= channels.SYSLOG_BYTES
     assert b"What to do now: / - Check that the services answer" in sent[0]
