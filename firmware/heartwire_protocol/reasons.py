@@ -1,7 +1,8 @@
 """Reasons: why something was or was not done, with permanent numbers.
 
 Every decision in the journal carries one. REASONS rows are (number, name, sentence); the constant of a row is its name
-in upper case (a test holds them equal). The sentence completes "... because" or stands after a colon.
+in upper case (a test holds them equal). The sentence completes "... because" or stands after a colon. RESERVED numbers
+had a name that nothing said; no other may take them.
 """
 
 NONE = 0
@@ -33,7 +34,6 @@ NEVER_HEARD = 25
 BOOT_GRACE = 26
 COMMON_CAUSE = 27
 NO_SUCCESSOR = 28
-NO_PROOF = 29
 ALREADY_OFF = 30
 STILL_ON = 31
 NOT_DURABLE = 32
@@ -57,7 +57,6 @@ NOT_ARMED = 49
 SENSE_UNSEEN = 50
 DRAIN_TIMEOUT = 51
 DIED_DRAINING = 52
-LINE_ALTERED = 53
 FENCE_FIRED = 54
 NODE_STOPPED = 55
 CRASH = 56
@@ -96,6 +95,8 @@ IN_USE = 112
 NOT_GOOD_AGAIN = 113
 SETTINGS_LOST = 114
 
+RESERVED = (29, 53)
+
 REASONS = (
     (0, "none", "no reason given"),
     (1, "dead", "no good heartbeat for dead_ms"),
@@ -126,7 +127,6 @@ REASONS = (
     (26, "boot_grace", "the node is within its boot grace"),
     (27, "common_cause", "no other line was heard clearly after it, so the cause may be common to all"),
     (28, "no_successor", "no other node is fit to be active"),
-    (29, "no_proof", "the node's fence cannot be proven"),
     (30, "already_off", "its power was off before the fence fired, so the fence proves nothing"),
     (31, "still_on", "its power sense did not go off"),
     (32, "not_durable", "the journal could not be written"),
@@ -150,7 +150,6 @@ REASONS = (
     (50, "sense_unseen", "its power sense was never seen on while it was beating"),
     (51, "drain_timeout", "it did not stop its services in time"),
     (52, "died_draining", "it fell silent while stopping its services"),
-    (53, "line_altered", "its heartbeats were altered"),
     (54, "fence_fired", "its fence has fired"),
     (55, "node_stopped", "it says that its services are stopped"),
     (56, "crash", "the firmware failed"),

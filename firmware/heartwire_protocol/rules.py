@@ -83,7 +83,7 @@ RULES = (
         "before the command counts only behind the open contact, for `off_stable_ms`, and until the next sign of life",
         ("off_proven", "off_assumed", "off_failed", "relay_released"),
         (
-            "already_off", "still_on", "sense_unseen", "no_proof", "power_lost", "declared",
+            "already_off", "still_on", "sense_unseen", "power_lost", "declared",
             "refused/powered",
         ),
     ),

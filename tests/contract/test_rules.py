@@ -75,6 +75,13 @@ def test_a_ban_is_explained_by_the_rule_that_its_guard_cites() -> None:
     assert [one for one, numbers in cites.items() if len(numbers) > 1] == [("held", "powered")]
 
 
+def test_what_nothing_says_has_no_name() -> None:
+    said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "firmware").glob("heartwire_firmware/*.py"))
+    for number, name, _ in reasons.REASONS:
+        assert re.search(rf"\b{name.upper()}\b|\"{name}\"", said), name
+        assert number not in reasons.RESERVED, name
+
+
 def test_what_forbade_goes_before_what_was_forbidden() -> None:
     assert rules.rule_of("off_failed", "common_cause") == "5.4"
     assert rules.rule_of("off_failed", "none") == "5.7"

@@ -269,7 +269,7 @@ def test_a_service_that_does_not_run_where_it_is_active_is_told(promtool: str, t
 
 
 def test_what_waits_for_a_person_stays_when_the_board_goes(promtool: str, tmp_path: Path) -> None:
-    waits = sees(held="no_proof", safe=1, storage_bad=1)
+    waits = sees(held="not_durable", safe=1, storage_bad=1)
     phases: list[Phase] = [(5, {"m1": waits, "m2": waits}), (60, {"m1": sees(up=False)})]
     alerts = ("HeartwireHeld", "HeartwireSafeMode", "HeartwireStorageBad")
     judge(promtool, tmp_path, phases, {(alert, when): RACK for alert in alerts for when in ("4m", "1h")})

@@ -121,7 +121,7 @@ def test_maintenance_of_the_node_and_of_the_board_and_planned_off_are_known() ->
     gone = seen({"state": "planned_off", "verdict": "dead", "power": "off"})
     assert value(gone, f"heartwire_node_planned_off{b}") == 1
     held = 'heartwire_board_held{board="rack-1"}'
-    assert [value(seen({}, held=reason), held) for reason in (None, "no_proof", "maintenance")] == [0, 1, 0]
+    assert [value(seen({}, held=reason), held) for reason in (None, "not_durable", "maintenance")] == [0, 1, 0]
 
 
 def test_a_store_that_is_away_takes_nothing_else_along() -> None:

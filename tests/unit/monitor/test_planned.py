@@ -223,7 +223,7 @@ BEGAN = (events.MAINTENANCE_BEGAN, {"node": B, "a": 600})
         (events.FENCE_FIRED, {"node": B, "reason": reasons.DEAD, "a": 1, "b": 10_000}),
         (events.PROOF_FAILED, {"node": B, "a": codes.PROOF_RELAY_IDLE}),
         (events.DISAGREE, {"node": B, "a": codes.POWER_OFF, "b": codes.POWER_ON}),
-        (events.HELD, {"node": B, "reason": reasons.NO_PROOF}),
+        (events.HELD, {"node": B, "reason": reasons.NOT_DURABLE}),
     ],
     ids=("two_running", "off_failed", "fence_fired", "proof_failed", "disagree", "held"),
 )
