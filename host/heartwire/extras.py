@@ -26,8 +26,13 @@ def install_hint(extra: str) -> str:
     return f"pip install 'WHERE[{extra}]', WHERE being the folder or wheel that heartwire came from (no index has it)"
 
 
+def missing(*packages: str) -> list[str]:
+    """Return those of `packages` that are not installed."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
 def require(what: str, extra: str, *packages: str) -> None:
     """Raise UsageProblem if one of the `packages` that `what` needs is not installed; `extra` brings them."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageProblem(f"{what} needs {', '.join(missing)}, which is not installed", install_hint(extra))
+    absent = missing(*packages)
+    if absent:
+        raise UsageProblem(f"{what} needs {', '.join(absent)}, which is not installed", install_hint(extra))

@@ -288,6 +288,40 @@ def status(store: str | None, config: Path | None, as_json: bool) -> None:
 
 
 @monitor.command()
+@click.argument("name")
+@config_option
+@click.option("--file", "path", metavar="FILE", type=click.Path(path_type=Path), help="Not what the settings name.")
+@click.option("--remove", is_flag=True, help="Take the person out: a session that stands ends as well.")
+def password(name: str, config: Path | None, path: Path | None, remove: bool) -> None:
+    """Let NAME log in on the page: ask for a password, without echo, and keep its hash in the password file.
+
+    \b
+    Example:
+      heartwire monitor password anna
+      heartwire monitor password anna --remove
+    """
+    extras.require("a password", "web", "argon2")
+    from heartwire.web import passwords
+
+    if path is None:
+        web = load(config).web
+        if web is None or web.password_file is None:
+            raise UsageProblem("the settings name no password_file in [web]", "name one there, or give --file")
+        path = web.password_file
+    if remove:
+        if not passwords.put(path, name, None):
+            raise UsageProblem(f"{path} has no {name!r}", "look into the file: each line begins with a name")
+        emit(f"{name} may not log in any more")
+        return
+    wrong = passwords.problem_with(name, "x" * passwords.LENGTH_MIN)
+    if wrong:
+        raise UsageProblem(wrong, "choose another")
+    said = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt="Once more", err=True)
+    had = passwords.put(path, name, said)
+    emit(f"{name} may log in with {'the new' if had else 'this'} password ({path})")
+
+
+@monitor.command()
 @config_option
 @click.option("--force", is_flag=True, help="Also where SQLite finds nothing wrong.")
 @json_option

@@ -106,11 +106,24 @@ def check_secrets(settings: MonitorSettings) -> list[str]:
     for board in settings.board:
         if board.key_file is not None:
             look(f"board {board.name}", partial(keys.find, board.key_file))
+    if settings.web is not None:
+        _look_at_page(settings.web, look)
     if settings.deadman.url_file is not None:
         look("deadman", partial(_ping_problem, settings.deadman.url_file))
     if settings.peer.url:
         look("peer", partial(_key_problem, settings.peer))
     return problems
+
+
+def _look_at_page(web: WebSettings, look: Callable[[str, Callable[[], object]], None]) -> None:
+    absent = extras.missing(*WEB_NEEDED)
+    look("web", lambda: f"{', '.join(absent)} is not installed: {extras.install_hint('web')}" if absent else "")
+    if web.password_file is not None and not absent:
+        from heartwire.web import passwords  # noqa: PLC0415 - an extra
+
+        look("web", partial(passwords.read, web.password_file))
+    if web.certificate_key_file is not None:
+        look("web", partial(read_secret, web.certificate_key_file))
 
 
 def _ping_problem(path: Path) -> str:
@@ -166,6 +179,8 @@ class Monitor:
 
     def _build(self, courier: Courier | None, make_source: Maker | None) -> None:
         settings = self.settings
+        if settings.web is not None:
+            extras.require("the page ([web] in the settings)", "web", *WEB_NEEDED)
         problems = check_secrets(settings) if courier is None else []
         if problems:
             raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
@@ -351,7 +366,6 @@ class Monitor:
 
     def _page(self, settings: WebSettings) -> page_server.Server:
         """Return the server of the page, which reads by connections of its own: collectors never wait for it."""
-        extras.require("the page ([web] in the settings)", "web", *WEB_NEEDED)
         from heartwire.web import app, pages  # noqa: PLC0415 - an extra
 
         store = open_store(self.settings, create=False)

@@ -8,6 +8,7 @@ leak one. Called by the CLI; nothing here opens a port or starts anything.
 # ruff: noqa: RUF009 - `setting` returns a dataclass field
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -119,8 +120,13 @@ class PeerSettings:
 class WebSettings:
     """The page; there is none where its table is missing."""
 
-    listen: str = setting("ADDRESS:PORT of the page: loopback", "127.0.0.1:9734")
+    listen: str = setting("ADDRESS:PORT of the page: loopback, or with a login or a proxy any", "127.0.0.1:9734")
     hosts: tuple[str, ...] = setting("names by which a browser may call it, beside localhost and the address", ())
+    password_file: Path | None = setting("file of `heartwire monitor password`, mode 0600: who may log in", None)
+    certificate_file: Path | None = setting("PEM certificate for HTTPS; a login over a network needs it", None)
+    certificate_key_file: Path | None = setting("PEM key of the certificate, mode 0600", None)
+    proxy_header: str = setting("header in which the reverse proxy names the person", "")
+    proxy_address: str = setting("numeric address of that proxy; the header counts from nowhere else", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +305,32 @@ def _web(web: WebSettings, problems: list[str]) -> None:
     if not _is_address(web.listen):
         problems.append(f"web.listen: must be ADDRESS:PORT, such as 127.0.0.1:9734, not {web.listen!r}")
     elif crosses_network(f"tcp://{web.listen}"):
-        problems.append("web.listen: must be loopback, such as 127.0.0.1:9734; reach it through `ssh -L`")
+        if web.password_file is None and not web.proxy_header:
+            problems.append(
+                f"web.listen: {web.listen} is not loopback, and whoever reaches it would read: name password_file "
+                "(`heartwire monitor password NAME` makes it) or proxy_header and proxy_address; or keep 127.0.0.1 and "
+                "reach it through `ssh -L`"
+            )
+        elif web.password_file is not None and web.certificate_file is None:
+            problems.append(
+                "web.certificate_file: is missing: passwords would cross the network in clear. Name a certificate and "
+                "its key, or let a reverse proxy do it and listen on 127.0.0.1"
+            )
+    if bool(web.proxy_header) != bool(web.proxy_address):
+        problems.append("web: proxy_header and proxy_address belong together: anybody can send a header")
+    if web.proxy_header and not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", web.proxy_header):
+        problems.append(f"web.proxy_header: must be a header's name, such as X-Remote-User, not {web.proxy_header!r}")
+    if web.proxy_address and not _is_numeric(web.proxy_address):
+        problems.append(f"web.proxy_address: must be a numeric address, not {web.proxy_address!r}")
+    if (web.certificate_file is None) != (web.certificate_key_file is None):
+        problems.append("web: certificate_file and certificate_key_file belong together")
+
+
+def _is_numeric(address: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(address))
+    except ValueError:
+        return False
 
 
 def _is_address(address: str) -> bool:

@@ -7,6 +7,8 @@ page changes a board. Called by monitor.run through `serve`, and by tests with a
 from __future__ import annotations
 
 import contextlib
+import math
+import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
@@ -16,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -24,7 +26,7 @@ from heartwire import names
 from heartwire.errors import HeartwireError, StorageProblem
 from heartwire.monitor.log import Log
 from heartwire.monitor.settings import WebSettings
-from heartwire.web import live, pages
+from heartwire.web import access, live, pages
 from heartwire.web.server import App, Receive, Scope, Send, Server
 
 # So many pages are made at a time, each with a connection to the store of its own.
@@ -38,7 +40,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -47,6 +49,7 @@ HEADERS = {
 LOCAL_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 NAV = (("/", "Racks"), ("/journal", "Journal"), ("/notifications", "Notifications"), ("/notes", "Notes"))
 View = Callable[[Request], dict[str, Any]]
+STATUSES = ((StorageProblem, 503), (pages.NotFound, 404), (access.NotYou, 403))
 
 
 def templates() -> jinja2.Environment:
@@ -64,7 +67,11 @@ class Page:
         self._source = source
         self._log = log
         self._templates = templates()
-        self._hosts = frozenset((*LOCAL_NAMES, _host_of(settings.listen), *settings.hosts))
+        self._access = access.Access(settings, log)
+        hosts = frozenset((*LOCAL_NAMES, _host_of(settings.listen), *(name.lower() for name in settings.hosts)))
+        # Who must say who he is may call it by any name, where none is listed.
+        self._hosts = hosts if self._access.is_open or settings.hosts else None
+        self._with_tls = settings.certificate_file is not None
         self._live = live.Live(source, self._templates)
 
     def app(self) -> App:
@@ -85,6 +92,8 @@ class Page:
             page("/notifications", "notifications.html", lambda request: pages.notifications(source)),
             page("/notes", "notes.html", lambda request: pages.notes(source)),
             Route("/live", self._live.answer, methods=["GET"]),
+            Route("/login", self._login, methods=["GET", "POST"]),
+            Route("/logout", self._logout, methods=["POST"]),
             Mount("/static", StaticFiles(packages=[("heartwire.web", "static")])),
         ]
         inner = Starlette(
@@ -92,17 +101,59 @@ class Page:
             exception_handlers={HeartwireError: self._wrong, HTTPException: self._wrong},
             lifespan=_lifespan,
         )
-        return Head(inner, self._hosts)
+        return Head(access.Gate(inner, self._access), self._hosts, with_tls=self._with_tls)
 
     def render(self, request: Request, template: str, values: dict[str, Any], status: int = 200) -> Response:
         """Return a page."""
-        common = {"nav": NAV, "path": request.url.path, "now": pages.when(int(self._source.now().timestamp() * 1000))}
+        person = access.person_of(request)
+        common = {
+            "nav": NAV,
+            "path": request.url.path,
+            "now": pages.when(int(self._source.now().timestamp() * 1000)),
+            "person": person,
+            "may_read": person is not None or self._access.is_open,
+            "has_login": self._access.has_login,
+            "form_token": self._access.token(person) if person else "",
+        }
         return HTMLResponse(self._templates.get_template(template).render({**common, **values}), status)
+
+    async def _login(self, request: Request) -> Response:
+        """Show the form, or take it."""
+        problem: HeartwireError | None = None
+        status, wanted = 200, request.query_params.get("next", "/")
+        if request.method == "POST":
+            try:
+                form = await access.form_of(request)
+                wanted = form.get("next", "/")
+                cookie = await self._access.login(request, form)
+            except access.TooOften as found:
+                problem, status = found, 429
+            except HeartwireError as found:
+                problem, status = found, 403
+            else:
+                answer: Response = RedirectResponse(access.local(wanted), 303)
+                answer.set_cookie(access.COOKIE, cookie, max_age=access.SESSION_S, **access.cookie_options(request))
+                answer.delete_cookie(access.BEFORE, path="/")
+                return answer
+        before = request.cookies.get(access.BEFORE, "") or secrets.token_urlsafe(32)
+        values = {"problem": problem, "token": self._access.login_token(before), "next": access.local(wanted)}
+        answer = self.render(request, "login.html", values, status)
+        answer.set_cookie(access.BEFORE, before, max_age=access.SESSION_S, **access.cookie_options(request))
+        if isinstance(problem, access.TooOften):
+            answer.headers["Retry-After"] = str(math.ceil(problem.wait_s))
+        return answer
+
+    async def _logout(self, request: Request) -> Response:
+        await self._access.checked_form(request)
+        self._access.logout(request)
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(access.COOKIE, path="/")
+        return answer
 
     def _wrong(self, request: Request, error: Exception) -> Response:
         """Return the page of an error: ours with its words, any other without."""
         if isinstance(error, HeartwireError):
-            status = 503 if isinstance(error, StorageProblem) else 404 if isinstance(error, pages.NotFound) else 400
+            status = next((code for kind, code in STATUSES if isinstance(error, kind)), 400)
             return self.render(request, "error.html", {"words": error.words, "next": error.next_step}, status)
         if isinstance(error, HTTPException):
             words = "there is no such page" if error.status_code == 404 else error.detail
@@ -116,9 +167,10 @@ class Head:
     A page elsewhere may let its own name lead to loopback and read what is there: such a request names its host.
     """
 
-    def __init__(self, app: App, hosts: Collection[str]) -> None:
+    def __init__(self, app: App, hosts: Collection[str] | None, *, with_tls: bool = False) -> None:
         self._app = app
         self._hosts = hosts
+        self._headers = {**HEADERS, **({"Strict-Transport-Security": "max-age=31536000"} if with_tls else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -128,12 +180,12 @@ class Head:
         async def adding(message: Any) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers[name] = value
             await send(message)
 
         said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if len(said) != 1 or _host_of(said[0]) not in self._hosts:
+        if self._hosts is not None and (len(said) != 1 or _host_of(said[0]) not in self._hosts):
             words = "This page is not called so. Add the name to `hosts` of [web] in the monitor's settings.\n"
             await Response(words, 421, media_type="text/plain")(scope, receive, adding)
             return
@@ -161,4 +213,6 @@ def _record(request: Request) -> int:
 
 def serve(settings: WebSettings, source: pages.Source, log: Log | None = None) -> Server:
     """Return the server of the page, listening. Raises PortBusy."""
-    return Server(settings.listen, Page(source, settings, log).app(), log)
+    pair = (settings.certificate_file, settings.certificate_key_file)
+    certificate = (pair[0], pair[1]) if pair[0] is not None and pair[1] is not None else None
+    return Server(settings.listen, Page(source, settings, log).app(), log, certificate=certificate)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -153,7 +154,7 @@ class Server:
         try:
             config.load()
         except (OSError, ssl.SSLError) as error:
-            words = getattr(error, "strerror", None) or "no certificate and its key"
+            words = "no certificate and its key" if isinstance(error, ssl.SSLError) else error.strerror
             raise BadConfig(f"web.certificate_file: {words}", "name a PEM certificate and its key") from None
         self._server = uvicorn.Server(config)
         try:
@@ -181,17 +182,44 @@ class Server:
 
     def _run(self) -> None:
         try:
-            self._server.run(sockets=[self._socket])
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._server.serve(sockets=[self._socket]))
         except (Exception, SystemExit) as error:
             if self._log is not None:
                 self._log.error("failed", part="web", kind=type(error).__name__)
 
 
-def _bound(address: str, port: int) -> Any:
-    import socket  # noqa: PLC0415 - only what opens one
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that gives a TLS client as long for its first words as any other."""
 
+    async def create_server(self, *arguments: Any, **options: Any) -> Any:
+        if options.get("ssl") is not None:
+            options.setdefault("ssl_handshake_timeout", HEAD_S)
+        return await super().create_server(*arguments, **options)
+
+
+class _Listening(socket.socket):
+    """A listening socket that takes no more than CONNECTIONS_MAX and two rounds of BACKLOG at a time, of any kind.
+
+    The monitor's other sockets and files need descriptors, too, and nothing else counts a TLS client before it speaks.
+    """
+
+    _open: list[socket.socket]
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection; BlockingIOError where there is none, or are too many."""
+        made, address = super().accept()
+        self._open = [one for one in getattr(self, "_open", []) if one.fileno() != -1]
+        if len(self._open) >= CONNECTIONS_MAX + 2 * BACKLOG:  # a round may be taken before the first of it is looked at
+            made.close()
+            raise BlockingIOError
+        self._open.append(made)
+        return made, address
+
+
+def _bound(address: str, port: int) -> _Listening:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = _Listening(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from heartwire.errors import PortBusy, UsageProblem
+from heartwire.errors import BadConfig, PortBusy, UsageProblem
 from heartwire.monitor import run, settings
 from heartwire.monitor.log import Log
 from heartwire.web import live, server
@@ -173,6 +176,70 @@ def test_closing_does_not_wait_for_who_watches(room: Room) -> None:
         assert client.recv(100)
         port.server.close()
     assert not port.server._thread.is_alive()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Return a certificate for localhost and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("not installed: openssl")
+    pair = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", pair[1], "-out", pair[0]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return pair
+
+
+def test_it_speaks_tls_and_ends_who_does_not(
+    room: Room, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_S", 0.3)
+    found = server.Server("127.0.0.1:0", room.app(), certificate=certificate)
+    found.start()
+    try:
+        with socket.create_connection(("127.0.0.1", found.port), PATIENCE_S) as silent:
+            assert silent.recv(100) == b""
+    finally:
+        found.close()
+    monkeypatch.setattr(server, "HEAD_S", PATIENCE_S)
+    found = server.Server("127.0.0.1:0", room.app(), certificate=certificate)
+    found.start()
+    try:
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        plain = socket.create_connection(("127.0.0.1", found.port), PATIENCE_S)
+        with context.wrap_socket(plain, server_hostname="localhost") as client:
+            client.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert b" 200 " in client.recv(16)
+    finally:
+        found.close()
+
+
+def test_a_certificate_that_is_none_is_said(room: Room, tmp_path: Path) -> None:
+    path = tmp_path / "cert.pem"
+    with pytest.raises(BadConfig, match=r"web\.certificate_file: No such file"):
+        server.Server("127.0.0.1:0", room.app(), certificate=(path, path))
+    path.write_text("none")
+    with pytest.raises(BadConfig, match=r"web\.certificate_file: no certificate"):
+        server.Server("127.0.0.1:0", room.app(), certificate=(path, path))
+
+
+def test_connections_have_a_number_whatever_becomes_of_them(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(server, "BACKLOG", 2)
+    monkeypatch.setattr(server.Bounded, "_make_room", lambda self: None)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(port.connect()) for _ in range(20)]
+        for client in clients[8:]:
+            with contextlib.suppress(ConnectionError):
+                assert client.recv(1) == b""
+    until_s = time.monotonic() + PATIENCE_S
+    works = False
+    while not works and time.monotonic() < until_s:
+        with contextlib.suppress(OSError):
+            works = port.works()
+    assert works
 
 
 def settings_of(folder: Path) -> settings.MonitorSettings:
