@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def rule_table() -> str:
     return text
 
 
+def prose(text: str) -> str:
+    """Return a paragraph, wrapped as the page is."""
+    return textwrap.fill(text, 119, break_long_words=False, break_on_hyphens=False) + "\n\n"
+
+
 def guard_tables() -> str:
     """Who asks which guard, and what each one forbids."""
     found: dict[Any, tuple[str, list[int]]] = {}
@@ -55,9 +61,13 @@ def guard_tables() -> str:
             entry = found.setdefault(guard, (reasons.NAMES[number], []))
             if index not in entry[1]:
                 entry[1].append(index)
-    text = "### Guards: what forbids a fence\n\nEach table is asked from top to bottom; the first guard that forbids "
-    text += "names the reason. Columns: " + "; ".join(f"{n + 1} {name}" for n, (name, _) in enumerate(guards.TABLES))
-    text += ".\n\n" + table("reason", "forbids", *[str(n + 1) for n in range(len(guards.TABLES))])
+    columns = "; ".join(f"{n + 1} {name}" for n, (name, _) in enumerate(guards.TABLES))
+    text = "### Guards: what forbids a fence\n\n" + prose(
+        "Each table is asked from top to bottom; the first guard that forbids names the reason. Columns: "
+        + columns
+        + "."
+    )
+    text += table("reason", "forbids", *[str(n + 1) for n in range(len(guards.TABLES))])
     for guard, (reason, asked) in found.items():
         marks = ["x" if n in asked else "" for n in range(len(guards.TABLES))]
         text += row(f"`{reason}`", words(guard), *marks)
@@ -97,9 +107,9 @@ def light_table() -> str:
 
 def alarm_table() -> str:
     """Each abnormal state and what shows it."""
-    text = "### Alarms: each abnormal state\n\nAny of them opens the alarm contact of an armed board (GUARDING goes "
-    text += (
-        "dark) and LED_STATUS shows `degraded`, unless a more urgent pattern applies; `heartwire status` names it.\n\n"
+    text = "### Alarms: each abnormal state\n\n" + prose(
+        "Any of them opens the alarm contact of an armed board (GUARDING goes dark) and LED_STATUS shows `degraded`, "
+        "unless a more urgent pattern applies; `heartwire status` names it."
     )
     text += table("name in `status`", "severity", "what is wrong", "what closes it")
     for _, name, severity, wrong, closes in alarms.ALARMS:

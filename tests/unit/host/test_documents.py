@@ -91,3 +91,8 @@ def test_what_contributors_are_sent_to_is_there() -> None:
         assert (ROOT / path).exists(), path
     for path in re.findall(r"`(heartwire_protocol/\w+\.py)`", text):
         assert (ROOT / "firmware" / path).is_file(), path
+
+
+def test_the_design_can_be_read_in_a_diff() -> None:
+    prose = [line for line in (ROOT / "firmware" / "DESIGN.md").read_text().splitlines() if not line.startswith("|")]
+    assert [line for line in prose if len(line) > 120] == []
