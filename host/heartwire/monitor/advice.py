@@ -271,6 +271,9 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
         "",
         "",
     ),
+    "page_asked": ("info", "Nothing, if that person meant it.", "", ""),
+    "page_done": ("notice", "Nothing, if that person meant it.", "", ""),
+    "page_refused": ("notice", "Nothing was done, or nobody knows whether it was: look at `heartwire status`.", "", ""),
     "same_id": (
         "warning",
         "Two boards say that they are the same one, or one is listed twice: compare their ports in monitor.toml. What "

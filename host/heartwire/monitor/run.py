@@ -46,6 +46,7 @@ from heartwire.monitor.settings import (
 from heartwire.monitor.sources import AGENT_SCHEME, Maker, source_of
 from heartwire.monitor.store import Store, driver_problem
 from heartwire.monitor.twins import Claims
+from heartwire_protocol import codes
 
 if TYPE_CHECKING:
     from heartwire.web import server as page_server
@@ -115,6 +116,10 @@ def check_secrets(settings: MonitorSettings) -> list[str]:
     return problems
 
 
+def _operate_problem(path: Path) -> str:
+    return "" if keys.find(path).signer(codes.RIGHT_OPERATE) else f"{path}: holds no operate key"
+
+
 def _look_at_page(web: WebSettings, look: Callable[[str, Callable[[], object]], None]) -> None:
     absent = extras.missing(*WEB_NEEDED)
     look("web", lambda: f"{', '.join(absent)} is not installed: {extras.install_hint('web')}" if absent else "")
@@ -122,6 +127,8 @@ def _look_at_page(web: WebSettings, look: Callable[[str, Callable[[], object]], 
         from heartwire.web import passwords  # noqa: PLC0415 - an extra
 
         look("web", partial(passwords.read, web.password_file))
+    for operator in web.operator:
+        look(f"web.operator {operator.name}", partial(_operate_problem, operator.key_file))
     if web.certificate_key_file is not None:
         look("web", partial(read_secret, web.certificate_key_file))
 
@@ -366,13 +373,14 @@ class Monitor:
 
     def _page(self, settings: WebSettings) -> page_server.Server:
         """Return the server of the page, which reads by connections of its own: collectors never wait for it."""
-        from heartwire.web import app, pages  # noqa: PLC0415 - an extra
+        from heartwire.web import acts, app, pages  # noqa: PLC0415 - an extra
 
         store = open_store(self.settings, create=False)
         self._closing.callback(store.close)
         views = [collector.view for collector in self.collectors]
         source = pages.Source(views, query.Reader(store), Outbox(store), time.monotonic)
-        return app.serve(settings, source, self.log)
+        doing = acts.Acts(self.settings.board, settings.operator, self._archive, told=self._tell)
+        return app.serve(settings, source, doing, self.log)
 
     def _metrics_source(self) -> metrics.Source:
         reader = query.Reader(self.store)

@@ -117,6 +117,15 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OperatorSettings:
+    """A person who may act from the page."""
+
+    name: str = setting("as the person logs in, or as the proxy says")
+    key_file: Path = setting("file with this person's operate key, mode 0600")
+    boards: tuple[str, ...] = setting("only these boards; empty for all that take the key", ())
+
+
+@dataclass(frozen=True, kw_only=True)
 class WebSettings:
     """The page; there is none where its table is missing."""
 
@@ -127,6 +136,7 @@ class WebSettings:
     certificate_key_file: Path | None = setting("PEM key of the certificate, mode 0600", None)
     proxy_header: str = setting("header in which the reverse proxy names the person", "")
     proxy_address: str = setting("numeric address of that proxy; the header counts from nowhere else", "")
+    operator: tuple[OperatorSettings, ...] = setting("who may act", (), many=OperatorSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,6 +301,7 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
             problems.append(f"{path}: must be ADDRESS:PORT, such as 127.0.0.1:9732, not {address!r}")
     if settings.web is not None:
         _web(settings.web, problems)
+        _operators(settings.web, names, problems)
     peer = settings.peer
     if bool(peer.url) != bool(peer.listen) or (peer.url and peer.key_file is None):
         problems.append("peer: url, listen and key_file belong together")
@@ -324,6 +335,15 @@ def _web(web: WebSettings, problems: list[str]) -> None:
         problems.append(f"web.proxy_address: must be a numeric address, not {web.proxy_address!r}")
     if (web.certificate_file is None) != (web.certificate_key_file is None):
         problems.append("web: certificate_file and certificate_key_file belong together")
+
+
+def _operators(web: WebSettings, names: set[str], problems: list[str]) -> None:
+    if web.operator and web.password_file is None and not web.proxy_header:
+        problems.append("web.operator: nobody can say who he is: name password_file, or proxy_header and proxy_address")
+    for at, operator in enumerate(web.operator, 1):
+        problems += [
+            f"web.operator[{at}].boards: no board is called {name!r}" for name in operator.boards if name not in names
+        ]
 
 
 def _is_numeric(address: str) -> bool:

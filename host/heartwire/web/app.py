@@ -1,7 +1,7 @@
 """The page as an ASGI app: which address shows what, the head of every answer, and an answer to every error.
 
-Handlers are plain functions in a few threads, so that a slow store delays none of the monitor's own; nothing of the
-page changes a board. Called by monitor.run through `serve`, and by tests with a Starlette TestClient.
+Handlers are plain functions in a few threads, so that a slow store delays none of the monitor's own; only `_act`
+changes anything, by acts. Called by monitor.run through `serve`, and by tests with a Starlette TestClient.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
+from urllib.parse import quote
 
 import anyio.to_thread
 import jinja2
@@ -23,14 +24,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from heartwire import names
-from heartwire.errors import HeartwireError, StorageProblem
+from heartwire.errors import HeartwireError, Refused, StorageProblem
 from heartwire.monitor.log import Log
 from heartwire.monitor.settings import WebSettings
-from heartwire.web import access, live, pages
+from heartwire.web import access, acts, live, pages
 from heartwire.web.server import App, Receive, Scope, Send, Server
 
 # So many pages are made at a time, each with a connection to the store of its own.
 WORKERS = 4
+# And so many wait for a board.
+ACTS_MAX = 4
 # Nothing inline, nothing from elsewhere, in nobody's frame.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -49,7 +52,9 @@ HEADERS = {
 LOCAL_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 NAV = (("/", "Racks"), ("/journal", "Journal"), ("/notifications", "Notifications"), ("/notes", "Notes"))
 View = Callable[[Request], dict[str, Any]]
-STATUSES = ((StorageProblem, 503), (pages.NotFound, 404), (access.NotYou, 403))
+STATUSES = (
+    (StorageProblem, 503), (pages.NotFound, 404), (access.NotYou, 403), (acts.MayNot, 403), (Refused, 409),
+)  # fmt: skip
 
 
 def templates() -> jinja2.Environment:
@@ -63,10 +68,14 @@ def templates() -> jinja2.Environment:
 class Page:
     """All pages over one source."""
 
-    def __init__(self, source: pages.Source, settings: WebSettings, log: Log | None = None) -> None:
+    def __init__(
+        self, source: pages.Source, settings: WebSettings, doing: acts.Acts | None = None, log: Log | None = None
+    ) -> None:
         self._source = source
-        self._log = log
+        self._acts = doing
         self._templates = templates()
+        self._templates.globals["acts_on"] = doing is not None and doing.are_any
+        self._busy = anyio.CapacityLimiter(ACTS_MAX)
         self._access = access.Access(settings, log)
         hosts = frozenset((*LOCAL_NAMES, _host_of(settings.listen), *(name.lower() for name in settings.hosts)))
         # Who must say who he is may call it by any name, where none is listed.
@@ -86,7 +95,8 @@ class Page:
 
         routes = [
             page("/", "overview.html", lambda request: pages.overview(source)),
-            page("/rack/{name}", "rack.html", lambda request: pages.rack(source, request.path_params["name"])),
+            page("/rack/{name}", "rack.html", self._rack),
+            Route("/rack/{name}/act/{what}", self._act, methods=["GET", "POST"]),
             page("/journal", "journal.html", lambda request: pages.journal(source, request.query_params)),
             page("/why/{record}", "why.html", lambda request: pages.explain(source, _record(request))),
             page("/notifications", "notifications.html", lambda request: pages.notifications(source)),
@@ -116,6 +126,33 @@ class Page:
             "form_token": self._access.token(person) if person else "",
         }
         return HTMLResponse(self._templates.get_template(template).render({**common, **values}), status)
+
+    def _rack(self, request: Request) -> dict[str, Any]:
+        name, person = request.path_params["name"], access.person_of(request)
+        may_act = person is not None and self._acts is not None and self._acts.may(person.name, name)
+        return {**pages.rack(self._source, name), "may_act": may_act}
+
+    async def _act(self, request: Request) -> Response:
+        """Show what an act will do, or do what was shown."""
+        name, what = request.path_params["name"], request.path_params["what"]
+        view, doing, person = self._source.view(name), self._acts, access.person_of(request)
+        if doing is None or not doing.are_any:
+            raise acts.MayNot(
+                "nobody acts from this page", "`[[web.operator]]` of the monitor's settings names who may"
+            )
+        if request.method == "GET":
+            if person is None and self._access.has_login:
+                wanted = f"{request.url.path}?{request.url.query}"
+                return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
+            if person is None:
+                raise acts.MayNot("who you are is not known", "come through the reverse proxy")
+            shown = doing.show(person.name, acts.act_of(name, what, request.query_params), view)
+            return self.render(request, "act.html", {"shown": shown})
+        form = await self._access.checked_form(request)
+        assert person is not None  # noqa: S101 - checked_form raises for nobody
+        act = acts.act_of(name, what, form)
+        done = await anyio.to_thread.run_sync(doing.do, person.name, act, form.get("once", ""), limiter=self._busy)
+        return self.render(request, "done.html", {"done": done, "rack": name}, 200 if done.good else 409)
 
     async def _login(self, request: Request) -> Response:
         """Show the form, or take it."""
@@ -211,8 +248,8 @@ def _record(request: Request) -> int:
     return pages.number(request.path_params["record"]) or 0
 
 
-def serve(settings: WebSettings, source: pages.Source, log: Log | None = None) -> Server:
+def serve(settings: WebSettings, source: pages.Source, doing: acts.Acts | None, log: Log | None = None) -> Server:
     """Return the server of the page, listening. Raises PortBusy."""
     pair = (settings.certificate_file, settings.certificate_key_file)
     certificate = (pair[0], pair[1]) if pair[0] is not None and pair[1] is not None else None
-    return Server(settings.listen, Page(source, settings, log).app(), log, certificate=certificate)
+    return Server(settings.listen, Page(source, settings, doing, log).app(), log, certificate=certificate)

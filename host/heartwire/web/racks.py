@@ -69,6 +69,9 @@ class Rack:
     plans: tuple[str, ...] = ()  # what would happen if each node fell silent; of the active node first
     steps: tuple[next_steps.Step, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    approval: int = 0  # number of the request that waits for an answer
+    clearable: tuple[tuple[str, str], ...] = ()  # nodes that may be cleared, with their labels
+    maintained: tuple[tuple[str, str], ...] = ()  # what is in maintenance: nodes, and "board"
 
 
 def look_of(style: str) -> str:
@@ -97,6 +100,7 @@ def _rack(view: View, status: Status, now_s: float) -> Rack:
     warnings = tuple(Text(words, look_of(style)) for words, style in status_view.warnings(status, nodes))
     standing = AWAY if not view.up else ATTENTION if status_view.troubles(status, nodes) else WELL
     labels = view.labels()
+    board = (("board", "the whole board"),) if status.maintenance_s else ()
     return Rack(
         view.name,
         standing,
@@ -112,6 +116,9 @@ def _rack(view: View, status: Status, now_s: float) -> Rack:
         plans_of(view),
         tuple(next_steps.steps(status, nodes)) if fresh else (),
         labels,
+        int((status.approval or {}).get("request", 0)),
+        tuple((node.node, node.label) for node in nodes if node.locked or node.suspect or node.role == "quarantined"),
+        (*((node.node, node.label) for node in nodes if node.maintenance_s), *board),
     )
 
 

@@ -28,10 +28,12 @@ def test_the_shipped_example_is_right_and_shows_every_setting_with_its_default()
     kinds: list[type] = [
         settings.MonitorSettings, settings.BoardSettings, settings.ChannelSettings, settings.RetentionSettings,
         settings.DeadmanSettings, settings.PeerSettings, settings.WebSettings,
+        settings.OperatorSettings,
     ]  # fmt: skip
     for kind in kinds:
         for field in dataclasses.fields(kind):
-            assert f"{field.name} =" in text or f"[{field.name}]" in text, f"{kind.__name__}.{field.name}"
+            shown = (f"{field.name} =", f"[{field.name}]", f".{field.name}]")
+            assert any(words in text for words in shown), f"{kind.__name__}.{field.name}"
             assert field.metadata["doc"] or dataclasses.is_dataclass(field.default)
 
 

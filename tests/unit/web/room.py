@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from heartwire import keys
+from heartwire.board import Board
+from heartwire.link import Link
 from heartwire.monitor import sample
 from heartwire.monitor.archive import Archive, Known, Observed
 from heartwire.monitor.collect import Collector
@@ -15,14 +18,15 @@ from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.query import Reader
 from heartwire.monitor.routing import Router
-from heartwire.monitor.settings import BoardSettings, ChannelSettings, MonitorSettings, WebSettings
+from heartwire.monitor.settings import BoardSettings, ChannelSettings, MonitorSettings, OperatorSettings, WebSettings
 from heartwire.monitor.store import Store
+from heartwire.web.acts import Acts
 from heartwire.web.app import Page
 from heartwire.web.pages import Source
 from heartwire.web.server import App
 from heartwire_protocol import messages
 from heartwire_protocol import settings as board_settings
-from tests.fakes.board import FakeBoard
+from tests.fakes.board import FakeBoard, MemoryChannel
 from tests.unit.monitor.conftest import hasty
 from tests.unit.monitor.helpers import Clock, FakeSource
 
@@ -40,6 +44,7 @@ class Room:
         self.store = hasty(Store.open(folder / "monitor.db"))
         self.clock = Clock()
         self.log = io.StringIO()
+        self.woken = 0
         self.boards: list[FakeBoard] = []
         self.sources: list[FakeSource] = []
         self.collectors: list[Collector] = []
@@ -124,4 +129,19 @@ class Room:
 
     def app(self) -> App:
         """Return the page."""
-        return Page(self.source, self.web, Log(self.log)).app()
+        doing = Acts(
+            self.settings.board, self.web.operator, self.archive, told=self.told, opener=self.open, clock=self.clock
+        )
+        return Page(self.source, self.web, doing, Log(self.log)).app()
+
+    def told(self) -> None:
+        """Note that the channels were woken."""
+        self.woken += 1
+
+    def open(self, board: BoardSettings, operator: OperatorSettings) -> Board:
+        """Open a board as the page does, without a port."""
+        fake = self.boards[self.names.index(board.name)]
+        self.channel = MemoryChannel(fake)
+        link = Link(self.channel, keys.find(operator.key_file), 0.5)
+        link.hello()
+        return Board(link)
