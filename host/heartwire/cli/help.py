@@ -75,7 +75,7 @@ def _exit_codes() -> str:
 def _json() -> str:
     from heartwire import journal, next_steps, selftest
     from heartwire.answers import NodeStatus, Status
-    from heartwire.cli import advise, history
+    from heartwire.cli import advise, history, monitor
     from heartwire.ports import Port
 
     def table(kind: type) -> list[tuple[str, str]]:
@@ -91,6 +91,7 @@ def _json() -> str:
         ("log --json: an object a line", list(journal.JSON_DOC)),
         ("history --json: each of a list", list(history.JSON_DOC)),
         ("advise --json: an object", list(advise.JSON_DOC)),
+        ("monitor status --json: an object", list(monitor.STATUS_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
         (
             "broker status --json: each of a list",

@@ -23,7 +23,7 @@ EXTRAS = {"virtual": "virtual", "demo": "virtual", "flash": "flash"}
 # What people type at the top and what it is called; and names that other programs of this kind use.
 ELSEWHERE = {
     "doctor": "agent doctor", "install": "agent install", "busy": "agent busy", "planned-off": "agent planned-off",
-    "apply": "config apply", "check": "config check", "diff": "config diff", "new": "config new",
+    "apply": "config apply", "diff": "config diff", "new": "config new",
     "events": "log", "journal": "log", "promote": "switchover", "failover": "switchover", "move": "switchover",
     "arm": "mode auto", "disarm": "mode observe", "pause": "maintenance board", "resume": "maintenance board off",
     "unlock": "clear", "reset": "clear", "reboot": "restart", "upgrade": "flash", "run": "agent run",

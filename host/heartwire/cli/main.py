@@ -28,6 +28,7 @@ LOOK, ACT, SET_UP, RUN = "Look", "Act", "Set up", "Run"
 COMMANDS = (
     Entry("boards", "heartwire.cli.boards", LOOK, "List the boards that are plugged in."),
     Entry("status", "heartwire.cli.status", LOOK, "Show the board and its nodes."),
+    Entry("check", "heartwire.cli.check", LOOK, "Be a plugin of Nagios or Icinga: one line, exit code 0 to 3."),
     Entry("log", "heartwire.cli.log", LOOK, "Show what happened, and why."),
     Entry(
         "why", "heartwire.cli.why", LOOK, "Explain a decision: which rule, which evidence, what else was considered."

@@ -28,9 +28,23 @@ NEEDED = ("sqlalchemy", "apprise", "prometheus_client")
 EXAMPLES = {
     "config": "monitor.example.toml",
     "alerts": "heartwire-alerts.yml",
+    "dashboard": "heartwire-dashboard.json",
+    "icinga": "heartwire-icinga2.conf",
     "unit": "heartwire-monitor.service",
     "user": "heartwire-sysusers.conf",
 }
+
+STATUS_DOC = (
+    ("events", "records in the store"),
+    ("running", "a monitor is at work on the store; null for one that is not a file of this machine"),
+    ("unsent", "messages and mentions that have not gone out"),
+    (
+        "boards",
+        "list of {board_id, name, boot, journal, stored, reached}: reached is when its newest record was stored",
+    ),
+    ("problems", "list of {board, kind, node, since, alarm}: what is open; alarm: an alarm opened it"),
+    ("channels", "channel to states of its messages, each with how many"),
+)
 
 
 def config_option(command: Command) -> Command:
@@ -136,7 +150,9 @@ def check(config: Path | None) -> None:
 @monitor.command()
 @click.argument("what", type=click.Choice(sorted(EXAMPLES)))
 def example(what: str) -> None:
-    """Print an example: the config, Prometheus alert rules, the systemd unit, or its user for sysusers.d.
+    """Print an example: the config, the systemd unit, its user for sysusers.d, or what other monitoring needs.
+
+    That is: alert rules for Prometheus, a dashboard for Grafana, a check command for Icinga 2.
 
     \b
     Example:
@@ -219,72 +235,41 @@ def _test_one(channel: ChannelSettings, severity: str) -> dict[str, Any]:
 
 @monitor.command()
 @store_options
+@click.option("--check", is_flag=True, help="Exit with 15 if a problem is open or no monitor is at work; for scripts.")
 @json_option
-def status(store: str | None, config: Path | None, as_json: bool) -> None:
+def status(store: str | None, config: Path | None, check: bool, as_json: bool) -> None:
     """Show what the store knows: boards, open problems, and what is not yet told.
 
     \b
     Example:
       heartwire monitor status --json
     """
-    from heartwire.answers import iso
-    from heartwire.monitor.outbox import Outbox
-    from heartwire.monitor.query import Reader
+    from heartwire.monitor.standing import standing, when
 
-    with opened(store, config) as found:
-        reader = Reader(found)
-        boards, problems = reader.boards(), reader.problems()
-        counts, events = Outbox(found).counts(), reader.count()
-    names = {board.board_id: board.name for board in boards}
-
-    def when(at_ms: int) -> str:
-        return iso(datetime.fromtimestamp(at_ms / 1000, UTC)) or ""
-
+    with opened(store, config) as opened_store:
+        found = standing(opened_store)
     if as_json:
-        emit_json(
-            {
-                "events": events,
-                "boards": [
-                    {
-                        "board_id": board.board_id,
-                        "name": board.name,
-                        "boot": board.boot,
-                        "journal": board.journal,
-                        "stored": board.cursor,
-                        "reached": when(board.reached_ms),
-                    }
-                    for board in boards
-                ],
-                "problems": [
-                    {
-                        "board": names.get(row["board_id"], row["board_id"]),
-                        "kind": row["kind"],
-                        "node": codes.name_of(codes.NODES, row["node"]) if row["node"] != codes.NO_NODE else None,
-                        "since": when(row["opened_ms"]),
-                    }
-                    for row in problems
-                ],
-                "channels": counts,
-            }
-        )
-        return
-    sheet = Sheet(("board", "id", "boot", "stored", "newest record stored at"), right=frozenset({2, 3}))
-    for board in boards:
-        cells = (board.name, board.board_id, str(board.boot), str(board.cursor), when(board.reached_ms))
-        sheet.rows.append([(cell, "") for cell in cells])
-    told = Sheet(("channel", "waiting", "pending", "sending", "sent"), right=frozenset({1, 2, 3, 4}))
-    for channel, states in sorted(counts.items()):
-        numbers = [str(states.get(state, 0)) for state in ("waiting", "pending", "sending", "sent")]
-        told.rows.append([(cell, "") for cell in (channel, *numbers)])
-    show([line(f"{events} events"), line(), sheet])
-    if counts:
-        show([line(), told])
-    emit()
-    emit(f"{len(problems) or 'no'} open problem{'' if len(problems) == 1 else 's'}")
-    for row in problems:
-        node = f" {codes.name_of(codes.NODES, row['node'])}" if row["node"] != codes.NO_NODE else ""
-        board = names.get(row["board_id"], row["board_id"].lstrip("?"))
-        emit(f"  {board}{node}: {row['kind'].replace('_', ' ')} since {when(row['opened_ms'])}")
+        emit_json(found.as_json())
+    else:
+        sheet = Sheet(("board", "id", "boot", "stored", "newest record stored at"), right=frozenset({2, 3}))
+        for board in found.boards:
+            cells = (board.name, board.board_id, str(board.boot), str(board.cursor), when(board.reached_ms))
+            sheet.rows.append([(cell, "") for cell in cells])
+        told = Sheet(("channel", "waiting", "pending", "sending", "sent"), right=frozenset({1, 2, 3, 4}))
+        for channel, states in sorted(found.channels.items()):
+            numbers = [str(states.get(state, 0)) for state in ("waiting", "pending", "sending", "sent")]
+            told.rows.append([(cell, "") for cell in (channel, *numbers)])
+        show([line(f"{found.events} events"), line(), sheet])
+        if found.channels:
+            show([line(), told])
+        emit()
+        emit(f"{len(found.problems) or 'no'} open problem{'' if len(found.problems) == 1 else 's'}")
+        for problem in found.problems:
+            emit(f"  {problem.words}")
+        if found.running is False:
+            note("-- no monitor is at work on this store")
+    if check and (troubles := found.troubles()):
+        raise NotAsAsked(f"needs attention: {'; '.join(words for words, _ in troubles)}")
 
 
 @monitor.command()

@@ -69,13 +69,19 @@ def next_parts(steps: Sequence[next_steps.Step]) -> list[Part]:
 
 def troubles(status: Status, nodes: Sequence[NodeStatus]) -> list[str]:
     """Return what needs a person's attention, in words; empty if all is well and the board guards."""
-    found = [text for text, style in warnings(status, nodes) if "red" in style or "yellow" in style]
+    return [words for words, _ in judged(status, nodes)]
+
+
+def judged(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, bool]]:
+    """Return what needs a person's attention in words, each with whether that is now: what is red, a node that died."""
+    found = [(text, "red" in style) for text, style in warnings(status, nodes) if "red" in style or "yellow" in style]
     for node in nodes:
         if node.verdict != "good" and not next_steps.is_away_on_purpose(node):
-            found.append(f"{node.label} is {node.verdict}")
+            found.append((f"{node.label} is {node.verdict}", node.verdict == "dead"))
         half_line = hears_nothing(node)
         if node.role == "quarantined" or node.locked or node.altered or half_line or node.fence == "failed":
-            found.append(f"{node.label}: {'; '.join(remarks(node)) or node.role}")
+            words = f"{node.label}: {'; '.join(remarks(node)) or node.role}"
+            found.append((words, node.fence == "failed"))
     return found
 
 

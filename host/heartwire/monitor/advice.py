@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from heartwire_protocol import events
+
 
 @dataclass(frozen=True)
 class Row:
@@ -309,6 +311,13 @@ def as_far_as_taken(text: str, taken: Collection[str]) -> str:
         if acts_in(shown) <= set(taken):
             kept.append(shown)
     return " ".join(kept)
+
+
+def alarming() -> frozenset[str]:
+    """Return the kinds of problems that an alarm opens; the others are opened by warnings."""
+    by_events = {ADVICE[row[1]].opens for row in events.EVENTS if row[2] == events.ALARM and row[1] in ADVICE}
+    by_ourselves = {opens for severity, _, opens, _ in OBSERVATIONS.values() if severity == "alarm"}
+    return frozenset((by_events | by_ourselves) - {""})
 
 
 def row_of(event: str) -> Row:

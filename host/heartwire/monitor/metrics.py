@@ -20,6 +20,7 @@ from heartwire.errors import StorageProblem
 from heartwire.monitor import serving
 from heartwire.monitor.dispatch import Tally
 from heartwire.monitor.log import Log
+from heartwire.monitor.schema import RELAY_EVENTS
 from heartwire.monitor.views import JITTER_BOUNDS_S, Jitter, View
 from heartwire_protocol import codes, messages
 
@@ -216,7 +217,11 @@ class Source:
         relays, channels = self.relay_events(), self.counts()
         words = "relay actions that the store has seen, by what happened"
         counter = CounterMetricFamily("heartwire_relay_actions", words, labels=["board", "node", "event"])
-        for labels, count in sorted(relays.items()):
+        # From 0 on: of a series that begins at 1 Prometheus sees no increase, so the first fence would not show.
+        none = {
+            (view.name, node.node, event): 0 for view in self.views for node in view.nodes for event in RELAY_EVENTS
+        }
+        for labels, count in sorted({**none, **relays}.items()):
             counter.add_metric(list(labels), count)
         outbox = GaugeMetricFamily("heartwire_outbox", "messages not sent, by state", labels=["channel", "state"])
         for channel, states in sorted(channels.items()):

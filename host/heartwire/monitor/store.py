@@ -25,6 +25,7 @@ from heartwire.extras import install_hint
 from heartwire.monitor import schema
 
 BUSY_S = 10.0
+LOCKS = Path("/proc/locks")
 # What SQLite keeps beside its file.
 BESIDE = ("-wal", "-shm")
 _READ_ONLY_WORDS = ("readonly", "read-only")
@@ -199,6 +200,24 @@ class Claim:
     def close(self) -> None:
         """Give it back."""
         os.close(self._descriptor)
+
+
+def is_claimed(path: Path) -> bool | None:
+    """Tell whether a monitor has the store at `path`; None if the kernel does not tell.
+
+    To try the lock would keep a monitor that starts in that moment from it, so the kernel's list is read: proc(5).
+    """
+    try:
+        inode = Path(f"{path}.monitor").stat().st_ino
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        lines = LOCKS.read_text().splitlines()
+    except OSError:
+        return None
+    return any(words[1:4:2] == ["FLOCK", "WRITE"] and words[5].endswith(f":{inode}") for words in map(str.split, lines))
 
 
 def _claim(path: Path, name: str) -> int:

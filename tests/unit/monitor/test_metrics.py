@@ -83,6 +83,7 @@ def test_the_values_are_those_of_the_board() -> None:
     assert value(text, 'heartwire_board_storage_bad{board="rack-1"}') == 1
     assert value(text, 'heartwire_journal_stored{board="rack-1"}') == 41
     assert value(text, 'heartwire_relay_actions_total{board="rack-1",event="fence_fired",node="a"}') == 2
+    assert value(text, 'heartwire_relay_actions_total{board="rack-1",event="fence_fired",node="b"}') == 0  # not absent
     assert value(text, 'heartwire_outbox{channel="mail",state="waiting"}') == 2
     assert value(text, 'heartwire_messages_sent_total{channel="mail"}') == 4
 
@@ -199,19 +200,29 @@ def rules() -> list[dict[str, object]]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def test_the_alert_rules_use_series_and_labels_that_exist() -> None:
-    families = list(text_string_to_metric_families(scrape()))
+def labels_of_series() -> dict[str, set[str]]:
+    """Return the labels of each series that the monitor gives."""
     labels: dict[str, set[str]] = {}
-    for family in families:
+    for family in text_string_to_metric_families(scrape()):
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
+    return labels
+
+
+def series_in(expression: str) -> list[tuple[str, str]]:
+    """Return the series of ours that an expression names, each with its selector."""
+    return re.findall(r"(?<!\w)((?:\w+:)?heartwire_\w+(?::\w+)?)(?:\{([^}]*)\})?", expression)
+
+
+def test_the_alert_rules_use_series_and_labels_that_exist() -> None:
+    labels = labels_of_series()
     assert len(rules()) >= 15
     for rule in rules():
         if "record" in rule:
             labels[str(rule["record"])] = set()
     for rule in rules():
         expression, rule_name = str(rule["expr"]), rule.get("alert") or rule["record"]
-        for name, selector in re.findall(r"(?<!\w)((?:\w+:)?heartwire_\w+(?::\w+)?)(?:\{([^}]*)\})?", expression):
+        for name, selector in series_in(expression):
             assert name in labels, f"{rule_name}: no series {name}"
             for label in re.findall(r"(\w+)(?:=|!=|=~)", selector):
                 assert label in labels[name], f"{rule_name}: {name} has no label {label}"
