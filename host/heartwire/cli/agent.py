@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from heartwire.cli.acting import acts
 from heartwire.cli.context import NODE, ask, yes_option
 from heartwire.cli.installing import install_files, install_options, own_program
 
@@ -110,6 +111,7 @@ def _to_agent(command: Any) -> Any:
 @agent.command(name="busy")
 @click.option("--for", "span", required=True, help="How long at most, for instance 20m.")
 @_to_agent
+@acts
 def busy(context: click.Context, span: str, **_: Any) -> None:
     """Say that this server is busy and may be slow, for an update or a backup.
 
@@ -124,6 +126,7 @@ def busy(context: click.Context, span: str, **_: Any) -> None:
 @agent.command(name="crash-dump")
 @click.option("--for", "span", required=True, help="How long at most, for instance 5m.")
 @_to_agent
+@acts
 def crash_dump(context: click.Context, span: str, **_: Any) -> None:
     """Say that this server writes a crash dump and must keep its power.
 
@@ -139,6 +142,7 @@ def crash_dump(context: click.Context, span: str, **_: Any) -> None:
 @click.option("--timeout", "span", default="100s", show_default=True, help="How long to wait until all is stopped.")
 @click.option("--no-wait", is_flag=True, help="Only say so.")
 @_to_agent
+@acts
 def planned_off(context: click.Context, span: str, no_wait: bool, **_: Any) -> None:
     """Stop the services in good order, because this server goes down on purpose, and wait until that is done.
 
@@ -161,6 +165,7 @@ def planned_off(context: click.Context, span: str, no_wait: bool, **_: Any) -> N
 
 @agent.command(name="ready")
 @_to_agent
+@acts
 def ready(context: click.Context, **_: Any) -> None:
     """Take back busy, crash-dump and planned-off.
 
@@ -193,6 +198,7 @@ def epoch(context: click.Context, number: int | None, **_: Any) -> None:
 @click.option("--timeout", "span", default="30s", show_default=True, help="How long the proof may take.")
 @yes_option
 @_to_agent
+@acts
 def fence(context: click.Context, target: str, span: str, yes: bool, **_: Any) -> None:
     """Have another node fenced, over this server's own heartbeat line, and wait until it is proven off.
 

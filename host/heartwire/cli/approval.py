@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from heartwire import next_steps
+from heartwire.cli.acting import acts
 from heartwire.cli.context import Session, ask, connection_options, labels, yes_option
 from heartwire.cli.output import emit, note
 from heartwire.cli.status import read
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @wait_option
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def approve(session: Session, request: int | None, wait: bool, yes: bool) -> None:
     """Let the action happen that the board asks for.
@@ -48,6 +50,7 @@ def approve(session: Session, request: int | None, wait: bool, yes: bool) -> Non
 @click.argument("request", type=click.IntRange(1), required=False)
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def deny(session: Session, request: int | None, yes: bool) -> None:
     """Do not let it happen.

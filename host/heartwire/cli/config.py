@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from heartwire.cli.acting import acts
 from heartwire.cli.context import Session, ask, connection_options, ignore_interrupts, json_option, yes_option
 from heartwire.cli.output import Cell, Sheet, emit, emit_json, is_terminal, note, show
 from heartwire.errors import Cancelled, NotAsAsked, StorageProblem
@@ -171,6 +172,7 @@ def diff(session: Session, file: Path, exit_code: bool, as_json: bool) -> None:
 @click.argument("file", type=FILE, default=DEFAULT_FILE)
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def apply(session: Session, file: Path, yes: bool) -> None:
     """Put a config file onto the board.
@@ -213,6 +215,7 @@ def apply(session: Session, file: Path, yes: bool) -> None:
 
 @config.command()
 @connection_options
+@acts
 @click.pass_obj
 def revert(session: Session) -> None:
     """End a trial of settings now.

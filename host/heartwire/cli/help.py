@@ -75,7 +75,7 @@ def _exit_codes() -> str:
 def _json() -> str:
     from heartwire import journal, next_steps, selftest
     from heartwire.answers import NodeStatus, Status
-    from heartwire.cli import advise, history, monitor
+    from heartwire.cli import acting, advise, history, monitor
     from heartwire.ports import Port
 
     def table(kind: type) -> list[tuple[str, str]]:
@@ -104,6 +104,7 @@ def _json() -> str:
                 ("sessions", "list of {program, pid, uid, does, requests, urgent}"),
             ],
         ),
+        ("--json of each command that acts: an object", list(acting.JSON_DOC)),
         ("mode --json", [("mode", "the mode"), ("advisory", "grants are advisory")]),
         ("time --json", [("wall", "the board's time, UTC; null if not set"), ("offset_s", "against this host")]),
         (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from heartwire.cli.acting import acts
 from heartwire.cli.config import told_once
 from heartwire.cli.context import Session, ask, connection_options, json_option, yes_option
 from heartwire.cli.output import Sheet, emit, emit_json, note, show
@@ -79,6 +80,7 @@ def list_(session: Session, as_json: bool) -> None:
 @click.option("--wait", metavar="SPAN", default="10m", show_default=True, help="How long to wait for a node; 0s: not.")
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def roll(session: Session, what: str, file: Path, finish: bool, cancel: bool, wait: str, yes: bool) -> None:
     """Replace the key of WHAT by the one in FILE, which is made if it is missing.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from heartwire import requester
+from heartwire.cli.acting import acts
 from heartwire.cli.context import (
     NODE,
     Session,
@@ -88,6 +89,7 @@ def mode(session: Session, mode: str | None, yes: bool, as_json: bool) -> None:
 @wait_option
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def switchover(session: Session, node: str, force: bool, when: str | None, wait: bool, yes: bool) -> None:
     """Make another node active, in order.
@@ -159,6 +161,7 @@ def _moment(when: str) -> datetime:
 @click.command()
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def cancel(session: Session, yes: bool) -> None:
     """Cancel a switchover that waits for its drain, or a scheduled one.
@@ -179,6 +182,7 @@ def cancel(session: Session, yes: bool) -> None:
 @wait_option
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def fence(session: Session, node: str, last: bool, wait: bool, yes: bool) -> None:
     """Cut a node's power now, and prove that it is off.
@@ -208,6 +212,7 @@ def fence(session: Session, node: str, last: bool, wait: bool, yes: bool) -> Non
 @click.argument("duration", metavar="DURATION|off")
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def maintenance(session: Session, target: str, duration: str, yes: bool) -> None:
     """Leave a node or the board alone for a while.

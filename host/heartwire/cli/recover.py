@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from heartwire.cli.acting import acts
 from heartwire.cli.context import NODE, Session, ask, connection_options, labels, yes_option
 from heartwire.cli.output import emit
 from heartwire.cli.status import explained, read
@@ -14,6 +15,7 @@ from heartwire.cli.waiting import wait_option, wait_until_done
 @click.argument("node", type=NODE)
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def release(session: Session, node: str, yes: bool) -> None:
     """Give a fenced node its power back.
@@ -36,6 +38,7 @@ def release(session: Session, node: str, yes: bool) -> None:
 @click.argument("node", type=NODE)
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def clear(session: Session, node: str, yes: bool) -> None:
     """End a node's quarantine or lock-out.
@@ -58,6 +61,7 @@ def clear(session: Session, node: str, yes: bool) -> None:
 @wait_option
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def readopt(session: Session, node: str, wait: bool, yes: bool) -> None:
     """Take a running node as active again.
@@ -83,6 +87,7 @@ def readopt(session: Session, node: str, wait: bool, yes: bool) -> None:
 @wait_option
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def declare(session: Session, node: str, wait: bool, yes: bool) -> None:
     """Say which node may be active.

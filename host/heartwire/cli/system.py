@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from heartwire.answers import iso
+from heartwire.cli.acting import acts
 from heartwire.cli.context import Session, ask, connection_options, json_option, yes_option
 from heartwire.cli.output import emit, emit_json
 from heartwire.errors import StorageProblem
@@ -42,6 +43,7 @@ def time(session: Session, set_it: bool, as_json: bool) -> None:
 @click.command()
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def restart(session: Session, yes: bool) -> None:
     """Restart the board's firmware.

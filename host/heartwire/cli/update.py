@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from heartwire.cli.acting import acts
 from heartwire.cli.context import Session, ask, connection_options, keep_time, labels, yes_option
 from heartwire.cli.output import emit, note
 from heartwire.cli.status import read
@@ -15,6 +16,7 @@ from heartwire.times import parse_span, span_words
 @click.argument("duration", metavar="DURATION|off")
 @yes_option
 @connection_options
+@acts
 @click.pass_obj
 def update(session: Session, duration: str, yes: bool) -> None:
     """Prepare an update of the board, or end it.

@@ -56,6 +56,42 @@ def test_each_command_sends_one_request(
 
 
 @pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (["fence", "a", "--yes"], "a"),
+        (["maintenance", "board", "2h"], "board"),
+        (["clear", "a"], "a"),
+        (["restart", "--yes"], None),
+    ],
+)
+def test_what_was_done_comes_as_json(board: FakeBoard, run: Run, words: list[str], target: str | None) -> None:
+    plain = run(*words).out.splitlines()
+    found = json.loads(run(*words, "--json").out)
+    assert found["words"] == plain
+    assert (found["command"], found["target"], found["done"], found["exit_code"]) == (words[0], target, True, 0)
+    assert (found["error"], found["next"]) == (None, None)
+    assert operations(board) == [words[0]] * 2
+
+
+def test_what_was_not_done_says_why_as_json_and_by_its_exit_code(board: FakeBoard, run: Run) -> None:
+    board.script["fence"] = {"error": "refused", "reason": "last_powered"}
+    result = run("fence", "a", "--yes", "--json")
+    found = json.loads(result.out)
+    assert (result.code, found["exit_code"], found["done"], found["words"]) == (9, 9, False, [])
+    assert found["reason"] == "last_powered" and "--last" in found["next"]
+    assert "refused" in found["error"] and "refused" in result.err
+
+
+def test_every_command_that_acts_has_json(run: Run) -> None:
+    for words in (
+        "mode", "switchover", "cancel", "fence", "release", "clear", "readopt", "declare", "maintenance", "approve",
+        "deny", "config apply", "config revert", "key roll", "update", "restart", "selftest", "agent fence",
+        "agent busy", "agent ready", "agent planned-off", "agent crash-dump",
+    ):  # fmt: skip
+        assert "--json" in run(*words.split(), "--help").out, words
+
+
+@pytest.mark.parametrize(
     "words", [["fence", "a"], ["switchover", "b"], ["readopt", "a"], ["declare", "a"], ["restart"]]
 )
 def test_dangerous_commands_ask_and_no_means_nothing_happened(
