@@ -33,7 +33,7 @@ ALONE := tests/cluster tests/unit/fence
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
-	flash image emulator bench-board bench-pair bench-broker budget clean
+	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit
 
 help: ## list the targets
@@ -180,6 +180,12 @@ image: $(FLASH_READY) ## fetch and check the official MicroPython image, for `ma
 
 emulator: $(READY) ## compile the emulated chip for this Python: several times as fast, the same edges (needs a C compiler and the image)
 	$(BIN)/python tools/emulator.py
+
+test-web: $(READY) ## the page in a real Chromium: axe, phone, print, login, acts; leaves pictures in build/web (needs chromium)
+	$(PYTEST) -q tests/web
+
+bench-web: $(READY) ## the page of one rack and of a hundred in a real Chromium: answer, size, first paint (needs chromium)
+	$(BIN)/python tools/bench_web.py
 
 bench-broker: $(READY) ## what sharing a board costs: status and the start of a fence, alone and beside five readers of the log
 	$(BIN)/python tools/bench_broker.py

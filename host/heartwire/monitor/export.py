@@ -6,10 +6,12 @@ Streams page by page, so a million events need no memory; a file appears whole o
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +25,8 @@ from heartwire.times import parse_since
 
 # How far back a picture looks for the roles before its story.
 HISTORY = 3000
+# And how far ahead, where it is not the last one.
+AFTER = 500
 # What a stored journal must not show; gaps may be, see `verify`.
 TAMPERED = (ALTERED, DAMAGED, RESTARTED)
 
@@ -106,17 +110,49 @@ def _csv(found: Found, names: dict[str, str]) -> str:
     return f"{found.board},{capture.csv_line(found.entry, names)}"
 
 
+@dataclass(frozen=True)
+class Story:
+    """One activation of a board: its records, those before it, and what it is called."""
+
+    board: BoardRow
+    title: str
+    moments: list[pictures.Moment]
+    history: list[pictures.Moment]
+
+    def picture(self) -> str:
+        """Return it as SVG."""
+        return pictures.render(self.moments, self.board.labels, self.title, history=self.history)
+
+
+def story(reader: Reader, board: str | None, before: int | None) -> Story:
+    """Return the last activation of a board, or the one up to the record `before`.
+
+    Raises BadConfig if there is none, or several boards.
+    """
+    row = one_board(reader, board)
+    ours = Filter(row.board_id)
+    found = _around(reader, row, before) if before is not None else []
+    found = found or reader.newest(ours, HISTORY)
+    history = pictures.moments([(one.at_ms, one.entry) for one in found if one.journal == row.journal])
+    moments = pictures.last_story(history, before)
+    if not moments:
+        raise BadConfig(f"{row.name}: nobody was made active in what is kept", "look with `heartwire log --store`")
+    return Story(row, f"{row.name}: {pictures.title_of(moments, row.labels)}", moments, history)
+
+
+def _around(reader: Reader, row: BoardRow, sequence: int) -> list[Found]:
+    """Return what was stored before and soon after a record of a board's journal; [] if it is not kept."""
+    first = next(iter(reader.all(Filter(row.board_id, since=sequence), 1)), None)
+    if first is None or first.entry.sequence != sequence or first.journal != row.journal:
+        return []
+    ours = Filter(row.board_id)
+    after = list(itertools.islice(reader.all(ours, AFTER, after=first.id), AFTER))
+    return [*reader.newest(ours, HISTORY, first.id), first, *after]
+
+
 def timeline(reader: Reader, board: str | None, before: int | None) -> str:
     """Return the SVG of the last activation of a board. Raises BadConfig if there is none, or several boards."""
-    row = one_board(reader, board)
-    newest = reader.newest(Filter(row.board_id), HISTORY)
-    kept = [(found.at_ms, found.entry) for found in newest if found.journal == row.journal]
-    moments = pictures.moments(kept)
-    story = pictures.last_story(moments, before)
-    if not story:
-        raise BadConfig(f"{row.name}: nobody was made active in what is kept", "look with `heartwire log --store`")
-    title = f"{row.name}: {pictures.title_of(story, row.labels)}"
-    return pictures.render(story, row.labels, title, history=moments)
+    return story(reader, board, before).picture()
 
 
 def one_board(reader: Reader, board: str | None) -> BoardRow:

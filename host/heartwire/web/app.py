@@ -96,6 +96,8 @@ class Page:
         routes = [
             page("/", "overview.html", lambda request: pages.overview(source)),
             page("/rack/{name}", "rack.html", self._rack),
+            page("/rack/{name}/failover", "failover.html", self._failover),
+            Route("/rack/{name}/failover.svg", self._picture, methods=["GET"]),
             Route("/rack/{name}/act/{what}", self._act, methods=["GET", "POST"]),
             page("/journal", "journal.html", lambda request: pages.journal(source, request.query_params)),
             page("/why/{record}", "why.html", lambda request: pages.explain(source, _record(request))),
@@ -131,6 +133,14 @@ class Page:
         name, person = request.path_params["name"], access.person_of(request)
         may_act = person is not None and self._acts is not None and self._acts.may(person.name, name)
         return {**pages.rack(self._source, name), "may_act": may_act}
+
+    def _failover(self, request: Request) -> dict[str, Any]:
+        before = pages.number(request.query_params.get("before", ""))
+        return pages.failover(self._source, request.path_params["name"], before)
+
+    def _picture(self, request: Request) -> Response:
+        before = pages.number(request.query_params.get("before", ""))
+        return Response(pages.picture(self._source, request.path_params["name"], before), media_type="image/svg+xml")
 
     async def _act(self, request: Request) -> Response:
         """Show what an act will do, or do what was shown."""

@@ -30,8 +30,8 @@ class Live:
         self._source = source
         self._templates = templates
         self._streams = 0
-        self._made: dict[str, str] = {}
-        self._made_s = -1.0
+        # By the rack that is watched, "" for all: when it was made, and what.
+        self._made: dict[str, tuple[float, dict[str, str]]] = {}
         self._making = asyncio.Lock()
 
     async def answer(self, request: Request) -> Response:
@@ -52,31 +52,34 @@ class Live:
         try:
             yield "retry: 2000\n\n"
             while loop.time() < end_s:
-                made = await self._parts()
-                wanted = (f"rack:{name}",) if name else [key for key in made if not key.startswith("rack:")]
-                changed = {key: made[key] for key in wanted if key in made and sent.get(key) != made[key]}
+                made = await self._parts(name)
+                changed = {key: html for key, html in made.items() if sent.get(key) != html}
                 sent.update(changed)
                 yield f"data: {json.dumps(changed)}\n\n"
                 await asyncio.sleep(TICK_S)
         finally:
             self._streams -= 1
 
-    async def _parts(self) -> dict[str, str]:
-        """Return the parts of now, made once a tick for all."""
+    async def _parts(self, name: str) -> dict[str, str]:
+        """Return the parts of now, made once a tick for all who watch the same."""
         async with self._making:
             now_s = asyncio.get_running_loop().time()
-            if now_s - self._made_s >= TICK_S / 2:
-                self._made = await anyio.to_thread.run_sync(self.parts)
-                self._made_s = now_s
-            return self._made
+            made_s, made = self._made.get(name, (-TICK_S, {}))
+            if now_s - made_s >= TICK_S / 2:
+                made = await anyio.to_thread.run_sync(self.parts, name)
+                self._made[name] = (now_s, made)
+            return made
 
-    def parts(self) -> dict[str, str]:
-        """Return the parts of the overview by their id on the page, and of each rack's own page under `rack:NAME`."""
+    def parts(self, name: str = "") -> dict[str, str]:
+        """Return the parts of the page of all racks, or of the rack `name`, by the words of their `data-part`."""
+        now_s = self._source.clock()
+        if name:
+            view = self._source.view(name)
+            rack = self._templates.get_template("part_rack.html").render(rack=racks.rack_of(view, now_s))
+            chart = self._templates.get_template("part_chart.html").render(chart=racks.chart_of(view, now_s))
+            return {"rack": rack, "chart": chart}
         found = self._source.racks()
         card = self._templates.get_template("part_card.html")
-        whole = self._templates.get_template("part_rack.html")
         parts = {"summary": self._templates.get_template("part_summary.html").render(counts=racks.counts_of(found))}
-        for rack in found:
-            parts[f"card-{rack.name}"] = card.render(rack=rack)
-            parts[f"rack:{rack.name}"] = whole.render(rack=rack)
+        parts.update((f"card-{rack.name}", card.render(rack=rack)) for rack in found)
         return parts

@@ -7,6 +7,7 @@ Called by app.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ PAGE_ROWS = 50
 RECENT_ROWS = 12
 MESSAGES = 100
 NOTES = 100
+ACTIVATIONS = 20
+# Of one failover: a drain of some minutes, with what both nodes say meanwhile.
+STORY_ROWS = 300
 # Records before and after one, among which its reasons are looked for: why.BEFORE_MS holds a few dozen of a busy rack.
 WHY_BEFORE = 400
 WHY_AFTER = 100
@@ -122,10 +126,47 @@ def rack(source: Source, name: str) -> dict[str, Any]:
         trouble = problem.words
     return {
         "rack": found,
+        "chart": racks.chart_of(view, source.clock()),
         "problems": [one for one in problems if one.board == name],
         "rows": rows[::-1],
         "store_trouble": trouble,
     }
+
+
+def failover(source: Source, name: str, before: int | None) -> dict[str, Any]:
+    """Return what the page of a rack's failovers shows: the last, or the one up to the record `before`.
+
+    Raises NotFound, StorageProblem.
+    """
+    view = source.view(name)
+    page: dict[str, Any] = {"name": name, "title": "", "rows": [], "others": [], "chosen": 0, "query": ""}
+    board = _board_of(source, view)
+    if board is None:
+        return page
+    page["others"] = _rows(source, source.reader.newest(Filter(board.board_id, event="granted"), ACTIVATIONS))[::-1]
+    try:
+        found = export.story(source.reader, board.board_id, before)
+    except BadConfig:
+        return page
+    first, last = found.moments[0].entry.sequence, found.moments[-1].entry.sequence
+    records = source.reader.all(Filter(board.board_id, since=first), PAGE_ROWS)
+    ours = itertools.takewhile(lambda one: one.entry.sequence <= last, itertools.islice(records, STORY_ROWS))
+    page["rows"] = _rows(source, [one for one in ours if one.journal == board.journal])
+    granted = [one.entry.sequence for one in found.moments if one.entry.event == "granted"]
+    page["title"], page["chosen"] = found.title, granted[-1] if granted else 0
+    page["query"] = f"?before={before}" if before is not None else ""
+    return page
+
+
+def picture(source: Source, name: str, before: int | None) -> str:
+    """Return the picture of the same failover. Raises NotFound, StorageProblem."""
+    board = _board_of(source, source.view(name))
+    try:
+        if board is not None:
+            return export.timeline(source.reader, board.board_id, before)
+    except BadConfig:
+        pass
+    raise NotFound("nobody was made active in what is kept", "look at the journal")
 
 
 def journal(source: Source, asked: Mapping[str, str]) -> dict[str, Any]:
@@ -277,7 +318,7 @@ def _problems(source: Source) -> tuple[list[Problem], str]:
         Problem(
             names.get(row["board_id"], str(row["board_id"]).lstrip("?")),
             str(row["kind"]).replace("_", " ")
-            + (f" of node {codes.name_of(codes.NODES, row['node'])}" if row["node"] != codes.NO_NODE else ""),
+            + (f": node {codes.name_of(codes.NODES, row['node'])}" if row["node"] != codes.NO_NODE else ""),
             when(row["opened_ms"]),
         )
         for row in found

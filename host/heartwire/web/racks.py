@@ -6,6 +6,7 @@ module adds none about a board, only how it stands with looking at it. Called by
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +17,10 @@ from heartwire.cli.output import Cell
 from heartwire.monitor.views import FRESH_S, View
 from heartwire.simulate import foresee
 from heartwire.times import span_words
+from heartwire.web import chart
 
+# Two looks of the usual status_ms: nothing is to be said of it.
+JUST_NOW_S = 5.0
 # How a rack stands, the worst first: (name, mark, words). The mark stands beside the colour, for who does not see it.
 STANDINGS = (("away", "?", "not reached"), ("attention", "!", "needs attention"), ("well", "\N{CHECK MARK}", "well"))
 
@@ -104,7 +108,7 @@ def _rack(view: View, status: Status, now_s: float) -> Rack:
     return Rack(
         view.name,
         standing,
-        f"{span_words(age_s)} ago",
+        "just now" if age_s < JUST_NOW_S else f"{age_s:.0f}s ago" if age_s < 60 else f"{span_words(age_s)} ago",
         fresh,
         "" if view.up else view.trouble,
         status.mode,
@@ -132,6 +136,16 @@ def plans_of(view: View) -> tuple[str, ...]:
     except (ValueError, KeyError, IndexError, TypeError):
         return ()  # a board of another version has settings, or is in a state, that its guards here do not know
     return tuple(row.words for row in sorted(found, key=lambda row: row.node != status.active))
+
+
+def chart_of(view: View, now_s: float) -> str:
+    """Return the chart of a board's heartbeats as SVG, "" where nothing was looked at."""
+    late_s = 0.0
+    if view.settings is not None:
+        with contextlib.suppress(ValueError, KeyError):
+            late_s = foresee.read_settings(view.settings).board.late_ms / 1000
+    trend = {node.node: list(view.trend.get(node.node, ())) for node in view.nodes}
+    return chart.render(trend, view.labels(), now_s, late_s=late_s)
 
 
 def counts_of(racks: Sequence[Rack]) -> list[tuple[Standing, int, list[str]]]:

@@ -10,11 +10,12 @@ from starlette.testclient import TestClient
 
 from heartwire.errors import BadConfig, StorageProblem
 from heartwire.monitor import schema, settings
+from heartwire.monitor.query import Filter
 from heartwire.monitor.settings import WebSettings
 from heartwire.web import app, pages, racks
 from tests.unit.web.room import HOSTILE, Room
 
-PAGES = ("/", "/rack/rack-1", "/journal", "/why/1", "/notifications", "/notes", "/nothing")
+PAGES = ("/", "/rack/rack-1", "/rack/rack-1/failover", "/journal", "/why/1", "/notifications", "/notes", "/nothing")
 
 
 def text_of(html: str) -> str:
@@ -31,9 +32,9 @@ def test_all_racks_at_a_glance(client: TestClient, room: Room) -> None:
     words = text_of(page.text)
     assert page.status_code == 200
     for expected in (
-        "1 not reached",
-        "1 needs attention",
-        "1 well",
+        "not reached: 1",
+        "needs attention: 1",
+        "well: 1",
         "active b (beta)",
         "mode auto",
         "fake: connection",
@@ -73,7 +74,7 @@ def test_one_rack(client: TestClient, room: Room) -> None:
     for expected in (
         "a (alpha): quarantined",
         "heartwire clear a : a (alpha) may take over again",
-        "silent of node a since 2026-12-31 12:00:09 UTC",
+        "silent: node a, since 2026-12-31 12:00:09 UTC",
         "b (beta) is active with epoch 8",
         "epoch 8",
         "no: as good as its cable",
@@ -119,7 +120,7 @@ def test_the_journal_is_filtered_and_paged(client: TestClient, room: Room) -> No
         ("since=soon", "neither a sequence number"),
         ("since=\N{SUPERSCRIPT TWO}", "there is no such time"),
         ("since=99999999999999999999", "no record of such a number"),
-        ("until=7", "--until takes a time or a span"),
+        ("until=7", "until takes a time or a span"),
         ("until=0001-01-01T00:00%2B23:59", "there is no such time"),
         ("before=x", "no number of a record"),
         ("before=9999999999999999999999", "no number of a record"),
@@ -176,8 +177,9 @@ def test_names_from_a_board_are_never_markup(client: TestClient, room: Room) -> 
     room.sources[2].down = True
     room.source.view("rack-3").trouble = HOSTILE
     room.note("reset", HOSTILE)
-    live = app.Page(room.source, room.web)._live.parts()
-    for html in [*(client.get(path).text for path in PAGES), *live.values()]:
+    live = app.Page(room.source, room.web)._live
+    parts = [html for name in ("", *room.names) for html in live.parts(name).values()]
+    for html in [*(client.get(path).text for path in PAGES), *parts]:
         assert "<script>alert" not in html
     assert "&lt;script&gt;" in client.get("/rack/rack-1").text
 
@@ -260,9 +262,6 @@ def test_a_time_that_is_none_is_said_so() -> None:
 @pytest.mark.parametrize(
     ("web", "words"),
     [
-        ({"listen": "0.0.0.0:9734"}, "web.listen: must be loopback"),
-        ({"listen": "[::]:9734"}, "web.listen: must be loopback"),
-        ({"listen": "monitor.example:9734"}, "web.listen: must be loopback"),
         ({"listen": "9734"}, "web.listen: must be ADDRESS:PORT"),
         ({"lisen": "x"}, "web.lisen: unknown setting"),
         (5, "web: must be a table"),
@@ -278,3 +277,44 @@ def test_without_its_table_there_is_no_page() -> None:
     values = {"board": [{"name": "x", "port": "y"}]}
     assert settings.settings_from(values).web is None
     assert settings.settings_from({**values, "web": {}}).web == WebSettings()
+
+
+def test_a_failover_as_a_picture_and_in_words(client: TestClient, room: Room) -> None:
+    page = client.get("/rack/rack-1/failover")
+    assert "rack-1: Failover from a (alpha) to b (beta)" in page.text
+    assert page.text.count('<td class="words">') == 14
+    picture = client.get("/rack/rack-1/failover.svg")
+    assert picture.headers["content-type"] == "image/svg+xml"
+    assert "granted (epoch 8)" in picture.text
+    assert "style=" not in picture.text
+    for path in ("failover?before=x", "failover.svg?before=x", "failover.svg?before=3"):
+        assert client.get(f"/rack/rack-1/{path}").status_code == 404
+    assert "Nobody was made active" in client.get("/rack/rack-1/failover?before=3").text
+    assert client.get("/rack/none/failover").status_code == 404
+
+
+def test_a_failover_before_the_last_3000_records_is_drawn(client: TestClient, room: Room) -> None:
+    for number in range(3100):
+        room.boards[0].log(1, a=number)
+    room.collect()
+    granted = next(row for row in room.source.reader.all(Filter(event="granted")) if row.board == "rack-1")
+    path = f"/rack/rack-1/failover?before={granted.entry.sequence}"
+    assert path in client.get("/rack/rack-1/failover").text
+    assert "rack-1: Failover from a (alpha)" in client.get(path).text
+
+
+def test_the_chart_shows_each_look_and_says_it_in_words(client: TestClient, room: Room) -> None:
+    room.beat(20, lambda at, node: 4000 if at == 10 and node == "b" else 300 + at % 3 * 40)
+    page = client.get("/rack/rack-1").text
+    chart = page[page.index("<svg") : page.index("</svg>")]
+    assert "b (beta) was heard 0.3 s before the last look, at most 4.0 s, jitter at most" in chart
+    assert "late after 3 s" in chart
+    assert chart.count('stroke-dasharray="7 3"') == 4, "the second node has dashes, in both panels and at its name"
+    assert len(set(re.findall(r'stroke="(#[0-9a-f]{6})" stroke-width="2"', chart))) == 2
+    room.change(0, "a", age_ms=None, beats=0)
+    assert "<svg" in client.get("/rack/rack-1").text
+
+
+def test_a_trend_is_bounded(room: Room) -> None:
+    room.beat(400)
+    assert {len(looks) for looks in room.source.view("rack-1").trend.values()} == {300}

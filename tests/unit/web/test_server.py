@@ -149,9 +149,9 @@ def test_the_live_update_sends_what_changed(port: Port, room: Room, monkeypatch:
                         return made
             raise AssertionError("the stream has ended")
 
-        assert set(first("mode <strong>auto</strong>")) == {"rack:rack-1"}
+        assert set(first("mode <strong>auto</strong>")) == {"rack", "chart"}
         room.change(mode="observe")
-        assert set(first("mode <strong>observe</strong>")) == {"rack:rack-1"}
+        assert "rack" in first("mode <strong>observe</strong>")
 
 
 def test_a_live_update_ends_by_itself_and_too_many_are_refused(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
