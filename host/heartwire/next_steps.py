@@ -180,9 +180,13 @@ def _failed(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
 
 
 def _at_rest(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
-    found: list[Step] = []
+    found = [
+        Step(f"the heartbeats of {node.label} do not count: compare this with the key_file of its agent", "key list")
+        for node in nodes
+        if node.altered and node.drops.get("wrong_answer")
+    ]
     if status.mode == "observe":
-        return _observing(status, nodes)
+        return found or _observing(status, nodes)
     if status.mode in ARMED and status.active is None:
         found += _nobody(status, nodes)
     bad = without_service(status, nodes)
@@ -227,6 +231,8 @@ def _observing(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
         ]
     if sum(says_running(node) for node in nodes) > 1:
         return [Step("two nodes run the services: stop them where they must not run, on that server")]
+    if nodes and not any(is_heard(node) for node in nodes):
+        return [Step("no node is heard yet: look at the servers and their agents (`heartwire agent doctor`)")]
     return [Step("arms the board, once its log agrees with you", "mode auto")]
 
 

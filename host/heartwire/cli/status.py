@@ -162,9 +162,12 @@ def _watch(board: Board, interval: float) -> None:
             except (Unplugged, NoAnswer) as error:
                 # What stands there is from before.
                 last = status_view.dimmed(last)
-                banner = line(f"{error.words}; trying again", "bold red")
-                with contextlib.suppress(Unplugged, NoAnswer, BoardNotFound, PortBusy, NotPermitted):
+                words = error.words
+                try:
                     board.reopen()
+                except (Unplugged, NoAnswer, BoardNotFound, PortBusy, NotPermitted) as again:
+                    words = again.words  # a broker that has ended says less than a port that is gone
+                banner = line(f"{words}; trying again", "bold red")
             live.update(group([*last, line(), banner]), refresh=True)
             time.sleep(interval)
 

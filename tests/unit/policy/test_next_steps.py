@@ -118,6 +118,14 @@ def safe() -> Bench:
     return bench
 
 
+def other_key() -> Bench:
+    """The agent of a has another key than the board, which is new and observes."""
+    bench = Bench()
+    bench.nodes[0].take_key(bytes(32))
+    bench.run(8000)
+    return bench
+
+
 def draining() -> Bench:
     bench = settled()
     bench.nodes[0].obedient = False
@@ -201,6 +209,7 @@ STATES: dict[str, tuple[Callable[[], Bench], set[str]]] = {
     "released": (released_after_a_failed_fence, {"fence a"}),
     "both run": (both_run, set()),
     "scheduled": (scheduled, {"cancel"}),
+    "keys differ": (other_key, {"key list"}),
     "well": (settled, set()),
 }
 
@@ -235,7 +244,7 @@ def test_each_command_that_status_prints_is_accepted(
         channel = BenchChannel(bench)
         monkeypatch.setattr(transport, "open_channel", lambda address, channel=channel: channel)
         boots = bench.board.state.boots
-        code = main([*command.split(), "--yes"])
+        code = main(command.split() if command == "key list" else [*command.split(), "--yes"])
         # The bench's board takes the answer to a restart with it.
         taken = bench.board.state.boots > boots if command == "restart" else code == 0
         assert taken, f"{command}: {capsys.readouterr().err}\n{screen(bench)}"
@@ -276,6 +285,16 @@ def test_what_a_failed_fence_refuses_is_answered_with_what_helps(
     monkeypatch.setattr(transport, "open_channel", lambda address: BenchChannel(bench))
     assert main([*command.split(), "--yes"]) == 9
     assert step in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_board_that_hears_nobody_is_not_to_be_armed() -> None:
+    bench = Bench()
+    for node in bench.nodes:
+        node.crash()
+    bench.run(8000)
+    text = screen(bench)
+    assert "mode auto" not in text and "no node is heard yet" in text
+    assert "mode auto" not in screen(other_key())
 
 
 def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
