@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from heartwire.errors import BadConfig, PortBusy, UsageProblem
-from heartwire.monitor import run, settings
+from heartwire.monitor import query, run, settings
 from heartwire.monitor.log import Log
-from heartwire.web import live, server
+from heartwire.web import app, live, pages, server
 from tests.fakes.clients import exchange
 from tests.unit.web.room import Room
 
@@ -118,12 +118,12 @@ def test_too_many_connections_leave_room_for_one_more(port: Port, monkeypatch: p
 def test_what_fails_in_an_answer_is_noted_and_ends_nothing(room: Room) -> None:
     inner = room.app()
 
-    async def app(scope: server.Scope, receive: server.Receive, send: server.Send) -> None:
+    async def failing(scope: server.Scope, receive: server.Receive, send: server.Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/bad":
             raise RuntimeError("secret words")
         await inner(scope, receive, send)
 
-    port = Port(app)
+    port = Port(failing)
     port.server.start()
     try:
         answers = [port.get("/bad"), port.get("/bad")]
@@ -270,3 +270,43 @@ def test_without_the_extra_the_next_step_names_it(tmp_path: Path, monkeypatch: p
     with pytest.raises(UsageProblem, match=r"the page .* needs starlette") as caught:
         run.Monitor(settings_of(tmp_path), stream=io.StringIO())
     assert "[web]" in caught.value.next_step
+
+
+def test_pages_that_hang_hold_up_no_collector(tmp_path: Path, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = threading.Event()
+    hanging = threading.Semaphore(0)
+    real = pages.notes
+
+    def slow(source: pages.Source) -> dict[str, object]:
+        with source.reader._store.read() as connection:  # a transaction that stands
+            connection.exec_driver_sql("SELECT count(*) FROM event")
+            hanging.release()
+            hold.wait(PATIENCE_S)
+        return real(source)
+
+    monkeypatch.setattr(pages, "notes", slow)
+    found = run.Monitor(settings_of(tmp_path), stream=io.StringIO(), make_source=lambda board: room.sources[0])
+    thread = threading.Thread(target=found.run)
+    thread.start()
+    clients: list[socket.socket] = []
+    try:
+        assert found.page is not None
+        for _ in range(20):
+            clients.append(socket.create_connection(("127.0.0.1", found.page.port), PATIENCE_S))
+            clients[-1].sendall(b"GET /notes HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        for _ in range(app.WORKERS):
+            assert hanging.acquire(timeout=PATIENCE_S)
+        before = found.collectors[0].view.records
+        room.boards[0].log(1)
+        until_s = time.monotonic() + PATIENCE_S
+        while found.collectors[0].view.records == before and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert found.collectors[0].view.records > before
+        assert query.Reader(found.store).count() >= found.collectors[0].view.records
+    finally:
+        hold.set()
+        for client in clients:
+            client.close()
+        found.stop()
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
