@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -38,6 +39,7 @@ from heartwire.monitor.settings import (
     STORE,
     STORE_BEFORE,
     MonitorSettings,
+    MqttSettings,
     PeerSettings,
     WebSettings,
     read_secret,
@@ -49,8 +51,11 @@ from heartwire.monitor.twins import Claims
 from heartwire_protocol import codes
 
 if TYPE_CHECKING:
+    from heartwire.mqtt.publisher import Publisher
     from heartwire.web import server as page_server
 
+# What the extra [mqtt] brings.
+MQTT_NEEDED = ("paho",)
 # What the extra [web] brings.
 WEB_NEEDED = ("starlette", "uvicorn", "jinja2", "argon2")
 # How long the end may take: longer than a page, shorter than systemd's patience.
@@ -109,6 +114,8 @@ def check_secrets(settings: MonitorSettings) -> list[str]:
             look(f"board {board.name}", partial(keys.find, board.key_file))
     if settings.web is not None:
         _look_at_page(settings.web, look)
+    if settings.mqtt is not None:
+        _look_at_mqtt(settings.mqtt, look)
     if settings.deadman.url_file is not None:
         look("deadman", partial(_ping_problem, settings.deadman.url_file))
     if settings.peer.url:
@@ -118,6 +125,25 @@ def check_secrets(settings: MonitorSettings) -> list[str]:
 
 def _operate_problem(path: Path) -> str:
     return "" if keys.find(path).signer(codes.RIGHT_OPERATE) else f"{path}: holds no operate key"
+
+
+def _look_at_mqtt(mqtt: MqttSettings, look: Callable[[str, Callable[[], object]], None]) -> None:
+    absent = extras.missing(*MQTT_NEEDED)
+    look("mqtt", lambda: f"{', '.join(absent)} is not installed: {extras.install_hint('mqtt')}" if absent else "")
+    for secret in (mqtt.password_file, mqtt.certificate_key_file):
+        if secret is not None:
+            look("mqtt", partial(read_secret, secret))
+    for path in (mqtt.ca_file, mqtt.certificate_file):
+        if path is not None:
+            look("mqtt", partial(_unreadable, path))
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        with path.open("rb"):
+            return ""
+    except OSError as error:
+        return f"{path}: {error.strerror}"
 
 
 def _look_at_page(web: WebSettings, look: Callable[[str, Callable[[], object]], None]) -> None:
@@ -188,6 +214,8 @@ class Monitor:
         settings = self.settings
         if settings.web is not None:
             extras.require("the page ([web] in the settings)", "web", *WEB_NEEDED)
+        if settings.mqtt is not None:
+            extras.require("telling an MQTT server ([mqtt] in the settings)", "mqtt", *MQTT_NEEDED)
         problems = check_secrets(settings) if courier is None else []
         if problems:
             raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
@@ -241,6 +269,10 @@ class Monitor:
         if settings.metrics:
             self.metrics = metrics.server(settings.metrics, self._metrics_source(), self.log)
             self._closing.callback(self.metrics.close)
+        self.publisher: Publisher | None = None
+        if settings.mqtt is not None:
+            self.publisher = self._publisher(settings.mqtt)
+            self._closing.callback(self.publisher.close)
         self.page: page_server.Server | None = None
         if settings.web is not None:
             self.page = self._page(settings.web)
@@ -260,6 +292,8 @@ class Monitor:
         for server in (self.metrics, self.listener, self.page):
             if server is not None:
                 server.start()
+        if self.publisher is not None:
+            self._thread("mqtt", self._guarded(self.publisher.step))
         if self.watch is not None:
             self._thread("peer", self._guarded(self.watch.step))
         _notify_systemd("READY=1")
@@ -271,6 +305,12 @@ class Monitor:
             _notify_systemd("STOPPING=1")
             self.close()
         return 0
+
+    def _publisher(self, mqtt: MqttSettings) -> Publisher:
+        from heartwire.mqtt.publisher import Publisher  # noqa: PLC0415 - what it imports is an extra
+
+        views = [collector.view for collector in self.collectors]
+        return Publisher(mqtt, f"heartwire-{socket.gethostname()}"[:64], views, self.store, self.log)
 
     def stop(self) -> None:
         """Ask everything to end; may be called from any thread, but not from a signal handler (see `ask_to_stop`)."""
@@ -426,8 +466,6 @@ def _safe(error: Exception) -> str:
 
 def _notify_systemd(state: str) -> None:
     """Tell systemd, if it wants to know (Type=notify)."""
-    import socket  # noqa: PLC0415
-
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return

@@ -140,6 +140,23 @@ class WebSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MqttSettings:
+    """The MQTT server that is told everything; nothing is told where this table is missing."""
+
+    server: str = setting("HOST:PORT of the MQTT server: 1883, or 8883 with TLS")
+    user: str = setting("who logs in there; empty for nobody", "")
+    password_file: Path | None = setting("file with the password, mode 0600", None)
+    tls: bool = setting("encrypt, and check the server's certificate", False)
+    ca_file: Path | None = setting("PEM certificates that sign the server's; none for those of the system", None)
+    certificate_file: Path | None = setting("PEM certificate of this monitor, where the server asks for one", None)
+    certificate_key_file: Path | None = setting("PEM key of that certificate, mode 0600", None)
+    topic: str = setting("first part of every topic", "heartwire")
+    client: str = setting("name of this monitor there, unique; empty for heartwire-HOST", "")
+    discovery: str = setting("where Home Assistant looks for devices; empty to tell it nothing", "homeassistant")
+    measures_s: float = setting("seconds between two messages with ages, leases and jitter", 10.0, low=1, high=3600)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonitorSettings:
     """All settings of one monitor."""
 
@@ -156,6 +173,7 @@ class MonitorSettings:
     deadman: DeadmanSettings = setting("", DeadmanSettings())
     peer: PeerSettings = setting("", PeerSettings())
     web: WebSettings | None = setting("the page; none where this table is missing", None)
+    mqtt: MqttSettings | None = setting("the MQTT server; none where this table is missing", None)
     board: tuple[BoardSettings, ...] = setting("the boards", (), many=BoardSettings)
     channel: tuple[ChannelSettings, ...] = setting("the channels", (), many=ChannelSettings)
 
@@ -299,6 +317,8 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
     for path, address in (("metrics", settings.metrics), ("peer.listen", settings.peer.listen)):
         if address and not _is_address(address):
             problems.append(f"{path}: must be ADDRESS:PORT, such as 127.0.0.1:9732, not {address!r}")
+    if settings.mqtt is not None:
+        _mqtt(settings.mqtt, problems)
     if settings.web is not None:
         _web(settings.web, problems)
         _operators(settings.web, names, problems)
@@ -309,6 +329,24 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
         problems.append("peer.url: must be http://HOST:PORT")
     if "://" in settings.store and re.search(r"://[^/]*:[^/]*@", settings.store):
         problems.append("store: a URL with a password belongs into a file, see store_url_file")
+
+
+def _mqtt(mqtt: MqttSettings, problems: list[str]) -> None:
+    if "/" in mqtt.server or not _is_address(mqtt.server):
+        problems.append(f"mqtt.server: must be HOST:PORT, such as broker.example.org:8883, not {mqtt.server!r}")
+    for name, text in (("topic", mqtt.topic), ("discovery", mqtt.discovery)):
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", text) and (text or name == "topic"):
+            problems.append(f"mqtt.{name}: must be words with / between them, without + and #, not {text!r}")
+    if mqtt.client and not _NAME.fullmatch(mqtt.client):
+        problems.append("mqtt.client: must be letters, digits, dot, dash and underscore, at most 64")
+    if mqtt.password_file is not None and not mqtt.user:
+        problems.append("mqtt.user: is missing: a password belongs to somebody")
+    if mqtt.password_file is not None and not mqtt.tls and crosses_network(f"tcp://{mqtt.server}"):
+        problems.append("mqtt.tls: must be true: the password would cross the network in clear")
+    if not mqtt.tls and (mqtt.ca_file or mqtt.certificate_file or mqtt.certificate_key_file):
+        problems.append("mqtt.tls: must be true for certificates to be used")
+    if (mqtt.certificate_file is None) != (mqtt.certificate_key_file is None):
+        problems.append("mqtt: certificate_file and certificate_key_file belong together")
 
 
 def _web(web: WebSettings, problems: list[str]) -> None:

@@ -129,6 +129,20 @@ class Store:
         with self._lock, self._faults(), self.engine.begin() as connection:
             yield connection
 
+    def noted(self, name: str) -> str | None:
+        """Return what was noted under a name, None for nothing. Raises StorageProblem."""
+        about = schema.about.c
+        with self.read() as connection:
+            return connection.scalar(sqlalchemy.select(about.value).where(about.name == name))
+
+    def note(self, name: str, value: str) -> None:
+        """Note a value under a name of at most 32 characters, for the next start. Raises StorageProblem."""
+        about = schema.about
+        with self.write() as connection:
+            changed = connection.execute(sqlalchemy.update(about).where(about.c.name == name).values(value=value))
+            if not changed.rowcount:
+                connection.execute(sqlalchemy.insert(about), {"name": name, "value": value})
+
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlalchemy.Connection]:
         """Give a connection for reading one state of the store. Raises StorageProblem."""
