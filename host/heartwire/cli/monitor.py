@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -302,7 +303,10 @@ def password(name: str, config: Path | None, path: Path | None, remove: bool) ->
     if wrong:
         raise UsageProblem(wrong, "choose another")
     said = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt="Once more", err=True)
+    is_new = not path.exists()
     had = passwords.put(path, name, said)
+    if is_new and os.geteuid() == 0:
+        note(f"-- {path} is root's: `chown heartwire {path}`, if the monitor runs as that user")
     emit(f"{name} may log in with {'the new' if had else 'this'} password ({path})")
 
 
