@@ -82,10 +82,20 @@ JSON_DOC = (
 
 # What somebody asked for, or the settings plan, is no alarm when it happens: event -> its reasons.
 PLANNED: Mapping[str, tuple[str, ...]] = {
-    "granted": ("operator", "declared", "switchover", "failback", "schedule", "planned_off", "first_start"),
+    "granted": (
+        "operator",
+        "declared",
+        "switchover",
+        "failback",
+        "schedule",
+        "planned_off",
+        "first_start",
+        "cancelled",
+    ),
     "revoked": ("operator", "drained", "planned_off"),
     "held": ("maintenance",),
     "schedule_ended": ("cancelled",),
+    "switchover_failed": ("cancelled",),
     "long_lease": ("operator",),
     "proof_began": ("operator",),
     "proof_ended": ("operator",),

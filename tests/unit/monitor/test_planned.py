@@ -61,6 +61,15 @@ def switchover(rack: Rack) -> None:
     assert rack.had(events.SWITCHOVER_DONE, B)
 
 
+def cancelled_switchover(rack: Rack) -> None:
+    rack.bench.nodes[A].obedient = False
+    rack.ask(op="switchover", node="b", force=0)
+    rack.bench.run(2000)
+    rack.ask(op="cancel")
+    rack.bench.run(2000)
+    assert rack.had(events.SWITCHOVER_FAILED, B)
+
+
 def planned_off(node: int) -> Callable[[Rack], None]:
     def act(rack: Rack) -> None:
         rack.bench.nodes[node].report(codes.STATE_PLANNED_OFF)
@@ -108,6 +117,7 @@ def relay_test(rack: Rack) -> None:
 
 PLANNED: dict[str, Callable[[Rack], None]] = {
     "a switchover": switchover,
+    "a switchover that is cancelled": cancelled_switchover,
     "the active node goes down on purpose": planned_off(A),
     "the standby goes down on purpose": planned_off(B),
     "the active node in maintenance": maintenance("a"),
