@@ -21,6 +21,9 @@ from heartwire_protocol import codes
 START_MS = 30_000
 # `new_incarnation` may be written just behind the `good_again` that it explains.
 BEHIND_MS = 1000
+# Longer than any dead_ms should be, and than what others wait for by default (peers): no pause of a healthy server, but
+# a line that was out, or a machine that stood still.
+OUTAGE_MS = 60_000
 # Silences that begin within this are one common cause, as far as lines tell: more than common_cause_ms ever needs.
 TOGETHER_MS = 30_000
 # Silences before one that may have begun with it: there are three lines.
@@ -73,6 +76,11 @@ class History:
     def node_s(self) -> float:
         """Seconds of watched nodes, added up: by the journal, or by the monitor's looks if that is more."""
         return max(sum(self.watched_s.values()), self.looks.watched_s)
+
+    @property
+    def outages(self) -> int:
+        """Silences that no dead_ms should outlast; they count as silences all the same."""
+        return sum(one > OUTAGE_MS for one in self.silences_ms)
 
     def of(self, node: str) -> Starts:
         """Return what was measured of a node's power, nothing yet for a new one."""

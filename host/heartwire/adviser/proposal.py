@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from heartwire import config
-from heartwire.adviser.history import History, Starts
+from heartwire.adviser.history import OUTAGE_MS, History, Starts
 from heartwire.adviser.odds import YEAR_S, Odds, Silences, looked_rate, poisson_mean, rank_doubt
 from heartwire.config_template import running_toml
 from heartwire.errors import BadConfig, TooLittle
@@ -131,8 +131,7 @@ def _timings(advice: Advice, board: _Values) -> Iterator[Change]:
     common_ms, common_why = _common(history, now["common_cause_ms"], interval_ms, bench)
     stall_ms = max([FLASH_STALL_MS, *history.stalls_ms])
     floor_ms = max(late_ms + common_ms + 1, stall_ms + 2 * interval_ms + 1, _least("dead_ms", bench))
-    longest_ms = silences.lengths_ms[-1] if silences.lengths_ms else 0
-    floor_ms = max(floor_ms, silences.least_ms, math.ceil(longest_ms * MARGIN))
+    floor_ms = max(floor_ms, silences.least_ms, math.ceil(_longest(silences) * MARGIN))
     dead_ms, dead_why = _dead(advice, silences, now["dead_ms"], _up(floor_ms))
     advice.running_odds = silences.odds(now["dead_ms"], SURE)
     advice.proposed_odds = silences.odds(dead_ms, SURE)
@@ -174,7 +173,7 @@ def _common(history: History, now_ms: int, interval_ms: int, bench: int) -> tupl
 
 def _dead(advice: Advice, silences: Silences, now_ms: int, floor_ms: int) -> tuple[int, str]:
     """Return the least dead_ms that is shown to keep to the target, else one that is no lower than what runs."""
-    longest_ms = silences.lengths_ms[-1] if silences.lengths_ms else 0
+    longest_ms = _longest(silences)
     seen = f"the longest silence is {longest_ms} ms" if longest_ms else "no silence was seen"
     length_ms = floor_ms
     while length_ms <= _most("dead_ms"):
@@ -182,10 +181,15 @@ def _dead(advice: Advice, silences: Silences, now_ms: int, floor_ms: int) -> tup
         if shown == "counting" or (shown == "tail" and (length_ms >= now_ms or silences.watched_s >= LOWER_S)):
             return length_ms, f"{seen}; keeps to the target, by {SHOWN[shown]}"
         length_ms = _up(max(length_ms + STEP_MS, math.ceil(length_ms * 1.01)))
-    dead_ms = max(now_ms, floor_ms)
+    dead_ms = min(_most("dead_ms"), max(now_ms, floor_ms))
     wanted_s = poisson_mean(0, 1 - SURE) * YEAR_S * advice.nodes / advice.target_per_year
     short = f"nothing shows the target (counting would, after {span_words(wanted_s)} without such a silence)"
     return dead_ms, f"{seen}; {'raised' if dead_ms > now_ms else 'no lower than it is'}: {short}"
+
+
+def _longest(silences: Silences) -> int:
+    """Return the longest silence that dead_ms should outlast, in ms; 0 for none."""
+    return max((one for one in silences.lengths_ms if one <= OUTAGE_MS), default=0)
 
 
 def _power(history: History, board: _Values, nodes: list[str]) -> Iterator[Change]:

@@ -20,6 +20,7 @@ JSON_DOC = (
     ("watched_s", "seconds of watched nodes in the history, added up"),
     ("silences", "{count, least_ms, longest_ms}: silences of healthy nodes, those of least_ms and more"),
     ("fenced, restarted", "silences that ended in a fence, or with a server that started anew: not among the others"),
+    ("outages", "silences longer than a minute: no dead_ms is proposed to outlast them"),
     ("looks", "how often a monitor looked at the age of a heartbeat"),
     ("jitter_ms", "bound in ms to heartbeats that strayed by no more from their interval; 0 for above all bounds"),
     ("target_per_year", "false failovers of the rack that are aimed at"),
@@ -162,6 +163,7 @@ def _rate(per_year: float | None) -> str:
 
 
 def _parts(found: Advice, rows: list[tuple[str, Odds]], *, known: bool) -> list[Part]:
+    from heartwire.adviser.history import OUTAGE_MS
     from heartwire.adviser.proposal import SHOWN, SURE, config_text
 
     history, silences = found.history, found.silences
@@ -172,6 +174,9 @@ def _parts(found: Advice, rows: list[tuple[str, Odds]], *, known: bool) -> list[
     ]
     if history.fenced or history.restarted:
         words = f"{history.fenced} that ended in a fence and {history.restarted} with a new start are taken for real"
+        parts.append(line(words))
+    if history.outages:
+        words = f"{history.outages} of them longer than {OUTAGE_MS // 1000} s: outages, which no dead_ms should outlast"
         parts.append(line(words))
     if history.looks.ages:
         parts.append(line(f"{sum(history.looks.ages.values())} looks of a monitor at the age of a heartbeat"))
@@ -219,6 +224,7 @@ def _as_json(found: Advice, rows: list[tuple[str, Odds]]) -> dict[str, Any]:
         },
         "fenced": history.fenced,
         "restarted": history.restarted,
+        "outages": history.outages,
         "looks": sum(history.looks.ages.values()),
         "jitter_ms": {str(bound): count for bound, count in sorted(history.looks.strays.items())},
         "target_per_year": found.target_per_year,

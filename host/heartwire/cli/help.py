@@ -165,7 +165,8 @@ def _timings() -> str:
         f"A planned switchover takes what your stop hook takes (at most {drain_s:g} s, drain_ms) and the start.",
         "The demo and `heartwire virtual` without --config use bench timings, five times faster.",
         "To be faster, lower late_ms, dead_ms, lease_ms and interval_ms together; `heartwire config check` holds their",
-        "rules. A dead_ms shorter than the longest pause of a healthy server fences healthy servers.",
+        "rules. A dead_ms shorter than the longest pause of a healthy server fences healthy servers:",
+        "`heartwire advise` says how long those were, and how sure that is.",
         "",
         *(f"  {name:<{width}}  {value:>8}  {sentence[name]}" for name, value in rows),
     ])  # fmt: skip

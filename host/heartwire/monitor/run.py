@@ -438,6 +438,8 @@ class Monitor:
         facts["store_works"] = float(not any(collector.storage_trouble for collector in self.collectors))
         if self.watch is not None and self.watch.reachable is not None:
             facts["peer_reachable"] = float(self.watch.reachable)
+        if self.publisher is not None:
+            facts["mqtt_connected"] = float(self.publisher.connected)
         if "://" not in self.settings.store:
             with contextlib.suppress(OSError):
                 facts["store_bytes"] = float(Path(self.settings.store).stat().st_size)

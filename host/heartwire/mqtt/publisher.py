@@ -72,7 +72,13 @@ class Publisher:
         self._due: dict[str, float] = {}
         self._again_s = 0.0
         self._retry_s = RETRY_FIRST_S
+        self._connected = False
         self._last: int | None = None  # id of the newest event that was told
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has everything that was to be said, as far as is known."""
+        return self._connected
 
     def step(self) -> float:
         """Say what is new. Raises StorageProblem; whatever the server does is tried again."""
@@ -81,6 +87,7 @@ class Publisher:
                 self._begin()
             more = self._say()
         except Gone as gone:
+            self._connected = False
             self._drop()
             if self._log.changed("mqtt", str(gone)):
                 self._log.warning("mqtt_failed", server=self._settings.server, words=str(gone))
@@ -89,6 +96,7 @@ class Publisher:
             return wait_s
         if self._log.changed("mqtt", None):
             self._log.info("mqtt_works", server=self._settings.server)
+        self._connected = True
         self._retry_s = RETRY_FIRST_S
         return 0.0 if more else LOOK_S
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from heartwire import config
-from heartwire.adviser.history import History, Looks, Starts
+from heartwire.adviser.history import OUTAGE_MS, History, Looks, Starts
 from heartwire.adviser.peers import PEERS
 from heartwire.adviser.proposal import LOWER_S, MARGIN, Advice, advise, config_text
 from heartwire.config_template import running_toml
@@ -65,7 +65,7 @@ def test_a_tail_alone_lowers_nothing_before_a_quarter_of_a_year() -> None:
 
 def test_a_heavy_tail_raises_dead_ms_to_half_as_much_again_as_the_longest_and_says_that_nothing_is_shown() -> None:
     made = watched(3, power_law(1.2), 2.0, 100)
-    longest_ms = max(entry.a for entry in made.entries if entry.event == "good_again")
+    longest_ms = max(entry.a for entry in made.entries if entry.event == "good_again" and entry.a <= OUTAGE_MS)
     assert longest_ms > 20_000
     advice = advise(read(made), {}, years=10)
     assert proposed(advice)["dead_ms"] >= MARGIN * longest_ms
@@ -73,6 +73,16 @@ def test_a_heavy_tail_raises_dead_ms_to_half_as_much_again_as_the_longest_and_sa
     assert advice.proposed_odds is not None
     assert advice.proposed_odds.per_year(2) > 0.1
     assert "nothing shows the target" in why(advice, "board.dead_ms")
+
+
+def test_a_pulled_cable_is_an_outage_that_counts_but_raises_nothing() -> None:
+    history = History(watched_s={"a": YEAR_S}, silences_ms=[4000, 900_000])
+    advice = advise(history, {}, years=10)
+    assert proposed(advice)["dead_ms"] == 10_000
+    assert history.outages == 1
+    assert advice.running_odds is not None and advice.running_odds.count == 1
+    assert "the longest silence is 4000 ms" in why(advice, "board.dead_ms")
+    assert proposed(advise(History(watched_s={"a": YEAR_S}, silences_ms=[59_000]), {}))["dead_ms"] == 88_500
 
 
 def test_a_rack_without_any_silence_keeps_its_dead_ms_with_the_rule_of_three() -> None:
@@ -186,7 +196,7 @@ def test_every_proposal_is_a_config_that_passes_its_own_check(
     for change in advice.changes:
         assert advice.values.get(change.path, str(change.proposed)) == str(change.proposed)
     dead_ms = next(change.proposed for change in advice.changes if change.path == "board.dead_ms")
-    assert dead_ms >= max([*silences, 0])
+    assert dead_ms >= max([one for one in silences if one <= OUTAGE_MS], default=0)
     text = config_text(advice)
     assert all(
         f"{change.path.split('.')[-1]} = " in text for change in advice.changes if change.proposed != change.running

@@ -102,6 +102,7 @@ def test_a_whole_monitor_tells_and_says_goodbye(server: Server, tmp_path: Path) 
             until(lambda: '"mode":"observe"' in listener.newest["site/racks/rack/rack-1/state"], "the change")
             assert listener.newest["site/racks/monitor/whole"] == "online"
             assert not [topic for topic in listener.newest if not topic.startswith("site/racks/")]
+            assert monitor._facts()["mqtt_connected"] == 1
             monitor.stop()
             running.join(30)
             until(lambda: listener.newest["site/racks/monitor/whole"] == "offline", "the goodbye")
