@@ -197,7 +197,7 @@ EVENTS = (
         "{node} beats, but not all of its sensed feeds have power: its being off could not be proven",
     ),
     (74, "feed_back", NOTICE, DECISION, "{node} has power on all its sensed feeds again"),
-    (75, "service_failed", ALARM, DECISION, "the services of {node} failed, {a} ms: {reason}"),
+    (75, "service_failed", ALARM, DECISION, "the services of {node} have failed for {a} ms: {reason}"),
     (76, "service_back", NOTICE, DECISION, "the services of {node} are well again"),
     (
         77,

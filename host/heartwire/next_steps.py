@@ -82,6 +82,12 @@ def without_service(status: Status, nodes: Sequence[NodeStatus]) -> NodeStatus |
     return None
 
 
+def is_starting(status: Status, node: NodeStatus) -> bool:
+    """Tell whether the active node is about to run its services, having just been granted, and not for too long yet."""
+    granted = node.state != "degraded" and node.epoch < status.epoch  # it has not said yet what it makes of it
+    return (granted or node.state == "starting") and not status.alarms & alarms.SERVICE_FAILED
+
+
 def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
     """Return what to do, the most urgent first; empty if there is nothing."""
     found: list[Step] = []
@@ -190,7 +196,7 @@ def _at_rest(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:
     if status.mode in ARMED and status.active is None:
         found += _nobody(status, nodes)
     bad = without_service(status, nodes)
-    if bad is not None:
+    if bad is not None and not is_starting(status, bad):
         found.append(Step(f"on {bad.name or bad.node} itself: it says what fails", "agent doctor"))
         other = standby_of(nodes, bad.node)
         if other is not None and not status.long_lease_s:

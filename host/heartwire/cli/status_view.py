@@ -147,9 +147,10 @@ def _services(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, st
     bad = next_steps.without_service(status, nodes)
     if bad is not None and next_steps.says_running(bad):
         found.append((f"{bad.label} is active, and reports degraded services", "bold red"))
+    elif bad is not None and next_steps.is_starting(status, bad):
+        found.append((f"{bad.label} is active, and starts its services", "yellow"))
     elif bad is not None:
-        style = "yellow" if bad.state == "starting" else "bold red"
-        found.append((f"{bad.label} is active, but its services do not run: it reports {bad.state}", style))
+        found.append((f"{bad.label} is active, but its services do not run: it reports {bad.state}", "bold red"))
     if len(running) > 1:
         found.append((f"{' and '.join(node.label for node in running)} both run the services", "bold red"))
     for node in nodes:

@@ -303,6 +303,21 @@ def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
     assert "fence a, then" not in text
 
 
+def test_an_active_node_that_starts_is_not_said_to_have_failed() -> None:
+    """From the grant on, whatever it said before it heard of it."""
+    bench = settled()
+    bench.nodes[1].take_time("on_active", 3000)
+    assert bench.ask(op="switchover", node="b", force=0) == {"ok": 1}
+    bench.run_until(lambda: bench.board.state.active == 1)
+    for _ in range(6):
+        found, nodes = read(open_board(bench))
+        assert "b is active, and starts its services" in status_view.troubles(found, nodes), screen(bench)
+        assert not next_steps.steps(found, nodes)
+        bench.run(300)
+    bench.run(5000)
+    assert "starts" not in screen(bench)
+
+
 def test_an_active_node_without_service_is_trouble() -> None:
     bench = degraded()
     words = "a is active, but its services do not run: it reports degraded"
