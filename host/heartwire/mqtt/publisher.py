@@ -191,7 +191,7 @@ class _Link:
         client.connect_timeout = CONNECT_S
         client.max_inflight_messages_set(PAGE)
         client.on_connect = self._connected
-        client.on_disconnect = lambda *_: self._over.set()
+        client.on_disconnect = self._ended
         client.will_set(topics.monitor, OFFLINE, qos=1, retain=True)
         self._client: Client = client
         try:
@@ -205,9 +205,13 @@ class _Link:
         except (OSError, ValueError) as error:
             raise Gone(f"it cannot be reached: {getattr(error, 'strerror', None) or error}") from None
         client.loop_start()
-        if not self._answered.wait(CONNECT_S) or self._refused:
+        if not self._answered.wait(CONNECT_S):
+            self._refused = f"no answer within {CONNECT_S:g} s"
+        elif self._over.is_set() and not self._refused:
+            self._refused = "the server ended the connection before it answered"
+        if self._refused:
             self.close()
-            raise Gone(self._refused or f"no answer within {CONNECT_S:g} s")
+            raise Gone(self._refused)
 
     def _secure(self, settings: MqttSettings) -> None:
         if settings.tls:
@@ -223,6 +227,10 @@ class _Link:
     def _connected(self, _client: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             self._refused = f"the server refuses: {str(reason).lower()}"
+        self._answered.set()
+
+    def _ended(self, *_: Any) -> None:
+        self._over.set()
         self._answered.set()
 
     def check(self) -> None:

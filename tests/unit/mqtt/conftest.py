@@ -80,6 +80,10 @@ class Server:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -121,6 +125,15 @@ class Listener:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no limit of the publisher be met because this machine is busy."""
+    from heartwire.mqtt import publisher
+
+    monkeypatch.setattr(publisher, "CONNECT_S", PATIENCE_S)
+    monkeypatch.setattr(publisher, "ACKNOWLEDGE_S", PATIENCE_S)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -16,7 +17,7 @@ from heartwire.mqtt import publisher as publishing
 from heartwire_protocol import events
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import World as Collecting
-from tests.unit.mqtt.conftest import Listener, Server, World, until
+from tests.unit.mqtt.conftest import PATIENCE_S, Listener, Server, World, until
 
 STATE = "heartwire/rack/rack-1/state"
 NODE_A = "heartwire/rack/rack-1/node/a/state"
@@ -126,6 +127,47 @@ def test_it_tries_ever_more_slowly_and_says_so_once(store: Store, mosquitto: str
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
     assert world.stream.getvalue().count("mqtt_failed") == 1
     assert "refused" in world.stream.getvalue()
+
+
+def test_a_server_that_takes_the_call_and_says_nothing_holds_nobody_up(
+    store: Store, mosquitto: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "CONNECT_S", 0.3)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        world = World(store, f"127.0.0.1:{mute.getsockname()[1]}")
+        assert world.publisher.step() == 1.0
+    assert "no answer within 0.3 s" in world.stream.getvalue()
+
+
+def test_a_server_that_stands_still_says_the_newest_when_it_goes_on(
+    world: World, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.see()
+    world.tell()
+    with Listener(server) as listener:
+        until(lambda: STATE in listener.newest)
+        server.signal(signal.SIGSTOP)
+        monkeypatch.setattr(publishing, "ACKNOWLEDGE_S", 0.3)
+        monkeypatch.setattr(publishing, "CONNECT_S", 0.3)
+        world.see(epoch=50)
+        assert world.publisher.step() == 1.0
+        assert "not acknowledged" in world.stream.getvalue()
+        assert not world.publisher.connected
+        world.see(epoch=51)
+        assert world.publisher.step() == 2.0
+        server.signal(signal.SIGCONT)
+        monkeypatch.setattr(publishing, "ACKNOWLEDGE_S", PATIENCE_S)
+        monkeypatch.setattr(publishing, "CONNECT_S", PATIENCE_S)
+        world.see(epoch=52)
+        world.tell()
+        until(lambda: said(listener, STATE)["epoch"] == 52 and listener.newest[MONITOR] == "online")
+    with Listener(server) as later:
+        until(lambda: STATE in later.newest and MONITOR in later.newest)
+        assert said(later, STATE)["epoch"] == 52
+        assert later.newest[MONITOR] == "online"
+    assert world.publisher.connected
 
 
 def test_the_journal_is_a_stream_from_now_on_with_its_sequence(
