@@ -16,6 +16,8 @@ WORKERS ?= 2
 BOARDS ?= 8
 # Seeds that walk-random tries.
 SEEDS ?= 20
+# Searches of the hand-over; none: all.
+CASES ?=
 # Bytes that fuzz gives, and where it begins.
 BYTES ?= 1e6
 SEED ?= 1
@@ -31,7 +33,7 @@ RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk walk-random \
+.PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit
@@ -79,6 +81,12 @@ test-scenario-emulated: $(READY) ## the short scenario files on the emulated chi
 
 test-walk: $(READY) ## the exhaustive and the random walks of the policy
 	$(PYTEST) -q tests/walk
+
+test-handover: $(READY) ## the hand-over protocol with an adversarial network, deeper than the suite: an hour (CASES="late_grant all" names some)
+	$(BIN)/python -m tests.handover.search $(CASES)
+
+test-mutation: $(READY) ## break each rule on purpose and see that the test beside it notices (HEARTWIRE_MUTANT=NAME names some)
+	$(PYTEST) -q -n $(WORKERS) tests/mutation
 
 walk-random: $(READY) ## long random walks with new seeds (SEEDS=20; FIRST=N repeats); prints counts, and counterexamples to pin
 	$(BIN)/python -m tests.walk.ramble --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))

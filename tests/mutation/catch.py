@@ -1,7 +1,7 @@
 """Run one test for a mutant: exit 0 if it holds, 3 if it fails, anything else is an accident.
 
-Started by test_mutation.py with the mutant's firmware first on the path: `catch.py scenario NAME`, `walk CASE` or
-`test PATH::NAME` (a path below tests/).
+Started by test_mutation.py with the mutant's code first on the path: `catch.py scenario NAME`, `walk CASE`,
+`handover CASE` or `test PATH::NAME` (a path below tests/).
 """
 
 from __future__ import annotations
@@ -36,6 +36,19 @@ def walk(name: str) -> bool:
     return True
 
 
+def handover(name: str) -> bool:
+    """Return whether a search of the hand-over finds nothing."""
+    from tests.handover.search import CASES, DEEP, Search
+    from tests.walk.rules import Broken
+
+    case = next(case for case in CASES + DEEP if case.name == name)
+    try:
+        Search(case).run(LIMIT_S)
+    except Broken:
+        return False
+    return True
+
+
 def test(name: str) -> bool:
     """Return whether one test of pytest holds; anything but a failed one is an accident."""
     import pytest
@@ -48,5 +61,5 @@ def test(name: str) -> bool:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    held = {"scenario": scenario, "walk": walk, "test": test}[sys.argv[1]](sys.argv[2])
+    held = {"scenario": scenario, "walk": walk, "handover": handover, "test": test}[sys.argv[1]](sys.argv[2])
     sys.exit(0 if held else 3)

@@ -1,4 +1,4 @@
-"""A mutant: one rule of the firmware broken on purpose, and the test that must notice."""
+"""A mutant: one rule of the firmware or of the agent broken on purpose, and the test that must notice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Mutant(NamedTuple):
     """One rule broken: in `file` the text `old`, which stands there exactly once, becomes `new`.
 
-    `catcher` is `scenario NAME`, `walk CASE`, or `test PATH::NAME` for one test of tests/.
+    `file` is one of the firmware, or of the host where it begins with `heartwire/`. `catcher` is `scenario NAME`,
+    `walk CASE`, `handover CASE`, or `test PATH::NAME` for one test of tests/.
     """
 
     name: str

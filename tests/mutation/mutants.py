@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from tests.mutation import of_scenarios, of_settings, of_stages, of_walks, of_words
+from tests.mutation import of_handover, of_scenarios, of_settings, of_stages, of_walks, of_words
 
-MUTANTS = (*of_scenarios.MUTANTS, *of_settings.MUTANTS, *of_stages.MUTANTS, *of_walks.MUTANTS, *of_words.MUTANTS)
+MUTANTS = (
+    *of_handover.MUTANTS,
+    *of_scenarios.MUTANTS,
+    *of_settings.MUTANTS,
+    *of_stages.MUTANTS,
+    *of_walks.MUTANTS,
+    *of_words.MUTANTS,
+)

@@ -1,7 +1,7 @@
-"""Every mutant of the policy is caught by the test named beside it.
+"""Every mutant is caught by the test named beside it.
 
-Each one is made in a copy of the firmware, in a process of its own. HEARTWIRE_MUTANT=NAME runs only those whose name
-contains NAME.
+Each one is made in a copy of the firmware, or of the host's package, in a process of its own. HEARTWIRE_MUTANT=NAME
+runs only those whose name contains NAME.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ def test_there_are_enough_and_each_has_its_own_name() -> None:
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if WANTED in m.name], ids=lambda mutant: mutant.name)
 def test_mutant_is_caught(mutant: Mutant, tmp_path: Path) -> None:
-    copy = tmp_path / "firmware"
-    shutil.copytree(FIRMWARE / "heartwire_firmware", copy / "heartwire_firmware")
-    path = copy / "heartwire_firmware" / mutant.file
+    copy = tmp_path / "copy"
+    if mutant.file.startswith("heartwire/"):
+        shutil.copytree(ROOT / "host" / "heartwire", copy / "heartwire")
+        path = copy / mutant.file
+    else:
+        shutil.copytree(FIRMWARE / "heartwire_firmware", copy / "heartwire_firmware")
+        path = copy / "heartwire_firmware" / mutant.file
     text = path.read_text()
     assert text.count(mutant.old) == 1, f"{mutant.file} has the text {text.count(mutant.old)} times"
     path.write_text(text.replace(mutant.old, mutant.new))

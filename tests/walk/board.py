@@ -161,6 +161,7 @@ class Board(Supervisor):
     _repeats: Any
     state: Any
     facts: Any
+    intake_kind: Any = FakeIntake
 
     def __init__(self, world: World, settings: Any, policy: Any) -> None:
         # Its own parts are not made: they open files and lines.
@@ -179,7 +180,7 @@ class Board(Supervisor):
         self.transfer_pins = TransferPins(world.moved)
         self.transfer = Transfer(self.transfer_pins)
         self.clock = SimpleNamespace(wall_known=False, wall_day=DAY, wall_ms=NOON_S * 1000, is_ahead=False, day=0)
-        self.intakes = tuple([FakeIntake(node) for node in range(codes.NODE_COUNT)])
+        self.intakes = tuple([self.intake_kind(node) for node in range(codes.NODE_COUNT)])
         self.livenesses = tuple([Liveness() for _ in range(codes.NODE_COUNT)])
         self.grants = Grants(self.state, self.facts)
         self.policy = policy(settings, self.state, self.facts, self._out)

@@ -207,5 +207,7 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     board.set_intents(intents, test_waits)
     board.durable.note()
     board.filler.moved[:] = [True] * 3
+    off_ms = list(world.senses.off_ms)
     world.sense()
+    world.senses.off_ms[:] = off_ms  # what another state had shown last says nothing about how long it was so
     board.filler.fill()

@@ -20,7 +20,7 @@ LIMIT_S = float(os.environ.get("HEARTWIRE_WALK_LIMIT_S", "120" if not BUDGET els
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_every_state_keeps_the_rules(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    walk = Walk(case, BUDGET)
+    walk = Walk(case, BUDGET or None)
     frozen = walk.world.freeze()
     walk.world.thaw(frozen)
     assert walk.world.freeze() == frozen, "a state does not survive being frozen"

@@ -27,11 +27,11 @@ ENDLESS = 1 << 20
 class Walk:
     """One walk of `case`, with another number of disturbances if `budget` is given."""
 
-    def __init__(self, case: Case, budget: int = 0) -> None:
+    def __init__(self, case: Case, budget: int | None = None) -> None:
         self.world = case.world()
         self.world.observers = [Rules(always_observe=bool(case.disarms))]
         self.kinds = case.kinds
-        self.budget = budget or case.budget
+        self.budget = case.budget if budget is None else budget
         self.states = 0
         self.transitions = 0
         self.served_s = self.told_s = 0  # the longest that nobody served although somebody should, and nobody was told
@@ -46,14 +46,28 @@ class Walk:
 
     def _first(self, step: Step) -> None:
         self.before.append(step)
-        apply(self.world, step)
+        self.apply(step)
+
+    def choices(self) -> list[Step]:
+        """Return what can happen in each state."""
+        return steps(self.world, self.kinds)
+
+    def free_choices(self) -> list[Step]:
+        """Return what can happen in each state as often as it likes."""
+        return []
+
+    def apply(self, step: Step) -> bool:
+        """Let `step` happen and a second pass; return False if it changes nothing."""
+        return apply(self.world, step)
 
     def run(self, limit_s: float = 600.0) -> bool:
         """Walk to closure; return False if time ran out before. Raises Broken with the way as a scenario."""
         end = time.monotonic() + limit_s
         world = self.world
         start = world.freeze()
-        choices = steps(world, self.kinds)
+        paid = self.choices()
+        free_or_quiet = {QUIET, *self.free_choices()}
+        free = self.free_choices()
         # state -> (budget left, the state before, the step); a state met with less budget is walked again with more.
         best: dict[Any, int] = {start: self.budget}
         came: dict[Any, tuple[Any, Step]] = {}
@@ -69,7 +83,7 @@ class Walk:
                 if not at & 255 and time.monotonic() > end:
                     self.states = len(best)
                     return False
-                options = [QUIET] if not left else [QUIET, *choices]
+                options = [QUIET, *free, *paid] if left else [QUIET, *free]
                 for step in options:
                     world.thaw(frozen)
                     self.transitions += 1
@@ -78,19 +92,20 @@ class Walk:
                     elif step[0] == "ask" and step[1][0] == asks.MODE:
                         self.asked_in[world.state.phase, step[1][2]] += 1
                     try:
-                        if not apply(world, step):
+                        if not self.apply(step):
                             continue
                         after = world.freeze()
                     except Broken as broken:
                         raise Broken(f"{broken}\n{self._scenario(frozen, step, came)}") from broken
                     if step is QUIET:
                         follows[frozen] = after
-                    remaining = left if step is QUIET else left - 1
+                    is_free = step in free_or_quiet
+                    remaining = left if is_free else left - 1
                     if best.get(after, -1) >= remaining:
                         continue
                     best[after] = remaining
                     came[after] = (frozen, step)
-                    if step is QUIET:
+                    if is_free:
                         layer.append(after)
                     else:
                         following.append(after)

@@ -55,6 +55,8 @@ class World:
     operator may apply.
     """
 
+    board_kind: Any = Board
+
     def __init__(
         self,
         nodes: int = 2,
@@ -93,7 +95,8 @@ class World:
         self.last_started = 0  # highest epoch with which services started
         self.leased_epoch = 0
         self.leased_node = NO_NODE
-        self.board = board = Board(self, self.variants[0], policy)
+        board: Board = self.board_kind(self, self.variants[0], policy)
+        self.board = board
         self.state = board.state
         self.facts = board.facts
         self.out = board.out

@@ -326,6 +326,8 @@ class Agent:
         if self.lease.answered_sequence <= self._off_sequence:
             # The board may act on that word still: it has to hear first that this server stays.
             return "the board knows this server as going down"
+        if not self.services.running and not self.lease.knows_of_stop:
+            return "the board has not heard yet that the services stopped"
         if self.disk.durable_epoch < self.lease.active_epoch:
             return (self.disk.epoch_error and f"the epoch could not be stored: {self.disk.epoch_error}") or STORING
         return ""
@@ -415,6 +417,8 @@ class Agent:
         if self.line.write(frame, sent_ns):
             self._taken_ns = sent_ns
         self.schedule.sent(sent_ns)
+        if report.running:
+            self.lease.running_sequence = sequence
         if state == codes.STATE_PLANNED_OFF:
             self._off_sequence = sequence
         if state != codes.STATE_PLANNED_OFF or not self.at_rest:

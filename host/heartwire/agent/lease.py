@@ -116,6 +116,7 @@ class Lease:
         self.active_epoch = 0  # epoch of the newest accepted active grant
         self.newest_sent_ns = 0
         self.answered_sequence = 0  # of the heartbeat that the lease answers
+        self.running_sequence = 0  # of the newest heartbeat that said that the services run
         self._sequence = 0
         self._until_ns = resumed_until_ns
         self._lease_epoch = epoch if resumed_epoch is None else resumed_epoch  # epoch the lease was given under
@@ -134,7 +135,7 @@ class Lease:
 
     def restart(self) -> None:
         """Forget which sequence was answered last: a new incarnation counts from one again. The lease stays."""
-        self._sequence = 0
+        self._sequence = self.answered_sequence = self.running_sequence = 0
 
     def take(self, grant: Grant, now_ns: int) -> Verdict:
         """Accept or refuse `grant`, received at `now_ns`. A refused one changes nothing but what it is refused for."""
@@ -207,6 +208,15 @@ class Lease:
         return self._without_lease(
             "lease_over" if self._until_ns else "not_leased", self._until_ns or self._stop_since_ns
         )
+
+    @property
+    def knows_of_stop(self) -> bool:
+        """Tell whether the lease answers a heartbeat from after the services last ran.
+
+        One that answers an older heartbeat, held up on its way, is for services that never stopped: whoever stopped
+        them since may not start them under its epoch.
+        """
+        return self.answered_sequence > self.running_sequence
 
     @property
     def _is_own(self) -> bool:
