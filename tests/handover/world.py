@@ -131,7 +131,7 @@ class HandoverWorld(World):
                 known = (intake.incarnation, intake.sequence, intake.beats)
                 board.take(node, arriving[at])
                 old = arriving[at][2] == known[0] and arriving[at][3] <= known[1]
-                demand("4", not (old and intake.beats > known[2]), "a heartbeat counts a second time")
+                demand("5.6", not (old and intake.beats > known[2]), "a heartbeat counts a second time")
         board.filler.moved[node] = True
 
     def _answer(self) -> None:
