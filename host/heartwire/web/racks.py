@@ -18,6 +18,7 @@ from heartwire.monitor.views import FRESH_S, View
 from heartwire.simulate import foresee
 from heartwire.times import span_words
 from heartwire.web import chart
+from heartwire_protocol import alarms
 
 # Two looks of the usual status_ms: nothing is to be said of it.
 JUST_NOW_S = 5.0
@@ -73,6 +74,7 @@ class Rack:
     plans: tuple[str, ...] = ()  # what would happen if each node fell silent; of the active node first
     steps: tuple[next_steps.Step, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()  # what the board says is wrong, by the table of alarms
     approval: int = 0  # number of the request that waits for an answer
     clearable: tuple[tuple[str, str], ...] = ()  # nodes that may be cleared, with their labels
     maintained: tuple[tuple[str, str], ...] = ()  # what is in maintenance: nodes, and "board"
@@ -120,6 +122,7 @@ def _rack(view: View, status: Status, now_s: float) -> Rack:
         plans_of(view),
         tuple(next_steps.steps(status, nodes)) if fresh else (),
         labels,
+        tuple(name.replace("_", " ") for name in alarms.names_of(status.alarms)),
         int((status.approval or {}).get("request", 0)),
         tuple((node.node, node.label) for node in nodes if node.locked or node.suspect or node.role == "quarantined"),
         (*((node.node, node.label) for node in nodes if node.maintenance_s), *board),

@@ -13,6 +13,7 @@ from heartwire.monitor import schema, settings
 from heartwire.monitor.query import Filter
 from heartwire.monitor.settings import WebSettings
 from heartwire.web import app, pages, racks
+from heartwire_protocol import alarms
 from tests.unit.web.room import HOSTILE, Room
 
 PAGES = ("/", "/rack/rack-1", "/rack/rack-1/failover", "/journal", "/why/1", "/notifications", "/notes", "/nothing")
@@ -43,6 +44,13 @@ def test_all_racks_at_a_glance(client: TestClient, room: Room) -> None:
     row = re.search(r"b beta.*?</tr>", page.text[page.text.index('id="card-rack-2"') :], re.S)
     assert row is not None
     assert "dead 12s 7.6s off cut" in text_of(row[0])
+
+
+def test_alarms_stand_by_name(client: TestClient, room: Room) -> None:
+    assert "Alarms:" not in client.get("/").text
+    room.change(0, alarms=alarms.EPOCH_CLAIM | alarms.TWO_RUNNING)
+    for path in ("/", "/rack/rack-1"):
+        assert "Alarms: two running, epoch claim" in text_of(client.get(path).text)
 
 
 def test_what_would_happen_now_is_what_plans_says(client: TestClient, room: Room) -> None:
