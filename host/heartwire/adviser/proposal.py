@@ -183,7 +183,7 @@ def _dead(advice: Advice, silences: Silences, now_ms: int, floor_ms: int) -> tup
         length_ms = _up(max(length_ms + STEP_MS, math.ceil(length_ms * 1.01)))
     dead_ms = min(_most("dead_ms"), max(now_ms, floor_ms))
     wanted_s = poisson_mean(0, 1 - SURE) * YEAR_S * advice.nodes / advice.target_per_year
-    short = f"nothing shows the target (counting would, after {span_words(wanted_s)} without such a silence)"
+    short = f"nothing shows the target (counting would, after {wanted_s / YEAR_S:.1f} node-years without one)"
     return dead_ms, f"{seen}; {'raised' if dead_ms > now_ms else 'no lower than it is'}: {short}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from heartwire.cli.context import Session, connection_options, json_option
-from heartwire.cli.output import Part, Sheet, emit_json, line, show
+from heartwire.cli.output import Line, Part, Sheet, emit_json, line, show
 from heartwire.times import parse_span, span_words
 
 if TYPE_CHECKING:
@@ -182,23 +182,27 @@ def _parts(found: Advice, rows: list[tuple[str, Odds]], *, known: bool) -> list[
         parts.append(line(f"{sum(history.looks.ages.values())} looks of a monitor at the age of a heartbeat"))
     if not known:
         parts.append(line("what runs is not known: the defaults stand for it (--settings FILE)", "yellow"))
-    sheet = Sheet(("setting", "runs", "proposed", "why"), right=frozenset({1, 2}))
+    sheet = Sheet(("setting", "runs", "proposed"), right=frozenset({1, 2}))
+    why: list[Part] = []
     for change in found.changes:
         style = "bold green" if change.proposed != change.running else "dim"
-        cells = (change.path, str(change.running), str(change.proposed), change.why)
+        cells = (change.path, str(change.running), str(change.proposed))
         sheet.rows.append([(cell, style if at == 2 else "") for at, cell in enumerate(cells)])
+        why.append(Line([(f"{change.path}: ", "bold"), (change.why, "")]))
     odds = Sheet(
-        ("dead after", "ms", "seen", "a year at most", "if the tail goes on"),
+        ("dead after", "ms", "seen", "a year at most", "by the tail"),
         right=frozenset({1, 2, 3, 4}),
     )
     for name, one in rows:
-        cells = (name, str(one.length_ms), str(one.count), _rate(one.per_year(found.nodes)))
-        odds.rows.append([(cell, "") for cell in (*cells, _rate(one.tail_per_year(found.nodes)))])
+        rates = [_rate(one.per_year(found.nodes)), _rate(one.tail_per_year(found.nodes))]
+        odds.rows.append([(cell, "") for cell in (name, str(one.length_ms), str(one.count), *rates)])
     parts += [
-        line(), sheet, line(),
+        line(), sheet, line(), *why, line(),
         line("healthy servers taken for dead, of this rack:"), odds, line(),
-        line(f"Each bound holds with {SURE:.0%}: the first whatever may come, the second if no other kind of silence"),
-        line(f"comes than was seen. The target, {found.target_per_year:g} a year, is shown by {SHOWN[found.shown]}."),
+        line(
+            f"Each bound holds with {SURE:.0%}: the first whatever may come, the second if no other kind of silence comes "
+            f"than was seen. The target, {found.target_per_year:g} a year, is shown by {SHOWN[found.shown]}."
+        ),
     ]  # fmt: skip
     if any(change.proposed != change.running for change in found.changes):
         parts += [line(), line("for the config file:"), line(config_text(found).rstrip("\n"))]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+
+import pytest
 
 from heartwire.cli.advise import JSON_DOC
 from heartwire_protocol import codes, events
@@ -40,6 +44,27 @@ def test_a_month_of_a_board(board: FakeBoard, run: Run) -> None:
     assert "dead_ms = 10500" in result.out
     assert "Corosync, Pacemaker: token 3000 ms, then consensus 3600 ms" in result.out
     assert {body["op"] for body in board.asked} <= {"status", "node", "drops", "log", "settings"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_on_a_terminal_no_number_is_cut_off(
+    board: FakeBoard, run: Run, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    from heartwire.cli import output
+
+    lived(board)
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, no_color=True, highlight=False)
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    monkeypatch.setattr(output, "terminal", lambda: console)
+    assert run("advise").code == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    assert re.search(r"board.dead_ms +10000 +10500", text)
+    assert re.search(r"node.b.boot_grace_ms +300000 +400000", text)
+    assert re.search(r"what is proposed +10500 +0 +\d", text)
+    assert all(len(row) <= width for row in text.splitlines())
 
 
 def test_json_has_the_documented_keys_and_nothing_that_is_no_number(board: FakeBoard, run: Run) -> None:
