@@ -200,8 +200,8 @@ def _parts(found: Advice, rows: list[tuple[str, Odds]], *, known: bool) -> list[
         line(), sheet, line(), *why, line(),
         line("healthy servers taken for dead, of this rack:"), odds, line(),
         line(
-            f"Each bound holds with {SURE:.0%}: the first whatever may come, the second if no other kind of silence comes "
-            f"than was seen. The target, {found.target_per_year:g} a year, is shown by {SHOWN[found.shown]}."
+            f"Each bound holds with {SURE:.0%}: the first whatever may come, the second if no other kind of silence "
+            f"comes than was seen. The target, {found.target_per_year:g} a year, is shown by {SHOWN[found.shown]}."
         ),
     ]  # fmt: skip
     if any(change.proposed != change.running for change in found.changes):
