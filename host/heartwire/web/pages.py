@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -249,6 +249,8 @@ def explain(source: Source, record: int) -> dict[str, Any]:
     around = [*source.reader.newest(ours, WHY_BEFORE, record), first, *after]
     entries = [one.entry for one in around if one.journal == first.journal]
     found = why.explain(entries, first.entry.sequence)
+    # Its time stands above, in UTC as on all pages; the command's is that of the machine it runs on.
+    found = replace(found, decision=replace(found.decision, wall=None))
     labels = _labels(source).get(first.board_id, {})
     return {
         "row": _rows(source, [first])[0],

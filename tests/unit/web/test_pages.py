@@ -148,6 +148,9 @@ def test_why_is_what_the_command_says(client: TestClient, room: Room) -> None:
     words = client.get(link[1]).text
     assert "Rule 5.6" in words
     assert "What led to it:" in words
+    assert "2026-12-31 12:00:16 UTC, " in words
+    assert "\nAt 2026" not in words
+    assert "At 2026" not in words
     assert "not so: " in words
     for path in ("/why/0", "/why/999999", "/why/x", "/why/-1", "/why/1e3"):
         assert client.get(path).status_code == 404
