@@ -33,7 +33,7 @@ RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation walk-random \
+.PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit
@@ -87,6 +87,9 @@ test-handover: $(READY) ## the hand-over protocol with an adversarial network, d
 
 test-mutation: $(READY) ## break each rule on purpose and see that the test beside it notices (HEARTWIRE_MUTANT=NAME names some)
 	$(PYTEST) -q -n $(WORKERS) tests/mutation
+
+reality: $(READY) ## what real tools do where a good guess is wrong, with the command of each row (ROW=12 runs that row's)
+	$(BIN)/python -m tests.reality $(ROW)
 
 walk-random: $(READY) ## long random walks with new seeds (SEEDS=20; FIRST=N repeats); prints counts, and counterexamples to pin
 	$(BIN)/python -m tests.walk.ramble --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST))
