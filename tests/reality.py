@@ -61,7 +61,8 @@ def rows() -> list[Row]:
             continue
         if len(cells) != len(COLUMNS) or not all(cells):
             raise ValueError(f"{TABLE.name}, row {len(found) + 1}: {len(cells)} columns, or an empty one")
-        found.append(Row(len(found) + 1, *cells[:3], tuple(_NAMED.findall(cells[3]))))
+        tool, does, answer, held_by = cells
+        found.append(Row(len(found) + 1, tool, does, answer, tuple(_NAMED.findall(held_by))))
     return found
 
 
