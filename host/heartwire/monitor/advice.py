@@ -87,7 +87,14 @@ ADVICE: dict[str, Row] = {
         why="its heartbeats answer no challenge",
     ),
     "new_incarnation": Row(5, "Nothing, if the agent was restarted on purpose.", closes=("half_line", "epoch_refused")),
-    "state_reported": Row(0, "Nothing."),
+    # Only "degraded" is a problem, and any other state its end: routing.
+    "state_reported": Row(
+        0,
+        "`heartwire agent doctor` on that server says which probe or hook fails.",
+        opens="degraded",
+        closes=("degraded",),
+        why="the server's own agent says so",
+    ),
     "sense_changed": Row(5, "Nothing."),
     "two_running": Row(
         95,

@@ -252,8 +252,10 @@ class Composer:
 def _of_entry(entry: Entry, row: object, name: str, labels: dict[str, str], clears: bool) -> Item:
     known = advice.row_of(entry.event)
     severity = codes.SEVERITIES[getattr(row, "severity", 0)]
-    # What was meant to go away is not to be looked for.
-    do = "" if entry.event in planned.AWAY and severity != entry.severity else known.do
+    # What was meant to go away is not to be looked for, nor what a server says while it is well.
+    meant = entry.event in planned.AWAY and severity != entry.severity
+    well = entry.event == "state_reported" and severity == "info"
+    do = "" if meant or well else known.do
     why = journal.reason_words(entry.reason) if entry.reason != "none" else known.why
     return Item(
         getattr(row, "board_id", ""),

@@ -61,7 +61,7 @@ class Router:
         told = set()
         if row.closes and _really_closes(entry):
             told = self._close(connection, subject, row.closes, None if row.anywhere else node)
-        if row.opens:
+        if row.opens and _really_opens(entry):
             self._open(connection, subject, row.opens, node)
         return 0 if quiet else self._mention(connection, subject, told)
 
@@ -156,4 +156,8 @@ def _really_closes(entry: Entry) -> bool:
         return entry.a in _BACK
     if entry.event == "boot":
         return entry.a == 0
-    return True
+    return entry.event != "state_reported" or entry.a != codes.STATE_DEGRADED
+
+
+def _really_opens(entry: Entry) -> bool:
+    return entry.event != "state_reported" or entry.a == codes.STATE_DEGRADED

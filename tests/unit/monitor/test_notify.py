@@ -9,9 +9,10 @@ from heartwire.errors import StorageProblem
 from heartwire.monitor import advice
 from heartwire.monitor.courier import Letter, Outcome
 from heartwire.monitor.dispatch import RETRY_MOST_S
+from heartwire.monitor.query import Reader
 from heartwire.monitor.shorten import ENDED
 from heartwire.monitor.store import Store
-from heartwire_protocol import events, reasons
+from heartwire_protocol import codes, events, reasons
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import World, channel
 from tests.unit.monitor.test_reading import heartwire
@@ -154,6 +155,26 @@ def test_many_boards_in_a_storm_share_one_message(store: Store) -> None:
     assert "4 boards" in letter.title
     for number in range(4):
         assert f"rack-{number}" in letter.body
+
+
+def test_a_degraded_server_is_a_problem_until_it_says_otherwise(store: Store, board: FakeBoard) -> None:
+    world = started(store, board, channel(severity="warning"))
+    board.log(events.STATE_REPORTED, 1, a=codes.STATE_DEGRADED)
+    world.collect()
+    (letter,) = world.post(2)
+    assert letter.title == "WARNING rack-1: b (beta) reports degraded, flags none"
+    assert "heartwire agent doctor" in letter.body
+    reader = Reader(store)
+    assert [(row["kind"], row["node"]) for row in reader.problems()] == [("degraded", codes.NODE_B)]
+    board.log(events.STATE_REPORTED, 0, a=codes.STATE_HEALTHY)
+    world.collect()
+    assert world.post(2) == [] and reader.problems()
+    board.log(events.STATE_REPORTED, 1, a=codes.STATE_HEALTHY)
+    world.collect()
+    (letter,) = world.post(2)
+    assert letter.title.startswith("CLEARED rack-1: b (beta) reports healthy")
+    assert "agent doctor" not in letter.body
+    assert reader.problems() == []
 
 
 def test_cleared_is_told_to_those_who_were_told(store: Store, board: FakeBoard) -> None:
