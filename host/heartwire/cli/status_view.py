@@ -76,8 +76,10 @@ def judged(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, bool]
     """Return what needs a person's attention in words, each with whether that is now: what is red, a node that died."""
     found = [(text, "red" in style) for text, style in warnings(status, nodes) if "red" in style or "yellow" in style]
     for node in nodes:
-        if node.verdict != "good" and not next_steps.is_away_on_purpose(node):
-            found.append((f"{node.label} is {node.verdict}", node.verdict == "dead"))
+        silent = f"{node.label} is {node.verdict}"
+        named = any(silent in words for words, _ in found)  # the alarm contact stands for it
+        if node.verdict != "good" and not next_steps.is_away_on_purpose(node) and not named:
+            found.append((silent, node.verdict == "dead"))
         half_line = hears_nothing(node)
         if node.role == "quarantined" or node.locked or node.altered or half_line or node.fence == "failed":
             words = f"{node.label}: {'; '.join(remarks(node)) or node.role}"

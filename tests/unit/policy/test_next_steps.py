@@ -303,6 +303,16 @@ def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
     assert "fence a, then" not in text
 
 
+def test_a_silent_node_is_named_once() -> None:
+    """By what the alarm contact stands for, or by itself."""
+    bench = settled()
+    bench.nodes[0].crash()
+    bench.run_until(lambda: bench.board.state.active == 1 and not bench.board.state.awaiting_running)
+    bench.run(3000)
+    found = "; ".join(status_view.troubles(*read(open_board(bench))))
+    assert found.count("a is dead") == 1, found
+
+
 def test_an_active_node_that_starts_is_not_said_to_have_failed() -> None:
     """From the grant on, whatever it said before it heard of it."""
     bench = settled()
