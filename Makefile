@@ -16,6 +16,8 @@ WORKERS ?= 2
 BOARDS ?= 8
 # Seeds that walk-random tries.
 SEEDS ?= 20
+# What make quick compares with.
+BASE ?= main
 # Searches of the hand-over; none: all.
 CASES ?=
 # Bytes that fuzz gives, and where it begins.
@@ -33,7 +35,7 @@ RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo golden test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation reality walk-random \
+.PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit
@@ -57,9 +59,12 @@ demo: $(READY) ## watch a failover on a virtual rack: no hardware needed
 
 test: $(READY) ## run every test that can run here; a skip prints its reason
 	$(BIN)/python tools/emulator.py --if-possible
-	$(PYTEST) -q -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(RACKS) $(ALONE))
-	$(PYTEST) -q -n $(WORKERS) --dist loadfile $(RACKS)
-	$(PYTEST) -q $(ALONE)
+	$(PYTEST) -q --durations=30 -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(RACKS) $(ALONE))
+	$(PYTEST) -q --durations=30 -n $(WORKERS) --dist loadfile $(RACKS)
+	$(PYTEST) -q --durations=30 $(ALONE)
+
+quick: $(READY) ## contract, policy and the unit tests of what has changed since BASE=main: within a minute
+	$(BIN)/python tools/quick.py $(BASE) $(WORKERS)
 
 test-contract: $(READY) ## the wire and the tables, on CPython and on the MicroPython VM
 	$(PYTEST) -q tests/contract
