@@ -73,7 +73,12 @@ def standby_of(nodes: Sequence[NodeStatus], node: str | None) -> NodeStatus | No
 
 
 def without_service(status: Status, nodes: Sequence[NodeStatus]) -> NodeStatus | None:
-    """Return the active node if it is heard and says that it runs nothing, or runs badly; or None."""
+    """Return the active node if it is heard and says that it runs nothing, or runs badly; or None.
+
+    One that is asked to stop its services is to run nothing.
+    """
+    if status.phase == "draining":
+        return None
     for node in nodes:
         if node.node != status.active or status.mode not in ARMED or not is_heard(node):
             continue
@@ -84,8 +89,10 @@ def without_service(status: Status, nodes: Sequence[NodeStatus]) -> NodeStatus |
 
 def is_starting(status: Status, node: NodeStatus) -> bool:
     """Tell whether the active node is about to run its services, having just been granted, and not for too long yet."""
-    granted = node.state != "degraded" and node.epoch < status.epoch  # it has not said yet what it makes of it
-    return (granted or node.state == "starting") and not status.alarms & alarms.SERVICE_FAILED
+    # It has not said yet what it makes of its grant.
+    granted = node.epoch < status.epoch or node.flags & messages.FLAG_VERIFIED_STOPPED
+    starts = node.state == "starting" or (node.state != "degraded" and bool(granted))
+    return starts and not status.alarms & alarms.SERVICE_FAILED
 
 
 def steps(status: Status, nodes: Sequence[NodeStatus]) -> list[Step]:

@@ -152,7 +152,8 @@ def _services(status: Status, nodes: Sequence[NodeStatus]) -> list[tuple[str, st
     elif bad is not None and next_steps.is_starting(status, bad):
         found.append((f"{bad.label} is active, and starts its services", "yellow"))
     elif bad is not None:
-        found.append((f"{bad.label} is active, but its services do not run: it reports {bad.state}", "bold red"))
+        said = "" if bad.state == "healthy" else f": it reports {bad.state}"
+        found.append((f"{bad.label} is active, but its services do not run{said}", "bold red"))
     if len(running) > 1:
         found.append((f"{' and '.join(node.label for node in running)} both run the services", "bold red"))
     for node in nodes:

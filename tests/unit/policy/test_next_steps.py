@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from heartwire.cli.status import read
 from heartwire.keys import Keys
 from heartwire.link import Link
 from heartwire_firmware.policy_state import APPROVAL, FAILED
-from heartwire_protocol import codes
+from heartwire_protocol import codes, messages
 from tests.fakes.bench import Bench, BenchChannel
 
 SHORT = "board.hold_max_s=600\n"
@@ -301,6 +302,23 @@ def test_an_approval_for_a_lost_power_says_what_is_asked() -> None:
     text = screen(unplugged())
     assert "approval 1 wanted" in text and "a lost its power, and not by this board: let b take over" in text
     assert "fence a, then" not in text
+
+
+def test_services_that_died_are_not_said_to_start() -> None:
+    """Its agent is well and has not noticed, or not started them yet: no word of its own says so."""
+    bench = settled()
+    found, nodes = read(open_board(bench))
+    for flags, words in ((0, "a is active, but its services do not run"), (messages.FLAG_VERIFIED_STOPPED, "starts")):
+        told = [replace(nodes[0], flags=flags), nodes[1]]
+        (trouble,) = [text for text in status_view.troubles(found, told) if "a is active" in text]
+        assert words in trouble and "healthy" not in trouble
+
+
+def test_services_that_are_asked_to_stop_are_no_trouble() -> None:
+    found, nodes = read(open_board(draining()))
+    stopped = [replace(nodes[0], state="draining", flags=messages.FLAG_VERIFIED_STOPPED), nodes[1]]
+    assert found.phase == "draining"
+    assert not [text for text in status_view.troubles(found, stopped) if "services" in text]
 
 
 def test_a_silent_node_is_named_once() -> None:
