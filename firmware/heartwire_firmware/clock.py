@@ -67,8 +67,8 @@ class Clock:
         return self._ahead and self._ticks_diff(self._last, self._ticks_ms()) > 0
 
     def before(self, ms: int) -> int:
-        """Return the milliseconds from `ms` ago to the time of this pass; 0 at least."""
-        return max(0, self._ticks_diff(self._last, self._ticks_ms()) + ms)
+        """Return the milliseconds from `ms` ago to the time of this pass; below 0 for what came after it had begun."""
+        return self._ticks_diff(self._last, self._ticks_ms()) + ms
 
     def tick(self) -> int:
         """Take the time of this pass; return the milliseconds since the pass before (0 to one day)."""

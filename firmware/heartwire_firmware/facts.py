@@ -36,7 +36,8 @@ class FactFiller:
                 continue
             liveness = board.livenesses[node]
             facts.verdict[node] = liveness.verdict
-            facts.age_ms[node] = liveness.age_ms
+            age_ms = liveness.age_ms
+            facts.age_ms[node] = age_ms if age_ms > 0 else 0
             facts.sign_ms[node] = liveness.sign_ms
             facts.power[node] = senses.power[node]
             facts.off_ms[node] = senses.off_ms[node]

@@ -40,15 +40,22 @@ class LastLook:
         return True
 
     def _stays_silent(self, node: int) -> bool:
-        """Look at the line of `node` until its deadline; return False if it brings a frame."""
+        """Look at the line of `node` until its deadline; return False if it brings a frame, or if its last heartbeat is
+        younger than the policy was told: then the time of that is right, and the deadline has not come.
+        """
         board = self._board
         intake = board.intakes[node]
         now_us = board.ticks_us
         dead_us = board.config.current.board.dead_ms * 1000
-        waits = True
-        while waits:
+        left_us = 1
+        while left_us > 0:
             # Counted from the last good heartbeat: what a dying server leaves on its line is none.
-            waits = 0 < dead_us - board.ticks_diff(now_us(), intake.good_us) < AHEAD_US
+            left_us = dead_us - board.ticks_diff(now_us(), intake.good_us)
+            if left_us > AHEAD_US:
+                liveness = board.livenesses[node]
+                liveness.age_ms = (dead_us - left_us) // 1000
+                liveness.verdict = codes.VERDICT_LATE
+                return False
             if self.taken_back < TAKEN_BACK_MAX and intake.gather():
                 self.taken_back += 1
                 board.lines.behind = True

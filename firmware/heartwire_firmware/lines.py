@@ -182,7 +182,9 @@ class Lines:
         return self._asks[node] > ASKS_MAX
 
     def reply(self) -> bool:
-        """Answer one node; after the policy has decided, also one that is to be told something new."""
+        """Answer one node whose newest frame the policy has judged; after it has decided, also one that is to be told
+        something new.
+        """
         board = self._board
         if board.filler.tell:
             board.filler.tell = False
@@ -194,7 +196,7 @@ class Lines:
                         self._good[node] = True
         for node in range(NODE_COUNT):
             intake = board.intakes[node]
-            if not intake.reply_due:
+            if not intake.reply_due or board.filler.moved[node]:
                 continue
             intake.reply_due = False
             if intake.text:

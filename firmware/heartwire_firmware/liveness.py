@@ -12,7 +12,8 @@ class Liveness:
 
     def __init__(self):
         self.verdict = VERDICT_UNHEARD
-        self.age_ms = 0  # since the last good heartbeat, or since the start while unheard
+        # Since the last good heartbeat, or since the start while unheard; below 0 to the end of the pass it came in.
+        self.age_ms = 0
         self.sign_ms = COUNT_MAX  # since anything at all that only this node can have sent
         self.streak = 0
         self._late_ms = 0

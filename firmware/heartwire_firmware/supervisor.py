@@ -262,7 +262,7 @@ class Supervisor:
         # An answer gives way to what is heavy, once.
         if not heavy or self._owed:
             heavy = self.lines.reply() or heavy
-            self._owed = False
+            self._owed = self.lines.answers_wait()
         else:
             self._owed = True
         if self._since_slots_ms >= REST_MS or self._waits_for_quiet(bits):

@@ -17,6 +17,7 @@ from typing import Any
 
 from heartwire.errors import Unplugged
 from heartwire.link import MAX_PAYLOAD
+from heartwire_firmware.hostlink import wrong_argument
 from heartwire_protocol import auth, codes, framing, messages, operations, records, settings, settings_rules
 from heartwire_protocol.version import TABLE_HASH
 
@@ -198,6 +199,10 @@ class FakeBoard:
         if scripted is not None:
             return scripted(body) if callable(scripted) else scripted
         builtin = getattr(self, "_op_" + op, None)
+        row = operations.operation_row(op)
+        wrong = wrong_argument(row[4], body) if row is not None and (builtin or op == "log") else None
+        if wrong:
+            return {"error": "bad_argument", "argument": wrong}
         if op == "log":
             return self._log(body, events)
         return builtin(body) if builtin else {"ok": 1}

@@ -75,12 +75,19 @@ def test_bytes_that_are_no_heartbeat_do_not_move_the_deadline() -> None:
     assert scene.shots[0][1] - scene.deadline_us <= TURN_US
 
 
-def test_never_waits_for_longer_than_the_clock_runs_ahead() -> None:
-    # However wrong the time of the last heartbeat is: the loop of a board that guards others must not stand still.
-    scene = Scene(ahead_us=AHEAD_MS * 1000 + 5_000_000)
+@pytest.mark.parametrize("more_us", [1000, 5_000, 1_000_000])
+def test_a_deadline_out_of_reach_is_neither_waited_for_nor_taken_as_come(
+    more_us: int,
+) -> None:
+    # The age was counted too high. The loop of a board that guards others must not stand still.
+    scene = Scene(ahead_us=AHEAD_MS * 1000 + TURN_US + more_us)
     began_us = scene.now_us
-    assert scene.look.confirms(scene.out)
-    assert scene.now_us - began_us <= AHEAD_MS * 1000 + TURN_US
+    assert not scene.look.confirms(scene.out)
+    assert not scene.shots
+    assert scene.now_us - began_us <= TURN_US
+    liveness = scene.board.livenesses[0]
+    assert liveness.verdict == codes.VERDICT_LATE
+    assert liveness.age_ms == (DEAD_MS * 1000 - AHEAD_MS * 1000 - more_us) // 1000
 
 
 def test_babbling_line_puts_its_death_off_only_so_often() -> None:
