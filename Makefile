@@ -16,6 +16,8 @@ WORKERS ?= 2
 BOARDS ?= 8
 # Seeds that walk-random tries.
 SEEDS ?= 20
+# What test-pythons tries: what Debian 12 to 14 have.
+PYTHONS ?= 3.11 3.12 3.13 3.14
 # What make quick compares with.
 BASE ?= main
 # Searches of the hand-over; none: all.
@@ -35,7 +37,7 @@ RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation reality walk-random \
+.PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation test-pythons reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit
@@ -92,6 +94,9 @@ test-handover: $(READY) ## the hand-over protocol with an adversarial network, d
 
 test-mutation: $(READY) ## break each rule on purpose and see that the test beside it notices (HEARTWIRE_MUTANT=NAME names some)
 	$(PYTEST) -q -n $(WORKERS) tests/mutation
+
+test-pythons: ## the host's unit tests and the contract on each of PYTHONS that is here; one that is nowhere is skipped with its reason
+	sh tools/pythons.sh build/pythons "$(PYTHONS)" -n $(WORKERS) $(addprefix tests/,contract $(addprefix unit/,host agent monitor flash bundle))
 
 reality: $(READY) ## what real tools do where a good guess is wrong, with the command of each row (ROW=12 runs that row's)
 	$(BIN)/python -m tests.reality $(ROW)

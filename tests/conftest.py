@@ -15,6 +15,7 @@ from heartwire.broker.places import ENVIRONMENT, OFF
 from heartwire_firmware import policy_state
 from heartwire_firmware.policy_core import Core
 from tests import components
+from tests.fuzz import profile
 
 
 def pytest_configure() -> None:
@@ -24,6 +25,7 @@ def pytest_configure() -> None:
     # HEARTWIRE_BROKER= runs them through brokers.
     os.environ.setdefault(ENVIRONMENT, OFF)
     hold_to_phases()
+    profile.share()
 
 
 def hold_to_phases() -> None:
