@@ -113,7 +113,7 @@ class Access:
         """Return the cookie of a new session for the fields of a login form. Raises NotYou, TooOften, UsageProblem."""
         self._same_place(request)
         before = request.cookies.get(BEFORE, "")
-        if not before or not hmac.compare_digest(self.login_token(before), form.get("token", "")):
+        if not before or not _same(self.login_token(before), form):
             raise NotYou("the form has grown old, or your browser keeps no cookies", "go back to the login")
         if self._file is None:
             raise UsageProblem("nobody can log in here", "name password_file in [web] of the monitor's settings")
@@ -166,7 +166,7 @@ class Access:
         form = await form_of(request)
         self._same_place(request)
         person = person_of(request)
-        if person is None or not hmac.compare_digest(self.token(person), form.get("token", "")):
+        if person is None or not _same(self.token(person), form):
             raise NotYou("this form is not yours, or has grown old", "go back, and begin again")
         return form
 
@@ -240,6 +240,11 @@ async def form_of(request: Request) -> dict[str, str]:
     except (ValueError, UnicodeDecodeError):
         raise UsageProblem("that is no form of this page", "go back, and begin again") from None
     return dict(fields)
+
+
+def _same(token: str, form: dict[str, str]) -> bool:
+    # As bytes: of text it compares ASCII only.
+    return hmac.compare_digest(token.encode(), form.get("token", "").encode(errors="replace"))
 
 
 def cookie_options(request: Request) -> dict[str, Any]:

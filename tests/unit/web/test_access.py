@@ -211,6 +211,7 @@ def test_no_password_and_no_name_that_was_tried_is_logged(exposed: TestClient, r
         ({"sec-fetch-site": "same-site"}, {}),
         ({}, {"token": ""}),
         ({}, {"token": "0" * 64}),
+        ({}, {"token": "é"}),
     ],
 )
 def test_a_form_from_elsewhere_or_without_its_token_does_nothing(
