@@ -253,12 +253,15 @@ class _Link:
             under_way.append(self._client.publish(topic, words, qos=1, retain=retain))
         end_s = time.monotonic() + ACKNOWLEDGE_S
         for info in under_way:
-            while not info.is_published():
-                self.check()
-                if time.monotonic() > end_s:
-                    raise Gone(f"what was said is not acknowledged within {ACKNOWLEDGE_S:g} s")
-                with contextlib.suppress(ValueError, RuntimeError):
+            # The library raises of a message that it could not send what it knows of the connection, at each question.
+            try:
+                while not info.is_published():
+                    self.check()
+                    if time.monotonic() > end_s:
+                        raise Gone(f"what was said is not acknowledged within {ACKNOWLEDGE_S:g} s")
                     info.wait_for_publish(0.1)
+            except (ValueError, RuntimeError) as error:
+                raise Gone(f"the connection is lost: {error}") from None
 
     def close(self) -> None:
         """Leave; the last will is not needed by one that says goodbye, so whoever wants it said says it before."""

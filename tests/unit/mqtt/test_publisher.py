@@ -345,3 +345,30 @@ def test_tls_checks_the_servers_certificate_and_shows_one_of_its_own(
         assert plain.publisher.step() == 1.0
     finally:
         server.kill()
+
+
+def test_a_server_that_ends_between_two_messages_is_tried_again(
+    world: World, server: Server, store: Store, board: FakeBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library queues no message then, and raises when it is asked what became of it."""
+    from paho.mqtt.client import Client
+
+    world.see()
+    world.tell()
+    publish = Client.publish
+
+    def once_too_late(client: Client, *said: Any, **how: Any) -> Any:
+        monkeypatch.setattr(Client, "publish", publish)
+        server.kill()
+        until(lambda: not client.is_connected())
+        return publish(client, *said, **how)
+
+    board.log(events.LATE, 0, a=3000)
+    Collecting(store, board, []).collect()
+    monkeypatch.setattr(Client, "publish", once_too_late)
+    assert world.publisher.step() == publishing.RETRY_FIRST_S
+    assert not world.publisher.connected
+    server.start()
+    with Listener(server) as listener:
+        world.tell()
+        until(lambda: JOURNAL in listener.newest)
