@@ -1,6 +1,6 @@
 """How things stand by the store: boards, open problems, what is not told, whether a monitor is at work. Reads only.
 
-Called by `heartwire monitor status` and `heartwire check --store`.
+Called by `heartwire monitor status`, `heartwire check --store` and the page.
 """
 
 from __future__ import annotations
@@ -29,8 +29,13 @@ class Problem:
     board: str
     kind: str
     node: str
-    since: str
+    opened_ms: int
     alarm: bool
+
+    @property
+    def since(self) -> str:
+        """When it was opened, as ISO 8601 in UTC."""
+        return when(self.opened_ms)
 
     @property
     def words(self) -> str:
@@ -97,24 +102,29 @@ def when(at_ms: int) -> str:
     return iso(datetime.fromtimestamp(at_ms / 1000, UTC)) or ""
 
 
+def open_problems(reader: Reader, board_id: str | None = None) -> list[Problem]:
+    """Return what is open, of one board or of all. Raises StorageProblem."""
+    names = {board.board_id: board.name for board in reader.boards()}
+    alarming = advice.alarming()
+    return [
+        Problem(
+            names.get(row["board_id"], row["board_id"].lstrip("?")),
+            row["kind"],
+            codes.name_of(codes.NODES, row["node"]) if row["node"] != codes.NO_NODE else "",
+            row["opened_ms"],
+            row["kind"] in alarming,
+        )
+        for row in reader.problems()
+        if board_id is None or row["board_id"] == board_id
+    ]
+
+
 def standing(store: Store, name: str | None = None) -> Standing:
     """Return how things stand; `name` is the only board wanted. Raises BadConfig if there is none, StorageProblem."""
     reader = Reader(store)
     wanted = reader.board(name) if name else None
     boards = [wanted] if wanted is not None else reader.boards()
-    names = {board.board_id: board.name for board in reader.boards()}
-    alarming = advice.alarming()
-    problems = [
-        Problem(
-            names.get(row["board_id"], row["board_id"].lstrip("?")),
-            row["kind"],
-            codes.name_of(codes.NODES, row["node"]) if row["node"] != codes.NO_NODE else "",
-            when(row["opened_ms"]),
-            row["kind"] in alarming,
-        )
-        for row in reader.problems()
-        if wanted is None or row["board_id"] == wanted.board_id
-    ]
+    problems = open_problems(reader, wanted.board_id if wanted is not None else None)
     path = store.engine.url.database if store.engine.dialect.name == "sqlite" else None
     running = is_claimed(Path(path)) if path else None
     return Standing(tuple(boards), tuple(problems), Outbox(store).counts(), reader.count(), running)

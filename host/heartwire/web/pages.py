@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from heartwire import why
 from heartwire.errors import BadConfig, StorageProblem, UsageProblem
-from heartwire.monitor import export
+from heartwire.monitor import export, standing
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.query import BoardRow, Filter, Found, Reader
 from heartwire.monitor.views import View
@@ -312,18 +312,16 @@ def _board_of(source: Source, view: View) -> BoardRow | None:
 def _problems(source: Source) -> tuple[list[Problem], str]:
     """Return the open problems, and why they are not known where the store is away."""
     try:
-        names = {board.board_id: board.name for board in source.reader.boards()}
-        found = source.reader.problems()
+        found = standing.open_problems(source.reader)
     except StorageProblem as problem:
         return [], problem.words
     return [
         Problem(
-            names.get(row["board_id"], str(row["board_id"]).lstrip("?")),
-            str(row["kind"]).replace("_", " ")
-            + (f": node {codes.name_of(codes.NODES, row['node'])}" if row["node"] != codes.NO_NODE else ""),
-            when(row["opened_ms"]),
+            one.board,
+            one.kind.replace("_", " ") + (f": node {one.node}" if one.node else ""),
+            when(one.opened_ms),
         )
-        for row in found
+        for one in found
     ], ""
 
 
