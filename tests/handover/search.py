@@ -16,7 +16,7 @@ from tests.handover.world import CUT, EXACT, FAST, SLOW, HandoverWorld
 from tests.walk.bodies import BEATS, HALF, MUTE
 from tests.walk.cases import ASSUMED, Case, both
 from tests.walk.steps import QUIET, Step
-from tests.walk.walk import Walk
+from tests.walk.walk import Walk, way_to
 
 # 2000 ms of lease and 3000 ms of self-fencing, and what both clocks may differ by in that time, rounded up.
 TIGHT = ASSUMED.replace("assumed_off_ms=6000", "assumed_off_ms=5051") + "board.hold_max_s=20\n"
@@ -96,11 +96,7 @@ class Search(Walk):
         return True
 
     def _scenario(self, frozen: Any, step: Step, came: dict[Any, tuple[Any, Step]], times: int = 1) -> str:
-        way = [step] * times
-        while frozen in came:
-            frozen, one = came[frozen]
-            way.append(one)
-        way.reverse()
+        way = way_to(frozen, step, came, times)
         return "\n".join(f"{second}s {kind} {argument}" for second, (kind, argument) in enumerate(way))
 
 

@@ -24,6 +24,16 @@ SETTLE_TICKS = 12
 ENDLESS = 1 << 20
 
 
+def way_to(frozen: Any, step: Step, came: dict[Any, tuple[Any, Step]], times: int) -> list[Step]:
+    """Return the steps from the start to the state `frozen` by how states were met, and `step` so many times."""
+    way = [step] * times
+    while frozen in came:
+        frozen, one = came[frozen]
+        way.append(one)
+    way.reverse()
+    return way
+
+
 class Walk:
     """One walk of `case`, with another number of disturbances if `budget` is given."""
 
@@ -158,9 +168,4 @@ class Walk:
 
     def _scenario(self, frozen: Any, step: Step, came: dict[Any, tuple[Any, Step]], times: int = 1) -> str:
         """Return the way to a breach as the text of a scenario file; it ends with `step`, so many times."""
-        way = [step] * times
-        while frozen in came:
-            frozen, one = came[frozen]
-            way.append(one)
-        way.reverse()
-        return scenario_of(self.world, self.before[SETTLE_TICKS:] + way)
+        return scenario_of(self.world, self.before[SETTLE_TICKS:] + way_to(frozen, step, came, times))
