@@ -111,10 +111,9 @@ def _of_board(session: Session) -> tuple[History, dict[str, str]]:
 
 
 def _of_store(where: str, name: str | None) -> tuple[History, dict[str, str]]:
-    from heartwire import extras
-    from heartwire.cli.monitor import NEEDED
+    from heartwire.cli.monitor import require_store
 
-    extras.require("a monitor's store", "monitor", *NEEDED)
+    require_store()
     from heartwire.adviser.history import Reader
     from heartwire.monitor.export import one_board
     from heartwire.monitor.query import Filter

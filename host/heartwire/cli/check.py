@@ -139,10 +139,9 @@ def _board(session: Session, warning_s: float | None, critical_s: float | None) 
 
 
 def _stored(store: str, name: str | None) -> tuple[int, str, list[plugin.Datum]]:
-    from heartwire import extras
-    from heartwire.cli.monitor import NEEDED
+    from heartwire.cli.monitor import require_store
 
-    extras.require("a monitor's store", "monitor", *NEEDED)
+    require_store()
     from heartwire.monitor.standing import standing
     from heartwire.monitor.store import Store
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 # What the extra `monitor` brings.
 NEEDED = ("sqlalchemy", "apprise", "prometheus_client")
+
 EXAMPLES = {
     "config": "monitor.example.toml",
     "alerts": "heartwire-alerts.yml",
@@ -46,6 +47,11 @@ STATUS_DOC = (
     ("problems", "list of {board, kind, node, since, alarm}: what is open; alarm: an alarm opened it"),
     ("channels", "channel to states of its messages, each with how many"),
 )
+
+
+def require_store() -> None:
+    """Raise UsageProblem unless what reads a monitor's store is installed."""
+    extras.require("a monitor's store", "monitor", *NEEDED)
 
 
 def config_option(command: Command) -> Command:

@@ -173,9 +173,7 @@ ADVICE: dict[str, Row] = {
     "requested": Row(5, "Nothing."),
     "refused": Row(15, LOOK),
     "switchover_began": Row(20, "Nothing."),
-    "switchover_done": Row(
-        30, "Check that the services answer where it is active now.", closes=("switchover",), anywhere=True
-    ),
+    "switchover_done": Row(30, SERVES, closes=("switchover",), anywhere=True),
     "switchover_failed": Row(73, f"Nothing moved, or only half of it. {LOOK}", opens="switchover"),
     "scheduled": Row(10, "Nothing, if you scheduled it."),
     "schedule_ended": Row(50, "Look at what stands in its way with `heartwire plans`, then schedule it again."),

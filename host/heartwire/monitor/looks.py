@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from heartwire import next_steps
 from heartwire.answers import NodeStatus, Status
 from heartwire.monitor.views import FRESH_S, JITTER_BOUNDS_S, Jitter
 from heartwire_protocol import codes
@@ -22,7 +23,6 @@ AGE_BOUNDS_MS = (
 AGE, JITTER, WATCHED = "age", "jitter", "watched"
 # Seconds between two writes: a transaction a board, and what is lost with a monitor that is killed.
 WRITE_S = 300.0
-EXPECTED = ("good", "late")
 PLANNED_OFF = codes.STATES[codes.STATE_PLANNED_OFF]
 
 
@@ -76,7 +76,7 @@ class Looks:
 
 def _is_expected(node: NodeStatus, status: Status) -> bool:
     maintained = node.maintenance_s or status.maintenance_s
-    return node.verdict in EXPECTED and node.power != "off" and node.state != PLANNED_OFF and not maintained
+    return next_steps.is_heard(node) and node.state != PLANNED_OFF and not maintained
 
 
 def _bound(age_ms: int) -> int:

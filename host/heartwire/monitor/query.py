@@ -18,11 +18,11 @@ from heartwire import journal
 from heartwire.errors import BadConfig, UsageProblem
 from heartwire.journal import Entry
 from heartwire.monitor import schema
+from heartwire.monitor.retention import DAY_MS
 from heartwire.monitor.store import Store
 from heartwire_protocol import codes, events
 
 PAGE = 1000
-DAY_MS = 86_400_000
 event = schema.event.c
 total = schema.relay_total.c
 
