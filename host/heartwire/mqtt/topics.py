@@ -16,11 +16,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from heartwire import journal
+from heartwire import journal, next_steps
 from heartwire.answers import NodeStatus, Status
 from heartwire.journal import Entry
 from heartwire.monitor.views import View
-from heartwire_protocol import alarms, messages
+from heartwire_protocol import alarms
 
 ONLINE, OFFLINE = "online", "offline"
 
@@ -97,7 +97,7 @@ def node_state(node: NodeStatus) -> dict[str, Any]:
         "role": node.role,
         "verdict": node.verdict,
         "state": node.state or None,
-        "running": bool(node.flags & messages.FLAG_RUNNING) and node.verdict in ("good", "late"),
+        "running": next_steps.says_running(node),
         "power": node.power,
         "relay": node.relay,
         "fence": node.fence,

@@ -132,3 +132,17 @@ def test_a_strange_board_id_makes_a_topic_that_home_assistant_takes() -> None:
     view.board_id = "?rack 1/+#"
     topics = list(discovery.messages(TOPICS, "homeassistant", view))
     assert all(re.fullmatch(r"homeassistant/device/[A-Za-z0-9_-]+/config", topic) for topic in topics)
+
+
+@pytest.mark.parametrize(
+    ("node", "running"),
+    [
+        ({}, True),
+        ({"verdict": "late"}, True),
+        ({"verdict": "dead"}, False),
+        ({"verdict": "late", "power": "off"}, False),
+    ],
+)
+def test_a_server_runs_its_services_as_long_as_it_can_be_heard(node: dict[str, Any], running: bool) -> None:
+    """One whose power was cut a moment ago is late, and said last that they run."""
+    assert json.loads(states(TOPICS, seen(a=node))[TOPICS.node("rack-1", "a", "state")])["running"] is running
