@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from heartwire import next_steps
 from heartwire.answers import NodeStatus, Status
 from heartwire.errors import StorageProblem
 from heartwire.monitor import serving
@@ -28,8 +29,6 @@ NODE_LABELS = ["board", "node", "name"]
 TIMEOUT_S = 5.0
 PLANNED_OFF = codes.STATES[codes.STATE_PLANNED_OFF]
 DEGRADED = codes.STATES[codes.STATE_DEGRADED]
-# What a node said last counts while it is heard; of a dead one it says nothing any more.
-HEARD = ("good", "late")
 
 
 def _maintenance_s(node: NodeStatus, status: Status) -> int:
@@ -41,13 +40,9 @@ def _held(status: Status) -> int:
     return int(status.held not in (None, "", "maintenance"))
 
 
-def _is_heard(node: NodeStatus) -> bool:
-    return node.verdict in HEARD and node.power != "off"
-
-
 def _speaks(node: NodeStatus) -> bool:
     """Tell whether its flags mean something now: a text line has none, and no incarnation either."""
-    return _is_heard(node) and node.incarnation > 0
+    return next_steps.is_heard(node) and node.incarnation > 0
 
 
 # Gauges of the board: (name, sentence, value of its status).
@@ -85,7 +80,7 @@ NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeStatus, Status], float]], ...] 
     (
         "heartwire_node_half_line",
         "1 while it hears nothing from the board",
-        lambda node, _: int(node.half_line and _is_heard(node)),
+        lambda node, _: int(node.half_line and next_steps.is_heard(node)),
     ),
     ("heartwire_node_altered", "1 while its heartbeats are altered", lambda node, _: int(node.altered)),
     ("heartwire_node_actions", "automatic actions on it within the window", lambda node, _: node.actions),
