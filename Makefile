@@ -40,7 +40,7 @@ ALONE := tests/cluster tests/unit/fence
 .PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation test-pythons reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
-.PHONY: lock sbom audit
+.PHONY: lock sbom audit man
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -153,6 +153,9 @@ docs: $(READY) ## regenerate what comes from tables
 	$(BIN)/python tools/gen_tables.py
 	$(BIN)/python hw/gen/board_py.py
 	$(BIN)/python tests/components.py --write
+
+man: $(READY) ## write the man pages: build/man/man1, build/man/man8 (a wheel carries them)
+	$(BIN)/python tools/man.py build/man
 
 generated: $(READY)
 	$(BIN)/python tools/gen_protocol.py --check

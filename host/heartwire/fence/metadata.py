@@ -48,14 +48,14 @@ def _parameter(parameter: Parameter) -> list[str]:
     required = int(parameter.name == "action")
     return [
         f'\t<parameter name="{parameter.name}" unique="0" required="{required}"{extra}>',
-        f'\t\t<getopt mixed="{escape(_usage(parameter))}" />',
+        f'\t\t<getopt mixed="{escape(call_of(parameter))}" />',
         f'\t\t<content type="{parameter.kind}"{default} />',
         f'\t\t<shortdesc lang="en">{escape(parameter.sentence)}</shortdesc>',
         "\t</parameter>",
     ]
 
 
-def _usage(parameter: Parameter) -> str:
+def call_of(parameter: Parameter) -> str:
     value = "" if parameter.kind == BOOLEAN else f"=[{parameter.name}]"
     short = f"-{parameter.short}, " if parameter.short else ""
     return f"{short}--{parameter.long}{value}"
@@ -63,7 +63,7 @@ def _usage(parameter: Parameter) -> str:
 
 def help_text() -> str:
     """Return what --help prints."""
-    rows = [(_usage(parameter), parameter) for parameter in PARAMETERS if not parameter.replaced_by]
+    rows = [(call_of(parameter), parameter) for parameter in PARAMETERS if not parameter.replaced_by]
     width = max(len(usage) for usage, _ in rows)
     lines = [f"{NAME} - {SHORT}", "", LONG, "", "Without arguments it reads name=value lines from standard input.", ""]
     for usage, parameter in rows:
