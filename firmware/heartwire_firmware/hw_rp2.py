@@ -53,7 +53,8 @@ class UartLine(ports.Line):
         self._number = number
         self._tx = tx
         self._rx = rx
-        self._base = base
+        self._raised = base + _UART_RIS
+        self._clear = base + _UART_ICR
         self._idle = idle.IdleStamp()  # its mark: how many bytes wait
         self.set_baud(baud)
 
@@ -96,8 +97,8 @@ class UartLine(ports.Line):
         return self._take(_OVERRUN)
 
     def _take(self, bits: int) -> int:
-        if machine.mem32[self._base + _UART_RIS] & bits:
-            machine.mem32[self._base + _UART_ICR] = bits
+        if machine.mem32[self._raised] & bits:
+            machine.mem32[self._clear] = bits
             return 1
         return 0
 
@@ -174,12 +175,12 @@ class BoardPins(ports.Pins):
 class FlashFiles(ports.Files):
     """The flat folder for settings, state and journal on the board's littlefs."""
 
-    def __init__(self, scratch: int):
+    def __init__(self, noted: int):
         try:
             os.mkdir(_FOLDER)
         except OSError:
             pass
-        self._noted = scratch + 4 * _WRITING_REGISTER
+        self._noted = noted
         word = machine.mem32[self._noted]
         bites = (word >> 1) + (word & 1)
         machine.mem32[self._noted] = bites << 1
@@ -272,7 +273,7 @@ class FlashFiles(ports.Files):
 class Rp2Chip(ports.Chip):
     """Watchdog, scratch registers, random numbers, restarts."""
 
-    def __init__(self, scratch: int):
+    def __init__(self, scratch: "tuple[int, ...]"):
         self._scratch = scratch
         self._watchdog: "machine.WDT | None" = None
         self.reset_cause = reasons.POWER_ON
@@ -291,15 +292,13 @@ class Rp2Chip(ports.Chip):
             self._watchdog.feed()
 
     def scratch(self, index: int) -> int:
-        return machine.mem32[self._scratch + 4 * index]
+        return machine.mem32[self._scratch[index]]
 
     def put_scratch(self, index: int, value: int) -> None:
-        machine.mem32[self._scratch + 4 * index] = value
+        machine.mem32[self._scratch[index]] = value
 
     def random_into(self, buffer: bytearray) -> None:
-        fresh = os.urandom(len(buffer))
-        for index in range(len(buffer)):
-            buffer[index] = fresh[index]
+        buffer[:] = os.urandom(len(buffer))
 
     def unique_id(self) -> bytes:
         return machine.unique_id()
@@ -350,10 +349,13 @@ class Hardware:
         name = getattr(sys.implementation, "_machine", "")
         # main.py starts nothing on a chip of no row.
         _, watchdog, uart0, uart1, _ = next(row for row in chips.CHIPS if name.endswith(row[0]))
-        scratch = watchdog + chips.SCRATCH
+        first = watchdog + chips.SCRATCH
+        # Made once: an address is no small integer, so a sum takes from the heap, and looking for room there between a
+        # deadline and its relay has taken half a millisecond.
+        scratch = (first, first + 4, first + 8, first + 12)
         self.chip = Rp2Chip(scratch)
         self.pins = BoardPins()
-        self.files = FlashFiles(scratch)
+        self.files = FlashFiles(scratch[_WRITING_REGISTER])
         self.usb = UsbPort()
         gpio = {}
         for row in board.PINS:

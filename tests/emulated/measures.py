@@ -29,6 +29,9 @@ OUTPUTS = (*POWER, "ARM", "FRONT_A", "FRONT_B", "FRONT_SPARE", "TRANSFER_SET_A",
 # What a board is held to, by the tests, tools/bench_board.py and tools/budget.py.
 GUARDING_MAX_MS = 1000  # from power-on, or from a reset, until the first heartbeat can be answered
 RESTORED_MAX_MS = 100
+# From a deadline to its relay: half of the time, and ever.
+RELAY_MEDIAN_MAX_MS = 1
+RELAY_MAX_MS = 3
 # A look that finds nothing to do (one of the shortest); and the longest pass without a flash write, which collects
 # garbage: that begins 70 ms before a deadline at the latest (timeslots.COLLECT_CLEAR_MS), and is over when the death
 # may have to be decided, 30 ms before it.

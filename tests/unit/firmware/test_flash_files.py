@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-SCRATCH = 0x4005800C
-WRITING = SCRATCH + 12
+WRITING = 0x40058018
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def registers(chip_modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def files() -> Any:
     from heartwire_firmware import hw_rp2
 
-    return hw_rp2.FlashFiles(SCRATCH)
+    return hw_rp2.FlashFiles(WRITING)
 
 
 def test_only_a_write_under_way_is_noted(registers: dict[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ heap.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from pytest_mock import MockerFixture
 
-from heartwire_firmware import idle, intake
+from heartwire_firmware import idle, intake, relays, sequencer
 
 # A function that needs more words than this for names and stack takes them from the heap, at each call (MicroPython
 # 1.24, py/objfun.c, VM_MAX_STATE_ON_STACK). CPython's compiler counts them nearly alike.
@@ -93,11 +94,16 @@ LOOKED_AT: dict[str, Callable[[Any], Any]] = {
     "_send": lambda hw_pio: hw_pio.PioLine._send,
     "take": lambda hw_pio: idle.IdleStamp.take,
     "gather": lambda hw_pio: intake.Intake.gather,
+    "shoot": lambda hw_pio: sequencer.Sequencer.shoot,
+    "put_scratch": lambda hw_pio: importlib.import_module("heartwire_firmware.hw_rp2").Rp2Chip.put_scratch,
+    "cut": lambda hw_pio: relays.Relays.cut,
+    "_toggle": lambda hw_pio: relays.Relays._toggle,
+    "put": lambda hw_pio: importlib.import_module("heartwire_firmware.hw_rp2").BoardPins.put,
 }
 
 
 @pytest.mark.parametrize("name", LOOKED_AT)
-def test_what_a_look_at_a_deadline_calls_takes_nothing_from_the_heap(hw_pio: Any, name: str) -> None:
+def test_what_a_look_at_a_deadline_and_its_relay_call_takes_nothing_from_the_heap(hw_pio: Any, name: str) -> None:
     # It did: on a board that had run for a while each look took 1 ms, and a relay moved so much later.
     code = LOOKED_AT[name](hw_pio).__code__
     assert code.co_nlocals + code.co_stacksize <= STATE_MAX
