@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from heartwire.emulated.chip import MS, VERSION, EmulatedChip, emulator
 from heartwire.emulated.errors import NotReady
+from heartwire.extras import install_hint
 from heartwire.flash import images
 from tests.emulated.rig import Rig
 
@@ -60,7 +61,7 @@ def package() -> Path:
     emulator()
     found = importlib.util.find_spec("rp2040py.native")
     if found is None or found.origin is None:
-        raise NotReady("the installed emulator has no compiled part; pip install 'heartwire[emulated]'")
+        raise NotReady(f"the installed emulator has no compiled part; {install_hint('emulated')}")
     return Path(found.origin).parent.parent
 
 

@@ -2,15 +2,12 @@
 # Run the host's unit tests and the contract on each Python of VERSIONS that is here: `make test-pythons`.
 #
 #   pythons.sh FOLDER "3.11 3.12 ..." [PYTEST ARGUMENTS]
+#   pythons.sh --find 3.12          prints its path, nothing if there is none
 #
 # A version is pythonX.Y in the path, one of pyenv's, or one that uv has or fetches; one that is nowhere is skipped with its
 # reason. Each gets an environment of its own below FOLDER, by ranges where no lock fits. Exits with 1 if a test failed.
 set -eu
 cd "$(dirname "$0")/.."
-folder=$1
-versions=$2
-shift 2
-
 # Print the path of a Python of version $1 that runs; nothing if there is none.
 found() {
     for one in "python$1" "$HOME/.pyenv/versions/$1".*/bin/python3; do
@@ -22,6 +19,13 @@ found() {
     command -v uv >/dev/null && uv python find "$1" 2>/dev/null || true
 }
 
+if [ "$1" = --find ]; then
+    found "$2"
+    exit
+fi
+folder=$1
+versions=$2
+shift 2
 failed=
 ran=
 for version in $versions; do

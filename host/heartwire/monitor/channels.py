@@ -23,7 +23,7 @@ from typing import Any
 
 from heartwire import names, urls
 from heartwire.errors import HeartwireError
-from heartwire.extras import install_hint
+from heartwire.extras import install_hint, package_hint
 from heartwire.monitor.settings import secret_lines
 from heartwire.monitor.shorten import cut, shorten
 
@@ -113,7 +113,7 @@ def _not_taken(url: str) -> str:
         return f"Apprise does not understand this {_scheme(url)} URL"
     needed = known.requirements.get("packages_required") or []
     package = ", ".join([needed] if isinstance(needed, str) else needed)
-    hint = install_hint(EXTRAS[scheme]) if scheme in EXTRAS else f"pip install '{package}'"
+    hint = install_hint(EXTRAS[scheme]) if scheme in EXTRAS else package_hint(package)
     words = f"{_scheme(url)} URLs need {package}, which is not installed: {hint}"
     return words if package else f"Apprise cannot send by {_scheme(url)} on this machine"
 

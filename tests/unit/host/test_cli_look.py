@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
 
 import pytest
 
-from heartwire import extras
 from heartwire.cli import status_view
 from heartwire.cli.main import COMMANDS, cli
 from heartwire.cli.output import Line
@@ -396,25 +394,6 @@ def test_roles_and_verdicts_of_the_contract_all_have_a_style() -> None:
     assert set(status_view.VERDICT_STYLES) == set(codes.VERDICTS)
     assert set(status_view.POWER_STYLES) == set(codes.POWERS)
     assert set(status_view.MODE_STYLES) == set(codes.MODES)
-
-
-@pytest.mark.parametrize(
-    ("origin", "hint"),
-    [
-        ({"url": "file:///opt/heart%20wire", "dir_info": {"editable": True}}, "pip install -e '/opt/heart wire[x]'"),
-        ({"url": "file:///srv/heartwire-0.1.0.whl", "archive_info": {}}, "pip install '/srv/heartwire-0.1.0.whl[x]'"),
-        (None, "no index has it"),
-    ],
-)
-def test_a_missing_extra_is_installed_from_where_heartwire_came_from(
-    origin: dict[str, Any] | None, hint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Distribution:
-        def read_text(self, name: str) -> str | None:
-            return json.dumps(origin) if origin and name == "direct_url.json" else None
-
-    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Distribution())
-    assert hint in extras.install_hint("x")
 
 
 def test_a_monitor_example_needs_nothing(run: Run, bare: None) -> None:

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from heartwire.extras import DEBIAN_PACKAGES
 from tools import lock
 
 LOCKS = sorted(lock.FOLDER.glob("*.txt"))
@@ -49,7 +50,7 @@ def test_a_lock_has_versions_and_hashes_and_nothing_else(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in LOCKS if path.name.startswith(("dev-", "flash-"))], ids=lambda path: path.name
+    "path", [path for path in LOCKS if path.name.startswith(("dev-", "flash-", "deb-"))], ids=lambda path: path.name
 )
 def test_a_lock_holds_what_the_project_asks_for(path: Path) -> None:
     extra, _, where = path.stem.partition("-")
@@ -57,11 +58,30 @@ def test_a_lock_holds_what_the_project_asks_for(path: Path) -> None:
     environment = {"python_version": f"3.{python[1:]}", "platform_machine": machine, "extra": ""}
     locked = rows(path)
     build = [Requirement(line) for line in PROJECT["build-system"]["requires"]]
-    for row in [*wanted(extra), *build]:
+    asked = [*wanted(extra), *build] if extra != "deb" else [row for one in DEBIAN_PACKAGES for row in wanted(one)]
+    for row in asked:
         if row.marker is None or row.marker.evaluate(environment):
             version = locked.get(canonicalize_name(row.name))
             assert version is not None, f"{row.name} is missing: make lock"
             assert row.specifier.contains(version), f"{row} is asked for, {version} is locked: make lock"
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_a_package_has_one_version_in_the_locks_of_a_machine_and_all_of_them_are_there(machine: str) -> None:
+    found = {path.name.partition("-")[0]: rows(path) for path in LOCKS if path.stem.endswith(f"linux-{machine}")}
+    assert set(found) == set(lock.WANTED)
+    for part in lock.PARTS:
+        other = {name: version for name, version in found[part].items() if found["dev"].get(name, version) != version}
+        assert other == {}, f"{part} differs from dev: make lock"
+
+
+def test_what_a_server_runs_is_the_same_in_the_lock_of_the_debian_packages() -> None:
+    """debian/stage.sh takes what both locks have for the server's package, and what only the other has for building."""
+    for machine in ("x86_64", "aarch64"):
+        flash, deb = (rows(lock.FOLDER / f"{name}-cp311-linux-{machine}.txt") for name in ("flash", "deb"))
+        both = {name for name in flash if flash[name] == deb.get(name)}
+        assert {row.name for row in wanted("flash")} <= both
+        assert "hatchling" in flash and "hatchling" not in deb
 
 
 def test_a_file_without_a_hash_is_refused_and_the_project_itself_is_left_out() -> None:
