@@ -38,7 +38,7 @@ ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation test-pythons reality walk-random \
-	test-powercut test-virtual test-cluster test-emulated test-second test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
+	test-powercut test-virtual test-cluster test-emulated test-second test-emulated2350 test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit man
 
@@ -128,6 +128,9 @@ test-emulated: $(READY) ## the official image on an emulated RP2040, in virtual 
 test-second: $(READY) ## a failover on a second, independent emulator of the chip (needs Node.js, npm and the image)
 	$(PYTEST) -q -s tests/second
 
+test-emulated2350: $(READY) ## a Pico 2 on an emulator that you have built (HEARTWIRE_RP2350JS=folder; needs Node.js and an image)
+	$(PYTEST) -q -s -rs tests/emulated2350
+
 test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0 LINE_A=/dev/ttyUSB0 LINE_B=/dev/ttyUSB1
 	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT)) $(if $(LINE_A),--line-a $(LINE_A)) $(if $(LINE_B),--line-b $(LINE_B))
 
@@ -214,8 +217,8 @@ bench-web: $(READY) ## the page of one rack and of a hundred in a real Chromium:
 bench-broker: $(READY) ## what sharing a board costs: status and the start of a fence, alone and beside five readers of the log
 	$(BIN)/python tools/bench_broker.py
 
-bench-board: $(READY) ## times on the emulated chip: all that was promised beside what it does (TRIALS=20 of each fault)
-	$(BIN)/python tools/bench_board.py --trials $(TRIALS)
+bench-board: $(READY) ## times on the emulated chip: all that was promised beside what it does (TRIALS=20 of each fault; IMAGE=all: every image in the cache)
+	$(BIN)/python tools/bench_board.py --trials $(TRIALS) $(if $(IMAGE),--image $(IMAGE))
 
 budget: $(READY) ## hold the firmware to its sizes and times on the emulated chip, with every image in the cache side by side
 	$(BIN)/python tools/budget.py

@@ -20,8 +20,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from heartwire.emulated import files
-from heartwire.emulated.chip import MS, filesystem_of
+from heartwire.emulated.chip import MS
 from heartwire.emulated.flashchip import MAXIMUM, TYPICAL
 from heartwire.flash import images
 from heartwire_protocol.settings import default_of, problem_with
@@ -34,6 +33,7 @@ from tests.emulated.rig_bench import RigBench
 
 # The image that is measured, as tests/emulated/conftest.py calls it; "": the preferred one.
 IMAGE = ""
+ALL = "all"
 Table = list[tuple[str, str, str, bool]]
 HEAP_LOSS_MAX = 256  # a leak of 16 bytes, the smallest piece, per heartbeat is far more than this within a minute
 HEAP_MINUTES = 0.5  # of the table: ten heartbeats a second of each node
@@ -151,7 +151,7 @@ def cuts(rig: Rig, count: int, table: Table) -> None:
         chip.flash.on_operation = begun
         rig.cut.add(0)
         chip.run_for(1600 * MS)
-        found = files.read(filesystem_of(chip.contents()))
+        found = rig.files()
         return epoch_of(found) >= epoch, known <= {row["sequence"] for row in journal_of(found)}
 
     results = [forked(functools.partial(trial, number)) for number in range(1, count + 1)]
@@ -304,10 +304,29 @@ def report(table: Table) -> None:
         print(f"{'ok  ' if good else 'MISS'} {what:50} {found:66} {target}")
 
 
+def side_by_side(tables: dict[str, Table]) -> None:
+    """Print the tables of several images as one, a column for each."""
+    rows = {what: target for table in tables.values() for what, _, target, _ in table}
+    print("| on the emulated chip | promised | " + " | ".join(tables) + " |")
+    print("| --- | --- " + "| --- " * len(tables) + "|")
+    for what, target in rows.items():
+        cells = []
+        for table in tables.values():
+            found = next((f"{found}{'' if good else ' MISS'}" for name, found, _, good in table if name == what), "")
+            cells.append(found)
+        print(f"| {what} | {target} | " + " | ".join(cells) + " |")
+
+
 def parts_of(arguments: argparse.Namespace) -> Sequence[str]:
     """Return what is to be measured: all of it unless something was chosen."""
     parts = arguments.part or (("relay",) if arguments.fault else PARTS)
     return [part for part in parts if part != "cuts" or arguments.cuts]
+
+
+def measured(arguments: argparse.Namespace, table: Table) -> None:
+    """Measure what was chosen of one image and add its rows."""
+    for part in parts_of(arguments):
+        run(part, functools.partial(tried, part, arguments, table))
 
 
 def main() -> int:
@@ -333,7 +352,9 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--nodes", type=int, default=2, choices=(2, 3), help="with --hour: nodes")
     parser.add_argument("--report-s", type=float, default=10, help="virtual seconds between two reports of --hour")
-    parser.add_argument("--image", default="", help="another image in the cache, as `make budget` names it")
+    parser.add_argument(
+        "--image", default="", help=f"another image in the cache, as `make budget` names it; {ALL}: side by side"
+    )
     arguments = parser.parse_args()
     global IMAGE
     IMAGE = arguments.image
@@ -344,10 +365,20 @@ def main() -> int:
         return hour(arguments.hour_minutes, arguments.report_s, arguments.interval_ms, arguments.nodes)
     if arguments.sweep:
         return power_cuts(arguments)
+    if arguments.image == ALL:
+        tables: dict[str, Table] = {}
+        try:
+            for image in cached_images():
+                tell_part(image.label)
+                IMAGE = image.label
+                settled.cache_clear()
+                measured(arguments, tables.setdefault(image.label, []))
+        finally:
+            side_by_side(tables)
+        return 0 if tables and all(row[3] for table in tables.values() for row in table) else 1
     table: Table = []
     try:
-        for part in parts_of(arguments):
-            run(part, functools.partial(tried, part, arguments, table))
+        measured(arguments, table)
     finally:
         report(table)
     return 0 if all(row[3] for row in table) else 1

@@ -1,7 +1,7 @@
 """What the emulated tests share: the images or a skip, a settled rack to start from, and forks of it.
 
 The preferred image runs every file; every other one in the cache that the emulated chip can take, of another version or
-board, runs those of EVERY_IMAGE.
+board, runs those of EVERY_IMAGE; with another size of flash those of EVERY_SIZE.
 
 Booting and settling take half a minute of real time, so it is done once; each test runs in a child process that has a
 copy of everything, down to the cycle, and sends back what it found.
@@ -23,12 +23,14 @@ import pytest
 from heartwire.emulated.chip import emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import boards, images
-from tests.emulated.rig import Rig
+from tests.emulated.rig import Rig, board_of
 
 Found = TypeVar("Found")
 
 
 EVERY_IMAGE = {"test_board", "test_damage", "test_flash", "test_images"}
+# What a board with more or less flash than the Pico runs of those: where a file system of its size is made.
+EVERY_SIZE = {"test_board", "test_images"}
 _NAME = re.compile(r"-\d{8}-v(\d+\.\d+(?:\.\d+)?(?:-preview)?)")
 
 
@@ -47,15 +49,14 @@ class Cached:
 
 
 def cached_images() -> list[Cached]:
-    """Return the images in the cache for boards whose chip and files are those of the Pico; the preferred one first."""
+    """Return the images in the cache that the emulated chip can take, of any board that has it; the preferred one
+    first.
+    """
     found = []
     for path in sorted(images.cache_folder().glob("*.uf2")):
-        named = _NAME.search(path.name)
-        for board in boards.BOARDS:
-            same = (board.chip, board.filesystem_start, board.blocks)
-            pico = (boards.PICO.chip, boards.PICO.filesystem_start, boards.PICO.blocks)
-            if named and path.name.startswith(board.id + "-") and same == pico:
-                found.append(Cached(path, board, _whole(named[1])))
+        named, board = _NAME.search(path.name), board_of(path)
+        if named and board is not None and board.chip is boards.RP2040:
+            found.append(Cached(path, board, _whole(named[1])))
     return sorted(found, key=lambda one: (one.path != images.PREFERRED.path, one.label))
 
 
@@ -69,11 +70,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that wants the image with the preferred one, or with every one."""
     if "board_image" not in metafunc.fixturenames:
         return
-    found = cached_images()
-    if not any(metafunc.definition.iter_markers("every_image")) and (
-        metafunc.module.__name__.rpartition(".")[2] not in EVERY_IMAGE
-    ):
+    found, module = cached_images(), metafunc.module.__name__.rpartition(".")[2]
+    if not any(metafunc.definition.iter_markers("every_image")) and module not in EVERY_IMAGE:
         found = found[:1]
+    elif module not in EVERY_SIZE:
+        found = [one for one in found if one.board.filesystem_start == boards.PICO.filesystem_start]
     parameters: list[Cached | None] = [*found] or [None]
     labels = [one.label if one else "no image" for one in parameters]
     metafunc.parametrize("board_image", parameters, ids=labels, indirect=True, scope="session")

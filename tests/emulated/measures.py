@@ -137,7 +137,7 @@ def hang(rig: Rig) -> Hang:
     chip = rig.chip
     rig.cut.add(0)
     chip.run_while(lambda: not rig.fenced, 1500 * MS)
-    _stop(rig)
+    chip.hang()
     before = {name: chip.output(name) for name in OUTPUTS}
     # It toggles while a relay is cut, and is held up by boot.py until the loop does so again.
     before["ARM"] = 1
@@ -151,14 +151,6 @@ def hang(rig: Rig) -> Hang:
     chip.run_for(600 * MS)
     rows = [(row["event"], row["node"]) for row in rig.journal()]
     return Hang([reset.reason for reset in chip.resets], restored_ms, guarding_ms, rows)
-
-
-def _stop(rig: Rig) -> None:
-    """Let the processor go on at `b .` in an unused corner of RAM, with interrupts off: it never feeds again."""
-    address = 0x20041FF0
-    rig.chip.mcu.write_uint16(address, 0xE7FE)
-    rig.chip.mcu.core.pm = True
-    rig.chip.mcu.core.pc = address
 
 
 def longest_gap_ms(rig: Rig, since: int = 0) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 from heartwire.emulated import files
 from heartwire.emulated.chip import MS, Edge, EmulatedChip, Reset, filesystem_of
 from heartwire.emulated.flashchip import TYPICAL, Times
+from heartwire.flash.boards import BOARDS, PICO, Board
 from heartwire.link import MAX_PAYLOAD
 from heartwire.simulate.bench import answers_in, unsigned_request
 from heartwire.simulate.hardware import FakeFiles
@@ -43,9 +44,15 @@ def stored(
     return {f"data/{name}": data for name, data in store.contents.items()}
 
 
+def board_of(image: Path) -> Board | None:
+    """Return the board of the table whose id and a date the name of an image begins with; None where there is none."""
+    return next((board for board in BOARDS if image.name.startswith(board.id + "-2")), None)
+
+
 class Rig:
     """Board, nodes and their power; `active` runs from the start. `flash` continues an earlier life (a power cycle).
-    `make` makes the chip (tests/second makes another emulator's).
+    `make` makes the chip (tests/second makes another emulator's). Where no `board` is said,
+    it is the one that the image's name begins with.
     """
 
     def __init__(
@@ -60,12 +67,16 @@ class Rig:
         seed: int = 1,
         interval_ms: int = INTERVAL_MS,
         make: Callable[..., Any] = EmulatedChip,
+        board: Board | None = None,
     ) -> None:
+        self.board = board or board_of(image) or PICO
         self.dice = random.Random(seed)
         system = None
         if flash is None:
-            system = files.build(stored(quick_settings(nodes), holder=active) if data is None else data)
-        self.chip: EmulatedChip = make(image, flash=flash, filesystem=system, times=times, seed=seed)
+            system = files.build(
+                stored(quick_settings(nodes), holder=active) if data is None else data, board=self.board
+            )
+        self.chip: EmulatedChip = make(image, flash=flash, filesystem=system, times=times, seed=seed, board=self.board)
         self.nodes = [FakeNode(node, KEYS[node]) for node in range(nodes)]
         self.interval_ms = interval_ms
         self.times = interval_ms // INTERVAL_MS  # those of a bench, so many times as long
@@ -187,7 +198,7 @@ class Rig:
 
     def files(self) -> dict[str, bytes]:
         """Return the board's files as they stand in flash."""
-        return files.read(filesystem_of(self.chip.contents()))
+        return files.read(filesystem_of(self.chip.contents(), self.board))
 
     def journal(self) -> list[dict[str, int]]:
         """Return all durable records, oldest first."""

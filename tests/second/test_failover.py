@@ -23,8 +23,10 @@ from tests.emulated.rig import EPOCH, Rig, fence_edges
 from tests.second.chip import SecondChip, package
 
 pytestmark = pytest.mark.emulated
-# The active node falls silent here; the racks have settled long before.
+# The active node falls silent here; the racks have settled long before. Its power is back, and the lights have changed
+# with that, 1.5 s later; then nothing moves for a while.
 SILENT_MS = 6000
+WATCHED_MS = 1750
 # boot.py is the same instructions on both; until the guard runs it is seven hundred milliseconds of them.
 OUTPUTS_WITHIN_MS = 0.1
 GUARDING_WITHIN_MS = 2.0
@@ -57,7 +59,7 @@ def failover(image: Path, make: Callable[..., Any]) -> Seen:
     rig.chip.run_until(SILENT_MS * MS)
     since_ns = rig.chip.ns
     rig.cut.add(0)
-    rig.chip.run_for(1500 * MS)
+    rig.chip.run_for(WATCHED_MS * MS)
     deadline_ns = rig.beats[0][-1] + DEAD_MS * MS
     first: dict[str, tuple[int | None, float]] = {}
     for edge in rig.chip.edges:

@@ -37,6 +37,7 @@ _CHIP_ID_B2 = 0x20002927
 _RANDOM_BIT = 0x1C
 _WATCHDOG_LOAD = 0x04
 TIMER, FORCED = 1, 2
+_HANG_AT, _BRANCH_TO_ITSELF = 0x20041FF0, 0xE7FE
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,12 @@ class EmulatedChip:
     def set_timer_ms(self, ms: float) -> None:
         """Let the chip's timer go on from `ms`, as if it had run so long; armed alarms keep what is left to them."""
         self.mcu.timer._epoch_nanos = self._clock.nanos - ms * MS
+
+    def hang(self) -> None:
+        """Let the processor go on at `b .` in an unused corner of RAM, with interrupts off: it never feeds again."""
+        self.mcu.write_uint16(_HANG_AT, _BRANCH_TO_ITSELF)
+        self.mcu.core.pm = True
+        self.mcu.core.pc = _HANG_AT
 
     # Pins and registers.
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from heartwire.flash.boards import BLOCK, PICO, Board
 from heartwire.virtual.image import FlashImage, find_firmware
 
 
-def build(extra: dict[str, bytes] | None = None, firmware: bool = True) -> bytes:
-    """Return a littlefs image with the compiled firmware and `extra` files (path on the board -> bytes)."""
+def build(extra: dict[str, bytes] | None = None, firmware: bool = True, board: Board = PICO) -> bytes:
+    """Return a board's littlefs image with the compiled firmware and `extra` files (path on the board -> bytes)."""
     with tempfile.TemporaryDirectory(prefix="heartwire-") as folder:
-        image = FlashImage(Path(folder) / "flash")
+        image = FlashImage(Path(folder) / "flash", board.blocks)
         image.install(find_firmware() if firmware else {})
         for name, data in (extra or {}).items():
             image.write(name, data)
@@ -22,8 +23,8 @@ def build(extra: dict[str, bytes] | None = None, firmware: bool = True) -> bytes
 
 
 def read(filesystem: bytes) -> dict[str, bytes]:
-    """Return all files of a littlefs image."""
+    """Return all files of a littlefs image, whichever board's."""
     with tempfile.TemporaryDirectory(prefix="heartwire-") as folder:
-        image = FlashImage(Path(folder) / "flash")
+        image = FlashImage(Path(folder) / "flash", len(filesystem) // BLOCK)
         image.path.write_bytes(filesystem)
         return image.contents()

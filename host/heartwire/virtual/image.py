@@ -110,10 +110,10 @@ def cache_directory() -> Path:
 
 
 class FlashImage:
-    """The image file; open it with the board off."""
+    """The image file, of so many `blocks`; open it with the board off."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, blocks: int = BLOCKS) -> None:
+        self.path, self._blocks = path, blocks
 
     def install(self, files: dict[str, Path], *, compiled: bool = True) -> None:
         """Format the image if it is new and bring its firmware to `files`."""
@@ -171,17 +171,18 @@ class FlashImage:
 
     def _mount(self) -> Any:
         littlefs = _needed("littlefs")
-        context = littlefs.UserContext(BLOCK_BYTES * BLOCKS)
+        size = BLOCK_BYTES * self._blocks
+        context = littlefs.UserContext(size)
         fresh = not self.path.exists()
         if not fresh:
             content = self.path.read_bytes()
-            if len(content) != BLOCK_BYTES * BLOCKS:
-                raise VirtualError(f"{self.path} has {len(content)} bytes, a flash image has {BLOCK_BYTES * BLOCKS}")
+            if len(content) != size:
+                raise VirtualError(f"{self.path} has {len(content)} bytes, a flash image has {size}")
             context.buffer[:] = content
         filesystem = littlefs.LittleFS(
             context=context,
             block_size=BLOCK_BYTES,
-            block_count=BLOCKS,
+            block_count=self._blocks,
             prog_size=PROGRAM_BYTES,
             disk_version=DISK_VERSION,
             mount=False,

@@ -194,7 +194,7 @@ def test_the_end_of_an_image_is_read() -> None:
 
 def test_what_holds_the_changes_of_micropython_is_there() -> None:
     page = (ROOT / "firmware" / "MICROPYTHON.md").read_text()
-    named = re.findall(r"`((?:unit|emulated)/[\w/]+\.py)::(\w+)`", page)
+    named = re.findall(r"`((?:unit|emulated|emulated2350)/[\w/]+\.py)::(\w+)`", page)
     assert len(named) > 20
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
