@@ -22,6 +22,8 @@ from tests.emulated.rig import Rig
 # Compiled bytes of the one module that the board loads, boot.py and main.py as source included.
 SIZE_MAX = 98_000
 TRIALS = 3
+# What the smallest heap of a supported board has beside the margin (233,664 bytes: MicroPython 1.24 on the Pico).
+HEAP_NEEDED_MAX = 209_000
 # What is measured of each image -> (limit, whether that is the least and not the most).
 LIMITS: dict[str, tuple[float, bool]] = {
     "boot to guard, ms": (measures.GUARDING_MAX_MS, False),
@@ -32,6 +34,7 @@ LIMITS: dict[str, tuple[float, bool]] = {
     "processor busy, %": (100, False),
     "free heap after a collection, bytes": (measures.HEAP_FREE_MIN, True),
     "largest block that still boots, bytes": (measures.BOOT_MARGIN_MIN, True),
+    "heap that a start needs, bytes": (HEAP_NEEDED_MAX, False),
 }
 
 
@@ -50,8 +53,22 @@ def measured(image: Cached) -> list[float]:
     busy_us, _ = forked(lambda: measures.passes(rig))
     free = forked(lambda: float(rig.ask("status")["free"]))
     margin = measures.boot_margin(image.path)
+    needed = forked(lambda: float(measures.heap(image.path))) - margin
     boot_ms = rig.chip.passes[0].ns / MS
-    return [boot_ms, max(relay), count, busy_us[len(busy_us) // 20], busy_us[-1], share, free, margin]
+    return [boot_ms, max(relay), count, busy_us[len(busy_us) // 20], busy_us[-1], share, free, margin, needed]
+
+
+def starts_with(image: Cached, heap: int) -> bool:
+    """Try whether the firmware starts with so many bytes of heap, and say it."""
+
+    def tried() -> tuple[bool, int]:
+        has = measures.heap(image.path)
+        return has >= heap and measures.boots(image.path, has - heap), has
+
+    starts, has = forked(tried)
+    words = "starts" if starts else "does not start" if has >= heap else "has less itself: not tried,"
+    print(f"{image.label}: {words} with {heap:,} of its {has:,} bytes of heap", flush=True)
+    return starts
 
 
 def report(columns: dict[str, list[float]]) -> bool:
@@ -74,6 +91,9 @@ def main() -> int:
     """Measure and compare; return 1 if a budget is exceeded."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--image", action="append", help="only this one, as the table names it; may be repeated")
+    parser.add_argument(
+        "--heap", type=int, metavar="BYTES", help="only try a start with so much heap, which another board may have"
+    )
     arguments = parser.parse_args()
     size = sum(map(len, install.contents().values()))
     print(f"{'OVER' if size > SIZE_MAX else 'ok  '} compiled size, {size:,} of {SIZE_MAX:,} bytes", flush=True)
@@ -85,6 +105,9 @@ def main() -> int:
     except (NotReady, images.ImageMissing) as error:
         print(f"only the size is measured: {error}")
         return int(size > SIZE_MAX)
+    if arguments.heap is not None:
+        tried = [starts_with(image, arguments.heap) for image in found]
+        return int(not all(tried))
     columns: dict[str, list[float]] = {}
     good = False
     try:

@@ -7,21 +7,25 @@ what it finds.
 from __future__ import annotations
 
 import itertools
+import json
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from heartwire.emulated.chip import MS
+from heartwire.emulated import files
+from heartwire.emulated.chip import MS, EmulatedChip
 from heartwire.emulated.errors import TooLong
 from heartwire.emulated.flashchip import Operation, Times
+from heartwire.flash.boards import PICO
 from heartwire.simulate.rack import POWER, settings_of
 from heartwire.virtual.image import board_files, find_firmware
 from heartwire_protocol.settings import Settings
 from tests.bodies import guarding
 from tests.bodies.bench import EARLY_MS, INTERVAL_MS, quick_settings
 from tests.emulated.conftest import forked
-from tests.emulated.rig import Rig, stored
+from tests.emulated.rig import Rig, board_of, stored
 from tests.emulated.rig_bench import RigBench
 
 # The rest of the pins are inputs, serial lines, the board's own LED, or GUARDING, which is high once it guards.
@@ -54,6 +58,24 @@ PASSES_A_SECOND_MAX = 175  # 8 ms of rest and the work of a pass
 HEAP_FREE_MIN = 51_000
 
 
+def at_prompt(image: Path, script: str) -> Any:
+    """Return what a script prints, in JSON but for its quotes, at the prompt of a board without the firmware."""
+    board = board_of(image) or PICO
+    chip = EmulatedChip(image, filesystem=files.build(firmware=False, board=board), board=board)
+    said = bytearray()
+    chip.on_usb_data = said.extend
+    chip.run_while(lambda: not chip.usb.connected, 1000 * MS)
+    chip.run_for(50 * MS)
+    chip.usb.send(b"\x01" + script.encode() + b"\x04")
+    chip.run_while(lambda: b"]" not in said, 1000 * MS)
+    return json.loads(said[said.rindex(b"[") : said.rindex(b"]") + 1].replace(b"'", b'"'))
+
+
+def heap(image: Path) -> int:
+    """Return how many bytes of heap MicroPython has on a board without the firmware."""
+    return int(at_prompt(image, "import gc\nprint([gc.mem_alloc() + gc.mem_free()])")[0])
+
+
 def boots_without(image: Path, taken: int) -> bool:
     """Return whether the board still guards, and answers two nodes, with so many bytes of its heap taken before the
     firmware is loaded.
@@ -71,14 +93,15 @@ def boot_margin(image: Path, step: int = 1024, most: int = 1 << 16) -> int:
     while bad - max(good, 0) > step:
         taken = (max(good, 0) + bad) // 2 // step * step
         # What fails to start waits some seconds between two tries.
-        if forked(partial(_boots, image, taken)):
+        if forked(partial(boots, image, taken)):
             good = taken
         else:
             bad = taken
     return good
 
 
-def _boots(image: Path, taken: int) -> bool:
+def boots(image: Path, taken: int) -> bool:
+    """Return whether it still guards within two seconds with so many bytes of its heap taken."""
     try:
         return boots_without(image, taken)
     except TooLong:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from heartwire.emulated import files
 from heartwire.emulated.chip import MS, EmulatedChip
 from heartwire.flash import boards, images
 from heartwire.virtual.image import DISK_VERSION
+from tests.emulated import measures
 from tests.emulated.conftest import cached_images, forked
 
 pytestmark = pytest.mark.emulated
@@ -39,22 +38,15 @@ def test_image_is_what_its_row_says(board_image: Path) -> None:
     cached = next(one for one in cached_images() if one.path == board_image)
     _fits(board_image, cached.board)
 
-    def body() -> tuple[bytes, bytes]:
-        chip = EmulatedChip(board_image, filesystem=files.build(firmware=False), board=cached.board)
-        said = bytearray()
-        chip.on_usb_data = said.extend
-        chip.run_while(lambda: not chip.usb.connected, 1000 * MS)
-        chip.run_for(50 * MS)
-        chip.usb.send(b"\x01" + ASKS.encode() + b"\x04")
-        chip.run_while(lambda: b"]" not in said, 1000 * MS)
+    def body() -> tuple[list[object], bytes]:
+        answer = measures.at_prompt(board_image, ASKS)
         # And what it makes of a blank flash itself.
         blank = EmulatedChip(board_image, board=cached.board)
         blank.run_while(lambda: not blank.usb.connected, 3000 * MS)
         start = blank.flash.contents()[cached.board.filesystem_start :]
-        return bytes(said), start[: boards.BLOCK]
+        return answer, start[: boards.BLOCK]
 
-    said, block = forked(body)
-    answer = json.loads(said[said.rindex(b"[") : said.rindex(b"]") + 1].replace(b"'", b'"'))
+    answer, block = forked(body)
     version = cached.version.partition("-")[0]
     assert answer == [cached.board.machine, version, boards.BLOCK, cached.board.blocks, cached.board.chip.clock_hz]
     # The superblock: its magic, and 24 bytes on the version of the disk's format.

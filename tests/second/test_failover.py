@@ -23,8 +23,8 @@ from tests.emulated.rig import EPOCH, Rig, fence_edges
 from tests.second.chip import SecondChip, package
 
 pytestmark = pytest.mark.emulated
-# The active node falls silent here; the racks have settled long before. Its power is back, and the lights have changed
-# with that, 1.5 s later; then nothing moves for a while.
+# The active node falls silent here; the racks have settled long before. Its power is back within 1.5 s, and then
+# nothing moves for a while.
 SILENT_MS = 6000
 WATCHED_MS = 1750
 # boot.py is the same instructions on both; until the guard runs it is seven hundred milliseconds of them.
@@ -34,8 +34,9 @@ GUARDING_WITHIN_MS = 2.0
 RELAY_WITHIN_MS = 1.0
 # A light, and the end of a fence, wait for a full pass (REST_MS and the work of one), and that for a collection.
 PASS_WITHIN_MS = 45.0
-# What goes on and off all the time: by the loop's passes, and by the second.
-TOGGLES = ("ARM", "LED_BOARD")
+# What goes on and off all the time: by the loop's passes, by the second, and by the tenth of a second in which a state
+# begins or ends.
+TOGGLES = ("ARM", "LED_BOARD", "LED_STATUS")
 
 
 @dataclass(frozen=True)
