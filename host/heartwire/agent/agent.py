@@ -8,6 +8,7 @@ board's words come in through `line`, everything else that touches the world is 
 from collections.abc import Callable
 from typing import Any
 
+from heartwire import __version__
 from heartwire.agent import watchdog as dog
 from heartwire.agent.beat import HeartbeatBuilder, Incarnation, Report, Schedule
 from heartwire.agent.conditions import Conditions
@@ -448,6 +449,7 @@ class Agent:
             "node": self.settings.node,
             "board_id": self.settings.board_id,
             "boot_id": self._boot,
+            "version": __version__,
             "time_ns": now_ns,
             "incarnation": self.incarnation.number,
             "sequence": self.incarnation.sequence,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heartwire import __version__
 from heartwire.agent import doctor_starts, doctor_units, state
 from heartwire.agent.doctor_findings import BAD, OK, WARNING, Finding
 from heartwire.agent.doctor_line import ask_board
@@ -38,8 +39,10 @@ CLOCK_SET_S = 1_704_067_200
 class System:
     """What the checks read of the system."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), program: str = "") -> None:
         self.root = root
+        # The path of this heartwire; empty if unknown.
+        self.program = program
 
     def text(self, path: str) -> str:
         """Return the content of a file, empty if it cannot be read."""
@@ -185,6 +188,9 @@ def check_agent(settings: AgentSettings, system: System) -> Iterator[Finding]:
         yield Finding(WARNING, "agent", "the agent does not run, or hangs", "systemctl status heartwire-agent")
         yield _ask(settings)
         return
+    if status.get("version") != __version__:
+        words = f"heartwire {status.get('version') or 'of an older version'} runs, {__version__} is installed"
+        yield Finding(WARNING, "agent", words, "systemctl restart heartwire-agent: services and role stay as they are")
     if status["port_problem"]:
         yield Finding(BAD, "line", f"{status['port']}: {status['port_problem']}", "check port and cable")
         return
@@ -245,8 +251,11 @@ def read_status(settings: AgentSettings) -> dict[str, Any] | None:
 
 
 def check_unit(settings: AgentSettings, system: System) -> Iterator[Finding]:
-    """Check that the unit of the agent announces a shutdown."""
-    yield from doctor_units.findings(settings, system.text(doctor_units.UNIT))
+    """Check that the unit of the agent is the one that counts, starts this program, and announces a shutdown."""
+    unit = next((text for text in map(system.text, doctor_units.PLACES) if text), "")
+    yield from doctor_units.hidden(system.root)
+    yield from doctor_units.program(unit, system.program, system.root)
+    yield from doctor_units.findings(settings, unit)
 
 
 CHECKS: tuple[Check, ...] = (

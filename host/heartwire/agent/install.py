@@ -1,8 +1,8 @@
 """Install the agent on this server: systemd units, udev rules, hook examples and settings, below any root directory.
 
 `plan` says what each file should be; `carry_out` writes it. A file that a person changed is never overwritten unless
-forced; it is reported instead. Nothing is enabled or started: the last lines printed say how. Called by `heartwire
-agent install`.
+forced; it is reported instead. A unit that a package of the distribution brings is left to it. Nothing is enabled or
+started: the last lines printed say how. Called by `heartwire agent install`.
 """
 
 import re
@@ -19,6 +19,9 @@ from heartwire.agent.errors import SettingsError, UnsafeProgram
 from heartwire.errors import StorageProblem
 
 UNITS = ("heartwire-agent.service", "heartwire-planned-off.service")
+OWN_UNITS = Path("etc/systemd/system")
+# Where packages of a distribution put theirs (systemd.unit(5)); what lies in OWN_UNITS hides them.
+PACKAGED_UNITS = (Path("usr/lib/systemd/system"), Path("lib/systemd/system"))
 RULES = """\
 # The serial adapter that leads to the Heartwire board: a stable name, and neither ModemManager, which would talk to the
 # board to find out whether it is a modem, nor fwupd. Known by {known}.
@@ -47,7 +50,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: written, unchanged, kept (somebody changed it) or would be written."""
+    """What became of one file: written, unchanged, kept (somebody changed it), packaged (a package brings the unit), or
+    would be written.
+    """
 
     path: Path
     what: str
@@ -123,7 +128,7 @@ def plan(program: str, usb_serial: str = "", adapter: Adapter | None = None) -> 
     share = resources.files("heartwire") / "share"
     files = [
         Wanted(
-            Path("etc/systemd/system") / name,
+            OWN_UNITS / name,
             (share / "systemd" / name).read_text(encoding="utf-8").replace("@HEARTWIRE@", program),
             0o644,
         )
@@ -163,12 +168,24 @@ def _hooks(directory: Traversable) -> Iterator[Traversable]:
 
 
 def carry_out(files: list[Wanted], root: Path, force: bool, dry_run: bool) -> list[Outcome]:
-    """Write what is missing or, with `force`, different; return what became of each. Raises StorageProblem."""
-    return [Outcome(file.path, _write(file, root / file.path, force, dry_run)) for file in files]
+    """Write what is missing or, with `force`, different; return what became of each. Raises StorageProblem.
+
+    A copy beside a packaged unit would hide what the next package brings, so none is made.
+    """
+    return [Outcome(file.path, _write(file, root, force, dry_run)) for file in files]
 
 
-def _write(file: Wanted, path: Path, force: bool, dry_run: bool) -> str:
+def packaged(unit: Path, root: Path) -> Path | None:
+    """Return where below `root` a package of the distribution has the unit that `unit` would hide; None if nowhere."""
+    found = [root / folder / unit.name for folder in PACKAGED_UNITS if unit.parent == OWN_UNITS]
+    return next((path for path in found if path.exists()), None)
+
+
+def _write(file: Wanted, root: Path, force: bool, dry_run: bool) -> str:
+    path = root / file.path
     try:
+        if not path.exists() and packaged(file.path, root) is not None:
+            return "packaged"
         if path.exists():
             if path.read_text(encoding="utf-8", errors="replace") == file.text:
                 return "unchanged"

@@ -290,7 +290,7 @@ def doctor(config: Path, as_json: bool) -> None:
     from heartwire.agent.settings import load, settings_from
     from heartwire.errors import NotAsAsked
 
-    findings = examine(settings_from(load(config)), System())
+    findings = examine(settings_from(load(config)), System(program=own_program()))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:

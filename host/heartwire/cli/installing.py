@@ -15,6 +15,7 @@ from heartwire.cli.output import emit
 if TYPE_CHECKING:
     from heartwire.agent.install import Wanted
 
+NAME = "heartwire"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -31,8 +32,11 @@ def install_options(command: Command) -> Command:
 
 
 def own_program() -> str:
-    """Return the path of this very heartwire, for units."""
-    return shutil.which("heartwire") or str(Path(sys.argv[0]).absolute())
+    """Return the path of this very heartwire, for units; another one may come first in the PATH."""
+    called = Path(sys.argv[0])
+    if called.name == NAME and called.exists():
+        return str(called.absolute())
+    return shutil.which(NAME) or str(called.absolute())
 
 
 def install_files(files: list[Wanted], steps: Iterable[str], root: Path, *, force: bool, dry_run: bool) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from heartwire import ports
-from heartwire.agent import state
-from heartwire.agent.doctor import System, examine
+from heartwire import __version__, ports
+from heartwire.agent import doctor_units, state
+from heartwire.agent.doctor import System, check_agent, examine
 from heartwire.agent.doctor_findings import Finding
 from heartwire.agent.doctor_line import ask_board
 from heartwire.agent.errors import SettingsError
@@ -60,6 +60,46 @@ def test_what_a_person_changed_is_kept(tmp_path: Path) -> None:
     kept = [one.path.name for one in carry_out(files, tmp_path, True, False) if one.what == "kept"]
     assert kept == ["agent.toml"], "settings are never overwritten"
     assert unit.read_text() != "mine"
+
+
+@pytest.mark.parametrize("folder", ["usr/lib/systemd/system", "lib/systemd/system"])
+def test_the_unit_of_a_package_is_left_to_it_and_a_copy_that_hides_it_is_named(tmp_path: Path, folder: str) -> None:
+    packaged = tmp_path / folder / "heartwire-agent.service"
+    packaged.parent.mkdir(parents=True)
+    packaged.write_text("the package's")
+    made = {one.path.name: one.what for one in carry_out(plan(PROGRAM), tmp_path, True, False)}
+    assert made["heartwire-agent.service"] == "packaged"
+    assert made["heartwire-planned-off.service"] == "written"
+    assert not (tmp_path / "etc/systemd/system/heartwire-agent.service").exists()
+    assert list(doctor_units.hidden(tmp_path)) == []
+    (tmp_path / "etc/systemd/system/heartwire-agent.service").write_text("mine")
+    assert carry_out(plan(PROGRAM)[:1], tmp_path, False, False)[0].what == "kept"
+    (finding,) = doctor_units.hidden(tmp_path)
+    assert str(packaged) in finding.words and finding.next_step.startswith("`rm /etc/systemd/system/heartwire-agent")
+
+
+def test_a_unit_that_starts_another_heartwire_or_none_is_named(tmp_path: Path) -> None:
+    unit = "[Service]\nExecStart=/usr/bin/heartwire agent run --config /etc/heartwire/agent.toml\n"
+    (gone,) = doctor_units.program(unit, str(tmp_path / "mine"), tmp_path)
+    assert gone.level == "bad" and "which is not there" in gone.words
+    theirs = tmp_path / "usr/bin/heartwire"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("")
+    (tmp_path / "mine").write_text("")
+    (other,) = doctor_units.program(unit, str(tmp_path / "mine"), tmp_path)
+    assert other.level == "warning" and "another installation" in other.words
+    (tmp_path / "link").symlink_to(theirs)
+    assert list(doctor_units.program(unit, str(tmp_path / "link"), tmp_path)) == []
+
+
+def test_an_agent_from_before_an_upgrade_is_named(tmp_path: Path) -> None:
+    settings = settings_from({"node": "a", "port": "/dev/null", "state_directory": str(tmp_path)})
+    status = {"boot_id": state.boot_id(), "time_ns": System().boottime_ns(), "port": "x", "port_problem": "closed"}
+    for version, told in ((__version__, 0), ("0.0.1", 1), (None, 1)):
+        (tmp_path / state.STATUS_FILE).write_text(json.dumps({**status, "version": version}))
+        found = [one for one in check_agent(settings, System()) if "is installed" in one.words]
+        assert len(found) == told
+        assert all("systemctl restart heartwire-agent" in one.next_step for one in found)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +196,7 @@ def words(findings: list[Finding], level: str) -> str:
 
 
 def with_status(directory: Path, **more: Any) -> None:
-    status = {**STATUS, "boot_id": state.boot_id(), **more}
+    status = {**STATUS, "boot_id": state.boot_id(), "version": __version__, **more}
     (directory / "status.json").write_text(json.dumps(status))
 
 
