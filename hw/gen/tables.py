@@ -17,6 +17,7 @@ import fault_tables
 import netlist as circuit_netlist
 import pins as pin_list
 import spice
+import swaps
 import wiring
 import worst_case
 from tables_text import table
@@ -138,6 +139,8 @@ def renderers() -> dict[str, Callable[[], str]]:
         "first-power-up": commissioning.first_power_up,
         "worst-case": worst_case.margins,
         "worst-case-spread": worst_case.spread_words,
+        "swaps": swaps.counts,
+        "swaps-untold": swaps.untold,
         "worst-case-sources": worst_case.sources,
     }
     for step in wiring.build_a(pins):

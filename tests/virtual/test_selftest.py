@@ -100,3 +100,13 @@ def test_the_relay_lets_go_whatever_happens_to_the_host(
     else:
         assert 5 < took_s < 8
         watcher.wait_event("proof_passed", "b")
+
+
+@pytest.mark.parametrize("wires", ["cross_relay", "cross_sense"])
+def test_exchanged_wires_of_two_nodes_are_named(make_rack: Callable[..., ProductRack], wires: str) -> None:
+    rack = make_rack(arm=False)
+    watcher = Watcher(rack)
+    watcher.wait(lambda board: all(node.verdict == "good" for node in board.nodes()))
+    getattr(rack.supplies["a"], wires)(rack.supplies["b"])
+    code, out, err = run(rack, "--yes", "--relay", "b", "--seconds", "2")
+    assert code == 15 and "SENSE_A1 moved too: crossed wires" in out, out + err

@@ -110,6 +110,25 @@ class PowerSupply:
         hidden.mains = True
         self._change(lambda: self.feeds.append(hidden), "a hidden feed appears")
 
+    def cross_relay(self, other: "PowerSupply") -> None:
+        """Exchange the wires from the two relays to the two nodes' contactors; a second time mends it."""
+
+        def cross() -> None:
+            self._output, other._output = other._output, self._output
+            for supply in (self, other):
+                supply.update()
+
+        self._change(cross, f"relay wires exchanged with {other.node}")
+
+    def cross_sense(self, other: "PowerSupply") -> None:
+        """Exchange the wires from the first feeds of two nodes to their sense inputs; a second time mends it."""
+
+        def cross() -> None:
+            mine, theirs = self.feeds[0], other.feeds[0]
+            mine.sense, theirs.sense = theirs.sense, mine.sense
+
+        self._change(cross, f"sense wires exchanged with {other.node}")
+
     def remove_hidden_feed(self) -> None:
         """Take the hidden feeds away."""
 
