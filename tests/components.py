@@ -1,6 +1,6 @@
 """What tests need beyond Python: the table of components.toml, its page in README.md, and what a skip may say.
 
-`python tests/components.py --debian`, `--backports` or `--pypi` prints the packages that .ci/run installs; `--write`
+`python tests/components.py --debian`, `--pypi` or another of KINDS prints the packages that .ci/run installs; `--write`
 renews the table of README.md and `--check` compares it (`make docs`, `make generated`). Standard library only: it runs
 before anything is installed.
 """
@@ -21,13 +21,23 @@ BEGIN = "<!-- components: generated from components.toml -->\n"
 END = "<!-- end of components -->\n"
 ABSENT = re.compile(r"not installed: ([\w., \[\]-]+)")
 COMPLETE = "HEARTWIRE_ALL_COMPONENTS"  # set where everything that CI installs must be there
-WITHOUT = "HEARTWIRE_WITHOUT"  # but for these, named with commas: what this release of Debian has not new enough
-KINDS = ("debian", "backports", "pypi")
+WITHOUT = "HEARTWIRE_WITHOUT"  # but for these, named with commas: what could not be had there
+KINDS = ("debian", "backports", "pypi", "npm", "micropython")
+ALLOWED = "allowed"  # the table's key for reasons that name no component
+
+
+def _table() -> dict[str, Any]:
+    return tomllib.loads((HERE / "components.toml").read_text(encoding="utf-8"))
 
 
 def load() -> dict[str, dict[str, Any]]:
     """Return the table, by the name that a skip says."""
-    return tomllib.loads((HERE / "components.toml").read_text(encoding="utf-8"))
+    return {name: row for name, row in _table().items() if name != ALLOWED}
+
+
+def allowed() -> list[dict[str, str]]:
+    """Return the other reasons that a skip may have where everything is: how each begins, and why."""
+    return list(_table()[ALLOWED])
 
 
 def packages(kind: str) -> list[str]:
@@ -45,8 +55,9 @@ def absent(reason: str) -> list[str]:
 def problem(reason: str, environment: Mapping[str, str]) -> str:
     """Return what is wrong with a skip for this reason, or "".
 
-    A component that the table does not have is wrong everywhere. One that CI installs is wrong where the variables
-    COMPLETE and WITHOUT of `environment` say that it is there.
+    A component that the table does not have is wrong everywhere. Where COMPLETE of `environment` says that everything
+    is there, so is one that CI installs, unless WITHOUT names it, and each reason that names no component and is not
+    allowed.
     """
     rows = load()
     names = absent(reason)
@@ -58,6 +69,9 @@ def problem(reason: str, environment: Mapping[str, str]) -> str:
     ]
     if COMPLETE in environment and owed:
         return f"{', '.join(owed)}: should be here, {COMPLETE} is set ({reason})"
+    words = reason.removeprefix("Skipped: ")
+    if COMPLETE in environment and not names and not any(words.startswith(one["begins"]) for one in allowed()):
+        return f"no reason for a skip where {COMPLETE} is set ({reason})"
     return ""
 
 

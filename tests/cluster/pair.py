@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import heartwire
+from heartwire.next_steps import is_fit
 from heartwire.virtual.server import Server
 from tests.cluster.bench import NAMES, Bench, program, settings_text
 from tests.cluster.machine import Machine
@@ -239,9 +240,12 @@ class Pair:
             time.sleep(0.3)
         self.bench.wait_good()
         if self.board_decides:
-            # A node that starts its services is given time, and its death in the middle of that is no plain death.
+            # A node that starts its services is given time, and its death in the middle of that is no plain death. Its
+            # successor is fit once its hooks, first asked before its cluster ran, have said that it is stopped.
             holder = self.holders()[0]
             self.bench.until(lambda board: board.node(holder).state == "healthy", f"{holder} healthy", 20)
+            others = [node for node in NAMES if node != holder]
+            self.bench.until(lambda board: all(is_fit(board.node(node)) for node in others), f"{others} fit", 20)
 
     def holders(self) -> list[str]:
         """Return the nodes on which the service runs, looking into the machines."""

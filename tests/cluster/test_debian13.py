@@ -34,7 +34,7 @@ def chroot(need: Need) -> Iterator[Path]:
     """Return a folder of the trial inside the chroot."""
     root = Path(os.environ.get("HEARTWIRE_DEBIAN13") or "/none")
     if not (root / "usr/sbin/pacemakerd").exists():
-        pytest.skip("HEARTWIRE_DEBIAN13 names no chroot with pacemaker and corosync")
+        pytest.skip("not installed: trixie (HEARTWIRE_DEBIAN13 names no chroot with pacemaker and corosync)")
     need("unshare", "ip", namespaces=True)
     folder = Path(tempfile.mkdtemp(prefix="heartwire", dir=root / "var/tmp"))
     folder.chmod(0o755)

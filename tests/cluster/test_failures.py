@@ -30,7 +30,10 @@ exec {program} "$@" <<<"$given"
 """
 
 
-@pytest.fixture(params=["cluster-decides", "board-decides"])
+WAYS = ("cluster-decides", "board-decides")
+
+
+@pytest.fixture(params=WAYS)
 def pair(request: pytest.FixtureRequest, need: Need, tmp_path: Path) -> Iterator[Pair]:
     """Return a running cluster, for each way to combine."""
     need("pacemakerd", "stonith_admin", "corosync", "ip", "unshare", namespaces=True)
@@ -68,9 +71,8 @@ def test_without_the_board_nobody_takes_over(pair: Pair) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.parametrize("pair", WAYS[:1], indirect=True)
 def test_a_fence_is_never_given_up(pair: Pair, tmp_path: Path) -> None:
-    if pair.board_decides:
-        pytest.skip("the board fences there, whatever the cluster asks")
     away = tmp_path / "away"
     for machine in pair.machines.values():
         machine.add("agents/fence_heartwire", FAILS.format(away=away, program=program("fence_heartwire")))
@@ -115,9 +117,8 @@ def test_only_the_clusters_software_dies(pair: Pair) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.parametrize("pair", WAYS[1:], indirect=True)
 def test_a_switchover_where_the_board_decides(pair: Pair) -> None:
-    if not pair.board_decides:
-        pytest.skip("the cluster's own matter where it decides")
     holder = pair.holders()[0]
     at_s, at_ns = now_s(), time.monotonic_ns()
     with Board.open(pair.bench.port, keys=pair.bench.keys) as board:

@@ -80,6 +80,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("board_image", parameters, ids=labels, indirect=True, scope="session")
 
 
+def absent(error: NotReady | images.ImageMissing) -> str:
+    """Return the reason of a skip for what is missing."""
+    words = f"{error}: {getattr(error, 'next_step', '')}".rstrip(": ")
+    return f"not installed: micropython-image ({words})" if isinstance(error, images.ImageMissing) else words
+
+
 @pytest.fixture(scope="session")
 def board_image(request: pytest.FixtureRequest) -> Path:
     """An image in the cache, a pinned one checked; skips with what to do about it."""
@@ -89,7 +95,7 @@ def board_image(request: pytest.FixtureRequest) -> Path:
         if cached is None or cached.path == images.PREFERRED.path:
             return images.find()
     except (NotReady, images.ImageMissing) as error:
-        pytest.skip(f"{error}: {getattr(error, 'next_step', '')}".rstrip(": "))
+        pytest.skip(absent(error))
     return cached.path
 
 

@@ -24,7 +24,10 @@ print([sys.implementation._machine, version, files[0], files[2], machine.freq()]
 @pytest.mark.parametrize("image", images.IMAGES, ids=lambda image: image.name)
 def test_pinned_image_fits_its_board(image: images.Image) -> None:
     if not images.is_kept(image):
-        pytest.skip(f"{image.name} is not in the cache: `heartwire image --micropython {image.version}` gets it")
+        pytest.skip(
+            f"not installed: micropython-image ({image.name} is not in the cache: "
+            f"`heartwire image --micropython {image.version}` gets it)"
+        )
     _fits(image.path, boards.by_id(image.board))
 
 

@@ -60,7 +60,8 @@ def test_a_newer_micropython_and_back_keeps_everything(
     newer = [one for one in like if not boards.is_older(one.version, NEWER)]
     if not newer or not boards.is_older(old.version, NEWER):
         pytest.skip(
-            f"an image before MicroPython {NEWER} and one from it on are not both in the cache: `heartwire image`"
+            f"not installed: micropython-image (one before {NEWER} and one from it on: "
+            "`heartwire image --micropython VERSION` gets it)"
         )
     new = newer[-1]
     port, drive = tmp_path / "ttyACM0", tmp_path / "RPI-RP2"

@@ -18,9 +18,10 @@ from heartwire.emulated.errors import NotReady
 from heartwire.emulated.flashchip import TYPICAL, Times
 from heartwire.flash import images
 from heartwire.flash.boards import PICO, RP2040, Board
+from tests import components
 from tests.second.lockstep import KEY_SHIFT, LockStepChip, need_node
 
-NAME, VERSION = "rp2040js", "1.4.1"
+NAME = "rp2040js"
 ENVIRONMENT = "HEARTWIRE_RP2040JS"
 DRIVER = Path(__file__).with_name("driver.mjs")
 INTERRUPTS = (20, 21)  # of the UARTs, RP2040 datasheet 2.3.2
@@ -33,20 +34,21 @@ def package() -> Path:
     """Return the folder of the emulator; install it if need be. Raises NotReady with what is missing."""
     need_node()
     named = os.environ.get(ENVIRONMENT)
-    place = images.cache_folder().parent / f"{NAME}-{VERSION}"
+    [wanted] = components.load()[NAME]["npm"]
+    place = images.cache_folder().parent / wanted.replace("@", "-")
     found = Path(named) if named else place / "node_modules" / NAME
     if not found.is_dir() and not named:
         if shutil.which("npm") is None:
-            raise NotReady(f"{NAME} {VERSION} is not here and npm is not installed; or name a copy in {ENVIRONMENT}")
+            raise NotReady(f"{wanted} is not here and npm is not installed; or name a copy in {ENVIRONMENT}")
         place.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--prefix", str(place), "--no-save", "--ignore-scripts", f"{NAME}@{VERSION}"]
+        command = ["npm", "install", "--prefix", str(place), "--no-save", "--ignore-scripts", wanted]
         try:
             done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
             words = done.stderr[-500:]
         except subprocess.TimeoutExpired:
             words = f"no answer within {INSTALL_TIMEOUT_S} s"
         if not found.is_dir():
-            raise NotReady(f"npm cannot install {NAME} {VERSION}: {words}")
+            raise NotReady(f"npm cannot install {wanted}: {words}")
     if not (found / "dist" / "esm" / "index.js").is_file():
         raise NotReady(f"{found} is no {NAME}; {ENVIRONMENT} names the folder of its package.json")
     return found

@@ -18,9 +18,9 @@ from heartwire.emulated.chip import MS, EmulatedChip, emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import images
 from tests.bodies.bench import DEAD_MS
-from tests.emulated.conftest import forked
+from tests.emulated.conftest import absent, forked
 from tests.emulated.rig import EPOCH, Rig, fence_edges
-from tests.second.chip import SecondChip, package
+from tests.second.chip import NAME, SecondChip, package
 
 pytestmark = pytest.mark.emulated
 # The active node falls silent here; the racks have settled long before. Its power is back within 1.5 s, and then
@@ -88,8 +88,10 @@ def test_another_emulator_sees_the_same_failover() -> None:
         emulator()
         package()
         image = images.find()
-    except (NotReady, images.ImageMissing) as error:
-        pytest.skip(f"{error}: {getattr(error, 'next_step', '')}".rstrip(": "))
+    except images.ImageMissing as error:
+        pytest.skip(absent(error))
+    except NotReady as error:
+        pytest.skip(f"not installed: {NAME} ({error})")
     ours, theirs = forked(lambda: failover(image, EmulatedChip)), forked(lambda: failover(image, SecondChip))
     assert theirs.rows == ours.rows
     assert (theirs.running, theirs.epoch, theirs.two_active) == (ours.running, ours.epoch, ours.two_active)
