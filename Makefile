@@ -25,6 +25,8 @@ CASES ?=
 # Bytes that fuzz gives, and where it begins.
 BYTES ?= 1e6
 SEED ?= 1
+# Instructions, and operations of MicroPython, that trust compares.
+COUNT ?= 100000
 # Which part of the faults hw-faults simulates: 1/4 is the first quarter.
 SHARD ?= 1/1
 # Scenario files that the emulated chip runs: a second of it takes five real ones and more.
@@ -39,7 +41,7 @@ ALONE := tests/cluster tests/unit/fence
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation test-pythons reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-emulated2350 test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
-	flash image emulator bench-board bench-pair bench-broker bench-web test-web budget clean
+	flash image emulator trust bench-board bench-pair bench-broker bench-web test-web budget clean
 .PHONY: lock sbom audit man
 
 help: ## list the targets
@@ -130,6 +132,10 @@ test-second: $(READY) ## a failover on a second, independent emulator of the chi
 
 test-emulated2350: $(READY) ## a Pico 2 on an emulator that you have built (HEARTWIRE_RP2350JS=folder; needs Node.js and an image)
 	$(PYTEST) -q -s -rs tests/emulated2350
+
+trust: $(READY) ## how far the emulated chip is the chip: COUNT=100000 instructions beside another processor, and as many operations of MicroPython beside the VM
+	$(BIN)/python -m tests.emulated.instructions --count $(COUNT) --seed $(SEED)
+	$(BIN)/python -m tests.emulated.differential --count $(COUNT) --seed $(SEED)
 
 test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: make test-hil PORT=/dev/ttyACM0 LINE_A=/dev/ttyUSB0 LINE_B=/dev/ttyUSB1
 	$(PYTEST) -q tests/hil $(if $(PORT),--port $(PORT)) $(if $(LINE_A),--line-a $(LINE_A)) $(if $(LINE_B),--line-b $(LINE_B))

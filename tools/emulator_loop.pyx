@@ -4,7 +4,7 @@ divider and spinlocks that MicroPython asks at every look at the time.
 
 The emulator's loop asks the interpreter after each instruction whether it was stopped, and which PIO blocks to step. Here
 the PIO runs in alarms of its own (heartwire.emulated.pio), and only an alarm or an instruction stops a run, so both
-questions are answered without the interpreter. An instruction of 16 bits is fetched from flash and RAM here, and a branch
+questions are answered without the interpreter. Shifts by a register are here too, as the emulator's own get C wrong. An instruction of 16 bits is fetched from flash and RAM here, and a branch
 with a condition is carried out here, as that asked the interpreter too. What the others and an alarm do stays the
 emulator's own. Compiled by tools/emulator.py, used by heartwire.emulated.chip where it is there.
 """
@@ -21,6 +21,8 @@ cdef unsigned int FLASH_START = 0x10000000
 cdef unsigned int RAM_START = 0x20000000
 # ARMv6-M A5.1: from here on an instruction has 32 bits.
 cdef unsigned int WIDE = 0xE800
+# ARMv6-M A5.2.2: which of the sixteen data processing instructions shift by a register, a bit each.
+cdef unsigned int BY_REGISTER = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7
 
 # RP2040 datasheet 2.3.1.7, offsets of SIO.
 cdef enum:
@@ -70,6 +72,37 @@ cdef bint holds(CortexM0Core core, unsigned int condition) noexcept:
     return not found if condition & 1 else found
 
 
+cdef int shift(CortexM0Core core, unsigned int opcode, unsigned int* registers) noexcept:
+    """Execute LSLS, LSRS, ASRS or RORS by a register, with C as ARMv6-M A2.2.1 has it, and return its cycles.
+
+    The emulator's own changes C in a shift by 0, and has another bit in it after LSLS by more than 32.
+    """
+    cdef unsigned int kind = opcode >> 6 & 0xF
+    cdef unsigned int count = registers[opcode >> 3 & 7] & 0xFF
+    cdef unsigned int value = registers[opcode & 7]
+    cdef unsigned int sign = 0xFFFFFFFFU if value >> 31 else 0
+    if count == 0:
+        pass
+    elif kind == 2:  # LSLS
+        core.c = count <= 32 and value >> (32 - count) & 1
+        value = value << count if count < 32 else 0
+    elif kind == 3:  # LSRS
+        core.c = count <= 32 and value >> (count - 1) & 1
+        value = value >> count if count < 32 else 0
+    elif kind == 4:  # ASRS
+        core.c = value >> (count - 1) & 1 if count < 32 else sign & 1
+        value = value >> count | sign << (32 - count) if count < 32 else sign
+    else:  # RORS
+        count &= 31
+        if count:
+            value = value >> count | value << (32 - count)
+        core.c = value >> 31
+    registers[opcode & 7] = value
+    core.n = value >> 31
+    core.z = value == 0
+    return 1
+
+
 cdef int step(CortexM0Core core, RP2040 chip, unsigned int* registers, unsigned char* flash, unsigned char* ram) except -1:
     """Execute one instruction and return its cycles."""
     cdef unsigned int pc = registers[15] & 0xFFFFFFFEU
@@ -90,6 +123,8 @@ cdef int step(CortexM0Core core, RP2040 chip, unsigned int* registers, unsigned 
         if holds(core, opcode >> 8 & 0xF):
             registers[15] += 2 + 2 * <unsigned int> <int> <signed char> (opcode & 0xFF)
             cycles = 2
+    elif opcode >> 10 == 0x10 and BY_REGISTER >> (opcode >> 6 & 0xF) & 1:
+        cycles = shift(core, opcode, registers)
     else:
         cycles = handler(core, opcode, 0, pc)
     core.cycles += cycles

@@ -86,6 +86,8 @@ watchdog.writeUint32 = (offset, value) => {
   writeWatchdog(offset, value);
 };
 for (const gpio of setup.outputs) {
+  // A pad that is driven reads as driven (2.19.1); the emulator reads what is outside.
+  mcu.gpio[gpio].addListener((level) => mcu.gpio[gpio].setInputValue(level === 1));
   mcu.gpio[gpio].addListener((level) => step.tellNow('edge', clock.nanos, gpio, level <= 1 ? level : null));
 }
 const host = new UsbHost(

@@ -37,6 +37,7 @@ _CHIP_ID_B2 = 0x20002927
 _RANDOM_BIT = 0x1C
 _WATCHDOG_LOAD = 0x04
 TIMER, FORCED = 1, 2
+LEVELS = {"HIGH": 1, "LOW": 0}  # of a pad that the chip drives; in every other state it does not
 _HANG_AT, _BRANCH_TO_ITSELF = 0x20041FF0, 0xE7FE
 
 
@@ -126,6 +127,9 @@ class EmulatedChip:
         self._watched = False
         self._dice = random.Random(seed)  # noqa: S311 - no secret
         self._patch_identity()
+        self._outside: dict[int, bool] = {}  # what the outside drives, by GPIO
+        self._driven: set[int] = set()  # what the chip drives
+        self._read_back_outputs()
         self.flash = FlashChip(self.mcu, times, unique_id, board.flash_bytes)
         self.usb = UsbHost(self._device.cdc, self._usb_data)
         self.lines = self._make_lines()
@@ -144,6 +148,27 @@ class EmulatedChip:
         sysinfo.read_uint32 = lambda offset: _CHIP_ID_B2 if offset == 0 else chip_id(offset)
         rosc.read_uint32 = lambda offset: self._dice.getrandbits(1) if offset == _RANDOM_BIT else rosc_read(offset)
 
+    def _read_back_outputs(self) -> None:
+        """Let a pad that the chip drives read as driven: its input is the pad (RP2040 datasheet 2.19.1).
+
+        The emulator reads what is outside, or 0.
+        """
+        for gpio, pin in enumerate(self.mcu.gpio):
+            pin.add_listener(lambda level, _, gpio=gpio: self._pad(gpio, LEVELS.get(level.name)))
+
+    def _pad(self, gpio: int, level: int | None) -> None:
+        """Let a pad read what the chip drives; None: it drives it no more, so what is outside, else its pull."""
+        pin = self.mcu.gpio[gpio]
+        if level is not None:
+            self._driven.add(gpio)
+            pin.set_input_value(bool(level))
+        elif gpio in self._driven:
+            self._driven.remove(gpio)
+            if gpio in self._outside:
+                pin.set_input_value(self._outside[gpio])
+            else:
+                pin.release_input()
+
     def _make_lines(self) -> tuple[UartLine | PioLine, ...]:
         lines: list[UartLine | PioLine] = []
         for node, (address, irq) in enumerate(zip(RP2040.uarts, _UART_INTERRUPTS, strict=True)):
@@ -159,7 +184,7 @@ class EmulatedChip:
         for name in sorted(pins.OUTPUTS):
             self._levels[name] = None
             self.mcu.gpio[pins.SIGNALS[name].gpio].add_listener(
-                lambda new, _old, name=name: self._edge(name, {"HIGH": 1, "LOW": 0}.get(new.name))
+                lambda new, _old, name=name: self._edge(name, LEVELS.get(new.name))
             )
         watchdog = self.mcu.watchdog
         bite, write = watchdog.on_watchdog_trigger, watchdog.write_uint32
@@ -170,6 +195,8 @@ class EmulatedChip:
             for name in sorted(self._levels):
                 self._edge(name, None)
             bite()
+            for gpio in sorted(self._driven):  # a reset calls no listeners
+                self._pad(gpio, None)
             self._watched = False
             if self.on_reset is not None:
                 self.on_reset(event)
@@ -267,7 +294,9 @@ class EmulatedChip:
     def set_input(self, signal: str, asserted: bool) -> None:
         """Drive an input of the board."""
         found = pins.SIGNALS[signal]
-        self.mcu.gpio[found.gpio].set_input_value(bool(found.level(asserted)))
+        self._outside[found.gpio] = bool(found.level(asserted))
+        if found.gpio not in self._driven:
+            self.mcu.gpio[found.gpio].set_input_value(self._outside[found.gpio])
 
     def output(self, signal: str) -> int | None:
         """Return the level of an output; None while the chip does not drive it."""
