@@ -37,7 +37,7 @@ def rack() -> Iterator[Callable[..., Rig]]:
         package()
         found = image()
     except NotReady as error:
-        pytest.skip(str(error))
+        pytest.skip(f"not installed: rp2350js ({error})")
 
     def made(nodes: int = 2, active: int = 0) -> Rig:
         rig = Rig(found, nodes=nodes, active=active, make=Rp2350Chip, board=PICO_2)
@@ -97,7 +97,7 @@ def test_guards(rack: Callable[..., Rig], body: Callable[[Bench], None]) -> None
 
 def test_an_image_of_another_chip_is_none_of_this_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     if not images.is_kept(images.PREFERRED):
-        pytest.skip(f"{images.PREFERRED.name} is not in the cache")
+        pytest.skip(f"not installed: micropython-image ({images.PREFERRED.name} is not in the cache)")
     monkeypatch.setenv("HEARTWIRE_RP2350_IMAGE", str(images.PREFERRED.path))
     with pytest.raises(NotReady, match="RP2040"):
         image()
