@@ -9,6 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import block_picture
 import circuit
 import commissioning
 import pico_picture
@@ -39,6 +40,7 @@ def own_drawings() -> dict[Path, str]:
     return {
         OUT / "arm-board.svg": strip_board.svg(strip_board.load()),
         OUT / "pico.svg": pico_picture.svg(pin_list.load()),
+        **{OUT / f"{picture.name}.svg": block_picture.svg(picture) for picture in block_picture.load()},
         **{OUT / f"commissioning-{build}.svg": commissioning.sheet(build) for build in commissioning.BUILDS},
     }
 

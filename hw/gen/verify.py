@@ -9,6 +9,7 @@ for what a tool made it compares hashes with hw/manifest.json; and it runs every
 import json
 import sys
 
+import block_picture
 import board_py
 import circuit
 import fault_run
@@ -34,6 +35,7 @@ def broken_rules() -> list[str]:
     found += rules.cables_match(wiring.cables(), nets, points)
     found += rules.cables_match(wiring.cables("bench.toml"), nets, points, every_connector=False)
     found += strip_board.problems(strip_board.load(), nets)
+    found += [sentence for picture in block_picture.load() for sentence in block_picture.problems(picture, nets)]
     found += simulation_values(nets)
     found += worst_case.problems()
     found += fault_run.problems(nets, fault_run.load())
