@@ -35,14 +35,14 @@ LONGEST ?= 10
 FILES ?=
 # What runs in real time comes after what runs in virtual time: virtual racks mostly wait, so two files at once; what has
 # one Pacemaker, or measures its own waiting, alone.
-RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world
+RACKS := tests/virtual tests/virtual_shim tests/systemd tests/world tests/manual
 ALONE := tests/cluster tests/unit/fence
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation test-pythons reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-emulated2350 test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator trust bench-board bench-pair bench-broker bench-web test-web budget clean
-.PHONY: lock sbom audit man
+.PHONY: lock sbom audit man manual first-evening
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -162,6 +162,12 @@ docs: $(READY) ## regenerate what comes from tables
 	$(BIN)/python tools/gen_tables.py
 	$(BIN)/python hw/gen/board_py.py
 	$(BIN)/python tests/components.py --write
+
+manual: $(READY) ## build the manual as pages with a search: build/manual/html (every link and anchor is checked)
+	$(BIN)/python tools/manual.py build/manual
+
+first-evening: $(READY) ## do what the manual's first page says, from a wheel in an empty folder; prints steps and times
+	$(BIN)/python -m tests.manual.evening
 
 man: $(READY) ## write the man pages: build/man/man1, build/man/man8 (a wheel carries them)
 	$(BIN)/python tools/man.py build/man

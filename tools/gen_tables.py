@@ -1,4 +1,5 @@
-"""Generate the decision tables of firmware/DESIGN.md and the boards of firmware/README.md from the tables in the code.
+"""Generate the decision tables of firmware/DESIGN.md, the boards of firmware/README.md, and the settings and alarms of
+the manual from the tables in the code.
 
 `python tools/gen_tables.py` writes between the markers, `--check` compares and exits 1 on a difference. Run by `make
 docs` and `make check`.
@@ -9,12 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "firmware")]
 
+from heartwire import config_template  # noqa: E402
 from heartwire.flash import boards, images  # noqa: E402
 from heartwire_firmware import guards, lights, policy, policy_requests, policy_state  # noqa: E402
 from heartwire_protocol import alarms, codes, operations, reasons, rules, settings  # noqa: E402
@@ -149,14 +153,41 @@ def board_tables() -> str:
     return text + "\n"
 
 
+def settings_tables() -> str:
+    """Every setting with its range and default, for the manual."""
+    text = ""
+    for section, words, rows in (
+        ("board", "The board", settings.BOARD),
+        ("node.a", "Each node: `node.a`, `node.b`, `node.spare`", settings.NODE),
+    ):
+        text += f"\n## {words}\n\n" + table("setting", "meaning", "range, default")
+        for line in rows:
+            sentence, _, limits = config_template.describe(line, section).rpartition(" (")
+            text += row(f"`{line[0]}`", sentence, limits.removesuffix(")"))
+    return text + "\n"
+
+
+def alarm_words(line: tuple[int, str, int, str, str]) -> str:
+    """What one alarm is, and what ends it, for its part of the manual."""
+    _, _, severity, wrong, closes = line
+    return f"\n*{codes.SEVERITIES[severity].capitalize()}*: {wrong}. It ends with: {closes}.\n\n"
+
+
 # Page, what stands between which markers.
 DESIGN, README = ROOT / "firmware" / "DESIGN.md", ROOT / "firmware" / "README.md"
-PARTS = ((DESIGN, "rules", rule_table), (DESIGN, "tables", decisions), (README, "tables", board_tables))
+MANUAL = ROOT / "host" / "heartwire" / "share" / "manual"
+PARTS: tuple[tuple[Path, str, Callable[[], str]], ...] = (
+    (DESIGN, "rules", rule_table),
+    (DESIGN, "tables", decisions),
+    (README, "tables", board_tables),
+    (MANUAL / "settings.md", "settings", settings_tables),
+    *((MANUAL / "alarms.md", f"alarm {line[1]}", partial(alarm_words, line)) for line in alarms.ALARMS),
+)
 
 
 def main() -> int:
     """Write or compare; return 1 if a page differs or has no markers."""
-    parser = argparse.ArgumentParser(description="Tables of firmware/DESIGN.md and firmware/README.md.")
+    parser = argparse.ArgumentParser(description="Tables of firmware/DESIGN.md, firmware/README.md and the manual.")
     parser.add_argument("--check", action="store_true", help="only compare")
     arguments = parser.parse_args()
     wrong = 0

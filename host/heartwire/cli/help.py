@@ -1,4 +1,4 @@
-"""`heartwire help`: topics that belong to no single command, and help of a command by its name.
+"""`heartwire help`: the manual's topics, topics that belong to no single command, and help of a command by its name.
 
 Exit codes come from the error tree and JSON keys from the dataclasses that are printed, so this page cannot go stale.
 """
@@ -12,7 +12,8 @@ from importlib import resources
 
 import click
 
-from heartwire.cli.output import Sheet, emit
+from heartwire import manual
+from heartwire.cli.output import Sheet, emit, emit_json, show_markdown
 from heartwire_protocol import rules
 
 KEYS = """\
@@ -92,6 +93,7 @@ def _json() -> str:
         ("history --json: each of a list", list(history.JSON_DOC)),
         ("advise --json: an object", list(advise.JSON_DOC)),
         ("monitor status --json: an object", list(monitor.STATUS_DOC)),
+        ("help --json: each of a list, or one object", list(JSON_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
         (
             "broker status --json: each of a list",
@@ -172,10 +174,6 @@ def _timings() -> str:
     ])  # fmt: skip
 
 
-def _runbook() -> str:
-    return resources.files("heartwire").joinpath("share", "runbook.md").read_text(encoding="utf-8").rstrip()
-
-
 def _rules() -> str:
     return "\n".join([
         "Nothing overrides these; `heartwire why` names the one behind a decision.",
@@ -184,8 +182,8 @@ def _rules() -> str:
     ])  # fmt: skip
 
 
+# What is made when it is asked for; the manual's pages stand in heartwire.manual.
 TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
-    "runbook": ("what to do, by what status says", _runbook),
     "timings": ("how long a failover takes, and why", _timings),
     "exit-codes": ("what each exit code means", _exit_codes),
     "json": ("the keys of --json", _json),
@@ -193,33 +191,70 @@ TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
     "keys": ("key files and rights", KEYS.rstrip),
     "ports": ("how to name a board, and who may open it", _ports),
 }
+JSON_DOC = (
+    ("topic", "its name"),
+    ("words", "what it is about"),
+    ("text", "the page, in Markdown; only of the one that was asked for"),
+)
 
 
 @click.command()
 @click.argument("topic", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with the keys of `heartwire help json`.")
 @click.pass_context
-def help(context: click.Context, topic: str | None) -> None:
-    """Explain exit codes, JSON keys, rules, key files and ports.
+def help(context: click.Context, topic: str | None, as_json: bool) -> None:
+    """Print a page of the manual, what to do about an alarm, or help of a command.
 
-    TOPIC is runbook, timings, exit-codes, json, rules, keys, ports, or the name of a command.
+    TOPIC is one of those that are listed without it, the name of an alarm or of a command.
 
     \b
     Example:
+      heartwire help install
+      heartwire help fence-failed
       heartwire help exit-codes
       heartwire help status
     """
     root = context.find_root()
+    topics = _topics()
     if topic is None:
+        rows = [{"topic": name, "words": words} for name, words in topics.items()]
+        if as_json:
+            emit_json(rows)
+            return
         emit(root.get_help())
         emit("\nTopics:")
-        for name, (words, _) in TOPICS.items():
-            emit(f"  heartwire help {name:<12}{words}")
+        width = max(map(len, topics)) + 2
+        for name, words in topics.items():
+            emit(f"  heartwire help {name:<{width}}{words}")
         return
+    text = _text(context, topic)
+    if as_json:
+        emit_json({"topic": topic, "words": topics.get(topic, ""), "text": text})
+    elif _is_markdown(topic):
+        show_markdown(text)
+    else:
+        emit(text)
+
+
+def _topics() -> dict[str, str]:
+    return {topic.name: topic.words for topic in manual.TOPICS} | {name: row[0] for name, row in TOPICS.items()}
+
+
+def _is_markdown(topic: str) -> bool:
+    return topic in manual.BY_NAME or (topic not in TOPICS and manual.part_named(topic) is not None)
+
+
+def _text(context: click.Context, topic: str) -> str:
+    root = context.find_root()
     if topic in TOPICS:
-        emit(TOPICS[topic][1]())
-        return
+        return TOPICS[topic][1]()
+    if topic in manual.BY_NAME:
+        return manual.text_of(topic)
     command = root.command.get_command(root, topic) if isinstance(root.command, click.Group) else None
-    if command is None:
-        raise click.UsageError(f"there is no topic or command {topic!r}; topics are {', '.join(TOPICS)}")
-    with click.Context(command, info_name=topic, parent=root) as inner:
-        emit(command.get_help(inner))
+    if command is not None:
+        with click.Context(command, info_name=topic, parent=root) as inner:
+            return command.get_help(inner)
+    part = manual.part_named(topic)
+    if part is None:
+        raise click.UsageError(f"there is no topic, alarm or command {topic!r}; topics are {', '.join(_topics())}")
+    return part

@@ -54,7 +54,12 @@ COMMANDS = (
     Entry("update", "heartwire.cli.update", SET_UP, "Prepare an update of the board, or end it."),
     Entry("restart", "heartwire.cli.system", SET_UP, "Restart the board's firmware."),
     Entry("completion", "heartwire.cli.completion", SET_UP, "Print shell completion for bash, zsh or fish."),
-    Entry("help", "heartwire.cli.help", SET_UP, "Explain exit codes, JSON keys, rules, key files and ports."),
+    Entry(
+        "help",
+        "heartwire.cli.help",
+        SET_UP,
+        "Print a page of the manual, what to do about an alarm, or help of a command.",
+    ),
     Entry("image", "heartwire.cli.image", SET_UP, "Get the official MicroPython image for the board."),
     Entry("flash", "heartwire.cli.flash", SET_UP, "Put Heartwire onto a board."),
     Entry("shell", "heartwire.cli.shell", SET_UP, "Stop the guard and open the MicroPython prompt."),

@@ -130,3 +130,14 @@ def show(parts: Sequence[Part]) -> None:
         return
     for part in parts:
         emit(part.plain())
+
+
+def show_markdown(text: str) -> None:
+    """Print a page: set for a terminal, as it is in a pipe."""
+    if not is_terminal():
+        emit(text)
+        return
+    from rich.markdown import Markdown
+
+    console = terminal()
+    console.print(Markdown(text), width=min(console.width, 110))

@@ -1,0 +1,1 @@
+"""The manual: what each command line in it does when it is run."""
