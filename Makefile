@@ -16,7 +16,7 @@ WORKERS ?= 2
 BOARDS ?= 8
 # Seeds that walk-random tries.
 SEEDS ?= 20
-# What test-pythons tries: what Debian 12 to 14 have.
+# What test-pythons tries: 3.11 of Debian 12, 3.13 of Debian 13, 3.14 of the one after it; ends with the newest.
 PYTHONS ?= 3.11 3.12 3.13 3.14
 # What make quick compares with.
 BASE ?= main
@@ -149,8 +149,9 @@ lint: $(READY) ## ruff, import arrows, spelling
 	$(BIN)/python tools/check_arrows.py
 	$(BIN)/codespell
 
-types: $(READY) ## mypy: host, contract, tests and tools strict, firmware against the MicroPython stubs
+types: $(READY) ## mypy: host, contract, tests and tools strict, the host by the newest Python's library too, firmware against the MicroPython stubs
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version $(lastword $(PYTHONS)) host/heartwire
 	$(BIN)/mypy --config-file tools/mypy_firmware.ini firmware/heartwire_firmware firmware/boot.py firmware/main.py
 
 fmt: $(READY) ## format and mend what can be mended
