@@ -45,14 +45,15 @@ class PioLine(ports.Line):
         self._dma = rp2.DMA()
         self._left = _COUNT
         self._overruns = 0
-        self._idle = idle.IdleStamp()  # its mark: how much DMA has left
+        self.idle = idle.IdleStamp()  # its mark: how much DMA has left
         self._make(baud)
 
     def _make(self, baud: int) -> None:
         self._sender = rp2.StateMachine(_TX_MACHINE, uart_tx, freq=8 * baud, sideset_base=self._tx, out_base=self._tx)
         self._receiver = rp2.StateMachine(_RX_MACHINE, uart_rx, freq=8 * baud, in_base=self._rx, jmp_pin=self._rx)
         if sys.platform == "rp2":
-            self._receiver.irq(handler=self._fell_idle, hard=True)
+            # The block's own: what StateMachine.irq returns is looked up by the block's number, not the machine's.
+            self.idle.listen(rp2.PIO(0), self._fell_idle, rp2.PIO.IRQ_SM1)
         self._sender.active(1)
         self._receiver.active(1)
         self._arm()
@@ -67,8 +68,8 @@ class PioLine(ports.Line):
         dma.config(read=_RXF + 4 * _RX_MACHINE + 3, write=self._ring_address, count=_COUNT, ctrl=control, trigger=True)
         self._left = _COUNT
 
-    def _fell_idle(self, receiver) -> None:
-        self._idle.note(self._dma.count)  # type: ignore[attr-defined] # the stubs lack it
+    def _fell_idle(self, block) -> None:
+        self.idle.note(self._dma.count)  # type: ignore[attr-defined] # the stubs lack it
 
     def set_baud(self, baud: int) -> None:
         self._sender.active(0)
@@ -95,7 +96,7 @@ class PioLine(ports.Line):
             if self._left < _COUNT_LOW:
                 self._arm()
             return 0
-        self._idle.take(self._left - waiting, waiting <= limit)
+        self.idle.take(self._left - waiting, waiting <= limit)
         return self._copy(buffer, waiting if waiting < limit else limit)
 
     def _copy(self, buffer: bytearray, count: int) -> int:
@@ -106,9 +107,6 @@ class PioLine(ports.Line):
             at = (at + 1) & (RING - 1)
         self._left -= count
         return count
-
-    def idle_us(self) -> int:
-        return self._idle.us
 
     def write(self, buffer) -> int:
         count = len(buffer)

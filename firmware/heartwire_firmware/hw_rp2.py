@@ -55,7 +55,7 @@ class UartLine(ports.Line):
         self._rx = rx
         self._raised = base + _UART_RIS
         self._clear = base + _UART_ICR
-        self._idle = idle.IdleStamp()  # its mark: how many bytes wait
+        self.idle = idle.IdleStamp()  # its mark: how many bytes wait
         self.set_baud(baud)
 
     def set_baud(self, baud: int) -> None:
@@ -63,29 +63,25 @@ class UartLine(ports.Line):
             self._number, baudrate=baud, tx=self._tx, rx=self._rx, rxbuf=256, txbuf=256, timeout=0, timeout_char=0
         )
         if sys.platform == "rp2":
-            # At once: a soft one waits until the C code that the loop is in returns, which has taken two milliseconds.
-            self.uart.irq(self._fell_idle, machine.UART.IRQ_RXIDLE, True)
+            self.idle.listen(self.uart, self._fell_idle, machine.UART.IRQ_RXIDLE)
 
     def _fell_idle(self, uart) -> None:
-        self._idle.note(uart.any())
+        self.idle.note(uart.any())
 
     def waiting(self) -> int:
         """Return how many received bytes wait."""
         count = self.uart.any()
         if count:
             # Asking has emptied the chip's FIFO, and it raises no interrupt for one that is empty.
-            self._idle.see(count)
+            self.idle.see(count)
         return count
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
         waiting = self.uart.any()
         if not waiting:
             return 0
-        self._idle.take(waiting, waiting <= limit)
+        self.idle.take(waiting, waiting <= limit)
         return self.uart.readinto(buffer, waiting if waiting < limit else limit) or 0
-
-    def idle_us(self) -> int:
-        return self._idle.us
 
     def write(self, buffer) -> int:
         return self.uart.write(buffer) or 0
@@ -320,14 +316,13 @@ class Rp2Chip(ports.Chip):
         except OSError:
             return ""
 
-    def restart(self) -> None:
-        self.put_scratch(NOTE_REGISTER, NOTE_RESTART)
+    def restart(self, note: int = NOTE_RESTART) -> None:
+        self.put_scratch(NOTE_REGISTER, note)
         machine.reset()
 
     def give_prompt(self) -> None:
         """Restart into the MicroPython prompt: boot.py sees the note, for one start."""
-        self.put_scratch(NOTE_REGISTER, NOTE_REPL)
-        machine.reset()
+        self.restart(NOTE_REPL)
 
     def free_memory(self) -> int:
         return gc.mem_free()

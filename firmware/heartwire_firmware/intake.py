@@ -156,16 +156,16 @@ class Intake:
         drops = self.drops
         return drops[codes.DROP_LINE_ERROR] + drops[codes.DROP_CRC] + drops[codes.DROP_COBS] + self._decoder.endless
 
-    def count_errors(self) -> None:
-        """Count what the line's receiver complains of: breaks, framing errors, overruns."""
-        errors = self._line.take_errors()
-        while errors > 0:
+    def count_errors(self) -> int:
+        """Count what the line's receiver complains of: breaks, framing errors, overruns; return what its stamp's rearm
+        does.
+        """
+        line = self._line
+        for _ in range(line.take_errors()):
             self._decoder.count_drop(codes.DROP_LINE_ERROR)
-            errors -= 1
-        overruns = self._line.take_overruns()
-        while overruns > 0:
+        for _ in range(line.take_overruns()):
             self._decoder.count_drop(codes.DROP_OVERRUN)
-            overruns -= 1
+        return line.idle.rearm()
 
     def gather(self) -> bool:
         """Take bytes that have arrived up to the end of a frame, cheaply; return True if `pump` has something to do."""
@@ -178,7 +178,7 @@ class Intake:
                 return False
             self._from = 0
             self._until = until
-            idle_us = self._line.idle_us()
+            idle_us = self._line.idle.us
             self.heard_us = self._ticks_us() if idle_us < 0 else idle_us
         if not self._text:
             self._from = decoder.feed(self._raw, self._from, self._until)

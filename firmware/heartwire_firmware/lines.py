@@ -10,7 +10,7 @@ from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.policy_state import PREPARING
 from heartwire_firmware.sequencer import FIRED, IDLE
 from heartwire_firmware.timeslots import HEAVY_MS
-from heartwire_protocol import auth, bits, codes, framing, messages, operations, reasons, records
+from heartwire_protocol import auth, bits, codes, events, framing, messages, operations, reasons, records
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
 TYPE_CHECKING = False
@@ -63,9 +63,11 @@ class Lines:
                 self._take(node)
 
     def count_errors(self) -> None:
-        """Count what one line's receiver complains of, another one each time."""
+        """Count what one line's receiver complains of, another one each time; tell of an interrupt that it has lost."""
         self._turn = self._turn + 1 if self._turn < NODE_COUNT - 1 else 0
-        self._board.intakes[self._turn].count_errors()
+        losses = self._board.intakes[self._turn].count_errors()
+        if losses:
+            self._board.journal.append(events.INTERRUPT_LOST, self._turn, 0, losses)
 
     def take(self, near: bool) -> bool:
         """Take what the lines brought: one frame, after a stall all of them before anything is judged. `near`: a
@@ -176,8 +178,7 @@ class Lines:
         """Count a request that may move something; a peer that goes wrong must not keep the board busy."""
         if not self._asks_ms:
             self._asks_ms = ASKS_WINDOW_MS
-            for other in range(NODE_COUNT):
-                self._asks[other] = 0
+            self._asks = [0] * NODE_COUNT
         self._asks[node] += 1
         return self._asks[node] > ASKS_MAX
 

@@ -6,15 +6,11 @@ in the unit tests. No method here blocks, and none raises for bad input from out
 
 
 class Line:
-    """A serial line of a node."""
+    """A serial line of a node; `idle` (idle.IdleStamp) knows when the bytes read last ended."""
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
         """Read at most `limit` bytes that have arrived into `buffer`; return how many."""
         raise NotImplementedError
-
-    def idle_us(self) -> int:
-        """Return when the bytes read last ended, in ticks_us; -1 where that is not known."""
-        return -1
 
     def write(self, buffer: "memoryview | bytes") -> int:
         """Queue bytes for sending; return how many were taken (the rest is lost)."""

@@ -85,6 +85,7 @@ EPOCH_REFUSED = 77
 MAINTENANCE_ENDS = 78
 REPEATED = 79
 RELAY_SUSPECT = 80
+INTERRUPT_LOST = 81
 PROOF_BEGAN = 90
 PROOF_PASSED = 91
 PROOF_FAILED = 92
@@ -214,6 +215,13 @@ EVENTS = (
         ALARM,
         DECISION,
         "the contact of {node} did not cut its power: it cannot be fenced before it is mended and cleared",
+    ),
+    (
+        81,
+        "interrupt_lost",
+        WARNING,
+        ROUTINE,
+        "the interrupt that times the heartbeats of {node} is armed again: loss {a}",
     ),
     (90, "proof_began", WARNING, DECISION, "relay test of {node}: its power is cut for {a} ms, at most"),
     (

@@ -20,6 +20,7 @@ from heartwire.agent.beat import Incarnation
 from heartwire.agent.grants import GrantReader
 from heartwire.errors import HeartwireError
 from heartwire.monitor import settings as monitor_settings
+from heartwire_firmware.idle import IdleStamp
 from heartwire_firmware.intake import Intake
 from heartwire_protocol import framing, messages, records, settings
 from heartwire_protocol.auth import Signer
@@ -79,14 +80,12 @@ class _Wire:
 
     def __init__(self, data: bytes) -> None:
         self._rest = data
+        self.idle = IdleStamp()
 
     def read_into(self, buffer: bytearray, limit: int) -> int:
         part, self._rest = self._rest[:limit], self._rest[limit:]
         buffer[: len(part)] = part
         return len(part)
-
-    def idle_us(self) -> int:
-        return -1
 
 
 def _heartbeat(data: bytes, _folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from heartwire_firmware.idle import IdleStamp
 from heartwire_firmware.intake import Intake
 from heartwire_protocol import bits, codes
 from tests.handover.network import Heartbeat
@@ -29,6 +30,7 @@ class _NoLine:
         return 0
 
     take_overruns = take_errors
+    idle = IdleStamp()
 
 
 class FrameIntake(Intake):

@@ -14,6 +14,20 @@ LINK = "test unit/firmware/test_hostlink.py::"
 
 MUTANTS = (
     Mutant(
+        "an interrupt that was lost stays so",
+        "idle.py",
+        "self.listen(*self._source)",
+        "pass",
+        "test unit/firmware/test_idle.py::test_an_interrupt_that_was_lost_is_armed_anew",
+    ),
+    Mutant(
+        "an interrupt that was lost is told to nobody",
+        "lines.py",
+        "if losses:",
+        "if False:",
+        BOARD + "test_an_interrupt_that_a_line_has_lost_is_told",
+    ),
+    Mutant(
         "a save overwrites the good copy",
         "slots.py",
         "slot = self._slot if over else 1 - self._slot",

@@ -182,6 +182,11 @@ ADVICE: dict[str, Row] = {
     "start_asked": Row(58, "Watch that the standby comes up: nobody else can take over now."),
     "start_failed": Row(76, "Look at the server that does not come up: console, power, agent.", opens="start_failed"),
     "line_fault": Row(36, CABLE, why="framing errors, breaks and bad CRCs were counted"),
+    "interrupt_lost": Row(
+        32,
+        "Nothing yet; a heartbeat may have counted some ms late. If it happens often, report it.",
+        why="its handler failed",
+    ),
     "boot_time": Row(0, "Nothing."),
     "boot_slow": Row(22, "Raise boot_grace_ms of this node, or a slow boot looks like a fault.", why="it was measured"),
     "transferred": Row(30, "Nothing.", closes=("transfer",), anywhere=True),

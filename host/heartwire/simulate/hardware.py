@@ -11,6 +11,7 @@ from collections import deque
 
 from heartwire.flash.boards import PICO
 from heartwire_firmware import board, ports
+from heartwire_firmware.idle import IdleStamp
 from heartwire_protocol import reasons
 
 
@@ -27,6 +28,7 @@ class FakeLine(ports.Line):
         self.baud = 0
         self.errors = 0
         self.overruns = 0
+        self.idle = IdleStamp()
         self.writes = 0
 
     def arrive(self, data: bytes) -> None:

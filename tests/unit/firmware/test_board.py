@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+from unittest.mock import Mock, PropertyMock
+
 import pytest
 
 from heartwire_firmware import sequencer
@@ -194,11 +197,21 @@ def test_death_counts_from_when_the_last_heartbeat_came_and_not_from_when_it_was
         arrive(data)
 
     line.arrive = stands  # type: ignore[method-assign]
-    line.idle_us = lambda: came[-1] * 1000 % ticks.PERIOD  # type: ignore[method-assign]
+    line.idle = Mock()
+    type(line.idle).us = PropertyMock(side_effect=lambda: came[-1] * 1000 % ticks.PERIOD)
+    line.idle.rearm.return_value = 0
     bench.run_until(lambda: bool(came))
     bench.nodes[0].crash()
     bench.run_until(lambda: bench.hardware.pins.levels[POWER[0]] == 1)
     assert ticks.now - came[-1] == bench.board.config.current.board.dead_ms
+
+
+def test_an_interrupt_that_a_line_has_lost_is_told(bench: Bench) -> None:
+    bench.run(1000)
+    bench.hardware.lines[1].idle.rearm = Mock(side_effect=chain([2], repeat(0)))  # type: ignore[method-assign]
+    bench.run(4000)
+    found = [row for row in bench.journal() if row["event"] == events.INTERRUPT_LOST]
+    assert [(row["node"], row["a"]) for row in found] == [(1, 2)]
 
 
 def just_near(bench: Bench) -> None:

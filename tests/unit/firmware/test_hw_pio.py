@@ -45,7 +45,7 @@ def line(hw_pio: Any) -> Any:
     made._ring = bytearray(hw_pio.RING)
     made._left = hw_pio._COUNT
     made._queue_from = made._queue_until = made._overruns = 0
-    made._idle = SimpleNamespace(take=lambda at, whole: None)
+    made.idle = SimpleNamespace(take=lambda at, whole: None)
     made._sender = SimpleNamespace(tx_fifo=lambda: 0)
     made._dma = Receiver(made, hw_pio)
     return made
