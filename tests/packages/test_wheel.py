@@ -92,7 +92,7 @@ def test_pipx_installs_it_and_what_it_lacks_is_said_with_the_command_that_brings
 ) -> None:
     path = python(version)
     if not path:
-        pytest.skip(f"no Python {version} here, which no package of this Debian brings")
+        pytest.skip(f"not installed: another-python ({version})")
     done = home.run("pipx", "install", "--python", path, str(built.wheel))
     assert done.returncode == 0, done.stderr
     try:
