@@ -168,10 +168,11 @@ class Loan:
         """Tell whether it is over though it was not given back: its broker has ended."""
         if self._socket is None:
             return False
-        try:
-            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        # With a timeout of its own a socket waits for that before it asks, MSG_DONTWAIT or not, and then raises.
+        if not select.select([self._socket], [], [], 0)[0]:
             return False
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
         except OSError:
             return True
 

@@ -42,6 +42,7 @@ def test_the_port_is_the_prompts_until_the_restart(broker: Running, mpremote: No
         with pytest.raises(PortLent):
             transport.open_channel(pty.path)
         assert prompt.run("x") == 1
+        assert sum("lent to" in line for line in broker.log) == 1, "nobody gets it between two steps"
         prompt.reset()
         wait_for(lambda: any("given back" in line for line in broker.log))
         watcher.reopen()
