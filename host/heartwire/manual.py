@@ -60,6 +60,8 @@ BY_NAME = {topic.name: topic for topic in TOPICS}
 _BY_FILE = {topic.file: topic.name for topic in TOPICS}
 # Problems of the monitor that the part about another name covers.
 _SAME = {"silent": "missing", "unproven": "fence_failed", "epoch_refused": "epoch_claim", "degraded": "service_failed"}
+# Nobody is woken by these, and a person began them.
+QUIET = frozenset(("maintenance", "long_lease"))
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 _COMMENT = re.compile(r"^ *<!--.*?-->\n?", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^( *)```", re.MULTILINE)
@@ -96,9 +98,9 @@ def part_named(name: str) -> str | None:
 
 
 def runbook_of(problem: str) -> str:
-    """Return the command that prints what to do about an alarm or a problem of the monitor; "" if nothing does."""
+    """Return the command that prints what to do about an alarm or a problem of the monitor; "" for none of these."""
     name = _SAME.get(problem, problem)
-    return f"heartwire help {name.replace('_', '-')}" if name in parts() else ""
+    return f"heartwire help {name.replace('_', '-')}" if name and name not in QUIET else ""
 
 
 def runbooks(bits: int) -> list[str]:

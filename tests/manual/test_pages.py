@@ -17,8 +17,6 @@ from tests.manual import book
 from tests.manual.parse import problem
 
 BLOCKS = [block for page in book.pages() for block in book.blocks(page)]
-# Problems of the monitor that nobody is woken for, or that a person asked for.
-QUIET = {"maintenance", "long_lease"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
@@ -68,7 +66,9 @@ def test_each_problem_that_the_monitor_tells_has_its_steps() -> None:
     opened = {row.opens for name, row in advice.ADVICE.items() if row.opens and severe[name] >= events.WARNING}
     opened |= {row[2] for row in advice.OBSERVATIONS.values() if row[2]}
     assert len(opened) > 20
-    missing = [name for name in opened - QUIET if not re.search(r"^1\. ", manual.part_named(name) or "", re.MULTILINE)]
+    missing = [
+        name for name in opened - manual.QUIET if not re.search(r"^1\. ", manual.part_named(name) or "", re.MULTILINE)
+    ]
     assert missing == []
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heartwire import journal, next_steps
+from heartwire import journal, manual, next_steps
 from heartwire.answers import NodeStatus, Status
 from heartwire.cli.output import Cell, Line, Part, Sheet, line
 from heartwire.next_steps import hears_nothing, is_heard
@@ -23,6 +23,8 @@ RIGHT = frozenset({3, 5, 8})
 SPECIAL_STATES = ("busy", "crash_dump", "degraded", "draining")
 AWAY_STATES = ("planned_off", "crash_dump")
 FIRST_BEATS = 3
+# Alarms whose steps are named, the gravest first.
+HELP_MOST = 3
 NO_STANDBY = "no other node is fit to take over"
 
 
@@ -38,7 +40,7 @@ def parts(status: Status, nodes: Sequence[NodeStatus]) -> list[Part]:
     notes = [Line([(f"{node.node}: ", "bold"), (text, "")]) for node in nodes if (text := "; ".join(remarks(node)))]
     if notes:
         result += [line(), *notes]
-    return result + next_parts(next_steps.steps(status, nodes))
+    return [*result, *next_parts(next_steps.steps(status, nodes)), *_help_parts(status)]
 
 
 def dimmed(parts: Sequence[Part]) -> list[Part]:
@@ -65,6 +67,12 @@ def next_parts(steps: Sequence[next_steps.Step]) -> list[Part]:
             cells += [(f"heartwire {step.command:<{width}}", "bold"), ("   ", "")]
         rows.append(Line([*cells, (step.words, "")]))
     return [line(), *rows]
+
+
+def _help_parts(status: Status) -> list[Part]:
+    """Return the line that says where the steps for its alarms stand."""
+    found = manual.runbooks(status.alarms)[:HELP_MOST]
+    return [line(), Line([("steps: ", "dim"), (", ".join(f"`{one}`" for one in found), "")])] if found else []
 
 
 def troubles(status: Status, nodes: Sequence[NodeStatus]) -> list[str]:

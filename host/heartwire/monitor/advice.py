@@ -304,8 +304,13 @@ OBSERVATIONS: dict[str, tuple[str, str, str, str]] = {
 
 COMMAND = re.compile(r"`heartwire ([a-z-]+)[^`]*`")
 # What only looks, or asks nothing of the policy: taken in every state.
-LOOKS = frozenset(("status", "log", "why", "plans", "agent", "monitor", "config", "flash"))
+LOOKS = frozenset(("status", "log", "why", "plans", "agent", "monitor", "config", "flash", "help"))
 _THEN = re.compile(r"[;,] then `heartwire [^`]+` it")
+
+
+def problem_of(event: str) -> str:
+    """Return the problem that an event or an observation opens, "" if none."""
+    return row_of(event).opens if event in ADVICE else OBSERVATIONS.get(event, ("", "", "", ""))[2]
 
 
 def acts_in(text: str) -> set[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import or_, select
 
-from heartwire import journal
+from heartwire import journal, manual
 from heartwire.journal import Entry
 from heartwire.monitor import advice, planned, schema
 from heartwire.monitor.outbox import Mention
@@ -307,6 +307,10 @@ def _advice(items: Sequence[Item], lead: Item, steps: Sequence[str] | None, *, s
     useful = list(dict.fromkeys(text for text in texts if text not in ("", "Nothing.")))[:ADVICE_LINES]
     first = useful[:1] if texts[0] in useful else []
     lines = [*first, *((steps or ())[:STEP_LINES] if serious else ()), *useful[len(first) :]]
+    named = (manual.runbook_of(advice.problem_of(item.event)) for item in ordered if serious and not item.clears)
+    runbook = next(filter(None, named), "")
+    if runbook:
+        lines.append(f"All steps: `{runbook}`.")
     return "\n".join([DO, *[f"  - {do}" for do in lines]]) if lines else f"{DO} nothing."
 
 

@@ -11,7 +11,7 @@ from heartwire.cli import status_view
 from heartwire.cli.main import COMMANDS, cli
 from heartwire.cli.output import Line
 from heartwire.errors import kinds
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import alarms, codes, events, reasons
 from heartwire_protocol.messages import PROTOCOL_VERSION
 from tests import golden
 from tests.fakes.board import FakeBoard, MemoryChannel
@@ -24,6 +24,12 @@ def test_a_flash_that_takes_nothing_stands_in_status(board: FakeBoard, run: Run)
     board.status.update(storage_bad=1, alarm=1)
     assert "! its flash does not take what is written, so it fences nobody" in run("status").out
     assert json.loads(run("status", "--json").out)["storage_bad"] is True
+
+
+def test_status_names_the_steps_of_each_alarm(board: FakeBoard, run: Run) -> None:
+    assert "heartwire help" not in run("status").out
+    board.status["alarms"] = alarms.EXPOSED | alarms.FENCE_FAILED
+    assert run("status").out.endswith("\nsteps: `heartwire help fence-failed`, `heartwire help exposed`\n")
 
 
 def test_status_in_a_pipe(board: FakeBoard, run: Run) -> None:

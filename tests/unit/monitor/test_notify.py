@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from heartwire import manual
 from heartwire.errors import StorageProblem
 from heartwire.monitor import advice
 from heartwire.monitor.courier import Letter, Outcome
@@ -48,6 +49,31 @@ def test_every_event_of_the_contract_has_its_advice() -> None:
             assert row.do != "Nothing.", f"{name} is an alarm: say what to do"
 
 
+@pytest.mark.parametrize(
+    ("number", "command"),
+    [(events.OFF_FAILED, "fence-failed"), (events.APPROVAL_ASKED, "approval"), (events.RELAY_SUSPECT, "relay-suspect")],
+)
+def test_a_message_names_the_steps_of_its_alarm(store: Store, board: FakeBoard, number: int, command: str) -> None:
+    world = started(store, board)
+    board.log(number, 0, reasons.STILL_ON, a=1)
+    world.collect()
+    (letter,) = world.post()
+    assert f"All steps: `heartwire help {command}`." in letter.body
+    assert manual.part_named(command)
+
+
+def test_what_is_over_names_no_steps(store: Store, board: FakeBoard) -> None:
+    world = started(store, board)
+    board.log(events.RELAY_SUSPECT, 0, reasons.STILL_ON, a=1)
+    world.collect()
+    world.post()
+    board.log(events.OFF_PROVEN, 0, a=410)
+    world.collect()
+    (letter,) = world.post()
+    assert letter.title.startswith("CLEARED")
+    assert "heartwire help" not in letter.body
+
+
 def test_a_message_says_what_why_what_was_done_and_what_to_do(store: Store, board: FakeBoard) -> None:
     world = started(store, board)
     board.log(events.LATE, 0, a=600)
@@ -74,6 +100,7 @@ def test_a_message_says_what_why_what_was_done_and_what_to_do(store: Store, boar
     ] * 3
     assert "Check that the services answer" in parts["What to do now"]
     assert "heartwire clear" in parts["What to do now"]
+    assert parts["What to do now"].endswith("All steps: `heartwire help fenced`.")
     assert "records 2 to 6" in parts["Board rack-1, records 2 to 6. Told by the monitor on here."]
 
 
