@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.hooks.bench import PATH, Cluster, newest_bin
+from tests import postgres
+from tests.hooks.bench import Cluster
+from tests.postgres import PATH, data_directory, directory, start_plainly
 
 Pair = tuple[Cluster, Cluster]
 
@@ -26,24 +27,14 @@ def need(**packages: str) -> None:
 @pytest.fixture(scope="session")
 def template() -> Iterator[Path]:
     """Return a data directory as initdb makes it: to copy, because making one takes seconds."""
-    found = newest_bin()
-    if not found:
-        pytest.skip("not installed: postgresql")
-    need(runuser="util-linux")
-    directory = _directory()
-    try:
-        maker = Cluster(directory, directory / "data", 5500, _start_plainly)
-        maker.run("initdb", "-D", str(maker.data), "--auth=trust", "-U", "postgres", "--no-sync", "-N")
-        yield maker.data
-    finally:
-        shutil.rmtree(directory)
+    yield from data_directory()
 
 
 @pytest.fixture
 def plain(template: Path) -> Iterator[Pair]:
     """Return a primary and the standby that follows it, each with all its files in one directory."""
-    directory = _directory()
-    primary, standby = (Cluster(directory, directory / f"data-{at}", 5500 + at, _start_plainly) for at in (1, 2))
+    folder = directory()
+    primary, standby = (Cluster(folder, folder / f"data-{at}", 5500 + at, start_plainly) for at in (1, 2))
     try:
         primary.run("cp", "-a", str(template), str(primary.data))
         (primary.data / "postgresql.auto.conf").open("a").write(primary.settings())
@@ -53,7 +44,7 @@ def plain(template: Path) -> Iterator[Pair]:
     finally:
         for cluster in (primary, standby):
             cluster.end()
-        shutil.rmtree(directory)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -62,10 +53,10 @@ def debian(template: Path) -> Iterator[Pair]:
     if os.geteuid():
         pytest.skip("needs root")
     need(pg_ctlcluster="postgresql-common", pg_createcluster="postgresql-common")
-    directory = _directory()
+    folder = directory()
     version = (template / "PG_VERSION").read_text().strip()
     names = [f"hw{os.getpid()}{letter}" for letter in "ab"]
-    clusters = [Cluster(directory, directory / name, 5500 + at, _start_debian) for at, name in enumerate(names, 3)]
+    clusters = [Cluster(folder, folder / name, 5500 + at, _start_debian) for at, name in enumerate(names, 3)]
     primary, standby = clusters
     try:
         for name, cluster in zip(names, clusters, strict=True):
@@ -82,7 +73,7 @@ def debian(template: Path) -> Iterator[Pair]:
         for name, cluster in zip(names, clusters, strict=True):
             cluster.end()
             subprocess.run(["pg_dropcluster", "--stop", version, name], check=False, capture_output=True)
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["plain", "debian"])
@@ -92,26 +83,11 @@ def clusters(request: pytest.FixtureRequest) -> Pair:
     return found
 
 
-def _directory() -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="hwpg", dir="/tmp"))  # a socket's path must be short
-    if Cluster.user:
-        try:
-            shutil.chown(directory, Cluster.user)
-        except LookupError:
-            directory.rmdir()
-            pytest.skip("needs a user postgres")
-    return directory
-
-
 def _run(*words: str) -> None:
     done = subprocess.run(words, check=False, capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
 
 
-def _start_plainly(cluster: Cluster) -> None:
-    cluster.run("pg_ctl", "start", "-w", "-D", str(cluster.data), "-l", str(cluster.directory / f"log-{cluster.port}"))
-
-
-def _start_debian(cluster: Cluster) -> None:
+def _start_debian(cluster: postgres.Cluster) -> None:
     assert cluster.bin
     _run("pg_ctlcluster", cluster.bin.parent.name, cluster.data.name, "start")

@@ -14,7 +14,8 @@ from heartwire.agent.lease import Judgement, Wish
 from heartwire.agent.log import Log
 from heartwire.agent.services import Services
 from heartwire.agent.settings import settings_from
-from tests.hooks.bench import HOOKS, PATH, program
+from tests.hooks.bench import HOOKS, program
+from tests.postgres import PATH
 
 LIMIT_S = 60
 ROLES = {Wish.RUN: "active", Wish.DRAIN: "active", Wish.STOP: "standby"}

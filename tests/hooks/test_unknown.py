@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hooks.bench import PATH, SHARE, call, only, program
+from tests.hooks.bench import SHARE, call, only, program
+from tests.postgres import PATH
 
 # Each hook with what it is about, its verbs, and its tools.
 VERBS = ("start", "stop", "check")

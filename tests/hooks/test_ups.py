@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hooks.bench import PATH, SHARE, program
+from tests.hooks.bench import SHARE, program
+from tests.postgres import PATH
 
 UPS = SHARE / "ups"
 NOTIFY = UPS / "ups-notify"
