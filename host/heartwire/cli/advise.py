@@ -111,7 +111,7 @@ def _of_board(session: Session) -> tuple[History, dict[str, str]]:
 
 
 def _of_store(where: str, name: str | None) -> tuple[History, dict[str, str]]:
-    from heartwire.cli.monitor import require_store
+    from heartwire.cli.monitor_options import require_store
 
     require_store()
     from heartwire.adviser.history import Reader
@@ -121,7 +121,7 @@ def _of_store(where: str, name: str | None) -> tuple[History, dict[str, str]]:
     from heartwire.monitor.store import Store
 
     reader, number, changed_ms = Reader(), 0, 0
-    with Store.open(where, create=False) as store:
+    with Store.named(where) as store:
         rows = StoreReader(store)
         board = one_board(rows, name)
         for found in rows.all(Filter(board.board_id)):

@@ -139,13 +139,13 @@ def _board(session: Session, warning_s: float | None, critical_s: float | None) 
 
 
 def _stored(store: str, name: str | None) -> tuple[int, str, list[plugin.Datum]]:
-    from heartwire.cli.monitor import require_store
+    from heartwire.cli.monitor_options import require_store
 
     require_store()
     from heartwire.monitor.standing import standing
     from heartwire.monitor.store import Store
 
-    with Store.open(store, create=False) as opened:
+    with Store.named(store) as opened:
         found = standing(opened, name)
     troubles = found.troubles()
     words = f"{len(found.boards)} board{'' if len(found.boards) == 1 else 's'}, {len(found.problems)} open problems"

@@ -76,7 +76,7 @@ def _exit_codes() -> str:
 def _json() -> str:
     from heartwire import journal, next_steps, selftest
     from heartwire.answers import NodeStatus, Status
-    from heartwire.cli import acting, advise, history, monitor
+    from heartwire.cli import acting, advise, history, monitor, monitor_store
     from heartwire.ports import Port
 
     def table(kind: type) -> list[tuple[str, str]]:
@@ -94,6 +94,9 @@ def _json() -> str:
         ("advise --json: an object", list(advise.JSON_DOC)),
         ("monitor status --json: an object", list(monitor.STATUS_DOC)),
         ("help --json: each of a list, or one object", list(JSON_DOC)),
+        ("monitor check --json: an object", list(monitor.CHECK_DOC)),
+        ("monitor migrate --json: an object", list(monitor_store.MIGRATE_DOC)),
+        ("monitor copy-store --json: an object", list(monitor_store.COPY_DOC)),
         ("boards --json: each of a list", [*table(Port), ("answer", "with --probe: what answers there")]),
         (
             "broker status --json: each of a list",

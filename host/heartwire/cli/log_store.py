@@ -39,7 +39,7 @@ def print_store(
     from heartwire.monitor.query import Filter, Reader
     from heartwire.monitor.store import Store
 
-    with Store.open(where, create=False) as store:
+    with Store.named(where) as store:
         reader = Reader(store)
         row = one_board(reader, board)
         writer.names = row.labels

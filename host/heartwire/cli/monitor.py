@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,18 +14,17 @@ import click
 from heartwire import extras
 from heartwire.cli.context import NODE, json_option, warn
 from heartwire.cli.installing import install_files, install_options, own_program
+from heartwire.cli.monitor_options import NEEDED, config_option, load, opened, store_options
+from heartwire.cli.monitor_store import COMMANDS as STORE_COMMANDS
 from heartwire.cli.output import Sheet, emit, emit_json, line, note, show
 from heartwire.errors import BadConfig, JournalDamaged, NotAsAsked, StorageProblem, UsageProblem
 from heartwire_protocol import codes
 
 if TYPE_CHECKING:
-    from heartwire.monitor.settings import ChannelSettings, MonitorSettings
-    from heartwire.monitor.store import Store
+    from heartwire.monitor.colleagues import Colleague
+    from heartwire.monitor.settings import ChannelSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-# What the extra `monitor` brings.
-NEEDED = ("sqlalchemy", "apprise", "prometheus_client")
-
 EXAMPLES = {
     "config": "monitor.example.toml",
     "alerts": "heartwire-alerts.yml",
@@ -36,39 +34,23 @@ EXAMPLES = {
     "user": "heartwire-sysusers.conf",
 }
 
+CHECK_DOC = (
+    ("boards, channels", "how many the settings name"),
+    ("store", "the file or URL, without a password"),
+    ("store_needs", "in words, what it needs before it is used"),
+)
 STATUS_DOC = (
     ("events", "records in the store"),
-    ("running", "a monitor is at work on the store; null for one that is not a file of this machine"),
+    ("running", "a monitor is at work on the store; null where that cannot be seen"),
     ("unsent", "messages and mentions that have not gone out"),
     (
         "boards",
         "list of {board_id, name, boot, journal, stored, reached}: reached is when its newest record was stored",
     ),
     ("problems", "list of {board, kind, node, since, alarm}: what is open; alarm: an alarm opened it"),
+    ("monitors", "of a store that many share, list of {name, seen, at_work, ended}: seen is its last word"),
     ("channels", "channel to states of its messages, each with how many"),
 )
-
-
-def require_store() -> None:
-    """Raise UsageProblem unless what reads a monitor's store is installed."""
-    extras.require("a monitor's store", "monitor", *NEEDED)
-
-
-def config_option(command: Command) -> Command:
-    """Give a command --config."""
-    return click.option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Settings. [env: HEARTWIRE_MONITOR_CONFIG; else /etc/heartwire/monitor.toml]",
-    )(command)
-
-
-def store_options(command: Command) -> Command:
-    """Give a command --store and --config, one of which names the store."""
-    option = click.option("--store", metavar="FILE|URL", help="The store itself, instead of --config.")
-    return config_option(option(command))
 
 
 def filter_options(command: Command) -> Command:
@@ -83,23 +65,6 @@ def filter_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def load(config: Path | None) -> MonitorSettings:
-    """Return the settings of --config or its default."""
-    from heartwire.monitor import settings
-
-    return settings.load(settings.config_path(config))
-
-
-@contextlib.contextmanager
-def opened(store: str | None, config: Path | None) -> Iterator[Store]:
-    """Open the store that --store or --config names, for reading."""
-    from heartwire.monitor import run as monitor_run
-    from heartwire.monitor.store import Store
-
-    with Store.open(store, create=False) if store else monitor_run.open_store(load(config), create=False) as found:
-        yield found
 
 
 @click.group(name="monitor")
@@ -133,25 +98,37 @@ def run(config: Path | None) -> None:
         found.run()
 
 
+for _command in STORE_COMMANDS:
+    monitor.add_command(_command)
+
+
 @monitor.command()
 @config_option
-def check(config: Path | None) -> None:
-    """Check the settings and the secret files that they name; nothing is opened, sent or shown.
+@json_option
+def check(config: Path | None, as_json: bool) -> None:
+    """Check the settings, the secret files that they name, and what the store needs; nothing is sent, shown or changed.
 
     \b
     Example:
       heartwire monitor check --config monitor.toml
     """
-    from heartwire.monitor import run as monitor_run
+    from heartwire.monitor import needs
 
     settings = load(config)
-    problems = monitor_run.check_secrets(settings)
+    problems = needs.check_secrets(settings)
     if problems:
         raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
     if not settings.channel:
         warn("there is no [[channel]]: nobody will be told")
-    store = f"as {settings.store_url_file} says" if settings.store_url_file else settings.store
-    emit(f"good: {len(settings.board)} boards, {len(settings.channel)} channels, store {store}")
+    _, _, store = needs.place(settings)
+    needed = needs.store_needs(settings)
+    if as_json:
+        emit_json(
+            {"boards": len(settings.board), "channels": len(settings.channel), "store": store, "store_needs": needed}
+        )
+        return
+    emit(f"good: {len(settings.board)} boards, {len(settings.channel)} channels")
+    emit(f"store {store}: {needed}")
 
 
 @monitor.command()
@@ -269,6 +246,8 @@ def status(store: str | None, config: Path | None, check: bool, as_json: bool) -
         show([line(f"{found.events} events"), line(), sheet])
         if found.channels:
             show([line(), told])
+        if found.monitors:
+            show([line(), _monitors(found.monitors)])
         emit()
         emit(f"{len(found.problems) or 'no'} open problem{'' if len(found.problems) == 1 else 's'}")
         for problem in found.problems:
@@ -277,6 +256,16 @@ def status(store: str | None, config: Path | None, check: bool, as_json: bool) -
             note("-- no monitor is at work on this store")
     if check and (troubles := found.troubles()):
         raise NotAsAsked(f"needs attention: {'; '.join(words for words, _ in troubles)}")
+
+
+def _monitors(found: Sequence[Colleague]) -> Sheet:
+    from heartwire.monitor.standing import when
+
+    sheet = Sheet(("monitor", "", "last word"))
+    for one in found:
+        state = "at work" if one.at_work else "ended" if one.ended else "GONE"
+        sheet.rows.append([(cell, "") for cell in (one.name, state, when(one.seen_ms))])
+    return sheet
 
 
 @monitor.command()
@@ -314,41 +303,6 @@ def password(name: str, config: Path | None, path: Path | None, remove: bool) ->
     if is_new and os.geteuid() == 0:
         note(f"-- {path} is root's: `chown heartwire {path}`, if the monitor runs as that user")
     emit(f"{name} may log in with {'the new' if had else 'this'} password ({path})")
-
-
-@monitor.command()
-@config_option
-@click.option("--force", is_flag=True, help="Also where SQLite finds nothing wrong.")
-@json_option
-def mend(config: Path | None, force: bool, as_json: bool) -> None:
-    """Set a damaged SQLite store aside and begin a new one with what can be read of it.
-
-    Stop the monitor first. Started again, it reads every board's journal from its beginning, so that nothing is lost
-    that a board still has, and tells nothing twice. The damaged file stays.
-
-    \b
-    Example:
-      systemctl stop heartwire-monitor
-      heartwire monitor mend
-      systemctl start heartwire-monitor
-    """
-    from heartwire.monitor import mend as mending
-
-    settings = load(config)
-    if settings.store_url_file is not None or "://" in settings.store:
-        raise UsageProblem("the store is in a database of its own", "restore it as its own documentation says")
-    path = Path(settings.store)
-    wrong = mending.damage(path)
-    if not wrong and not force:
-        raise UsageProblem(f"{path}: SQLite finds nothing wrong with it", "--force begins anew even so")
-    done = mending.mend(path)
-    if as_json:
-        emit_json({"damage": wrong, "aside": str(done.aside), "kept": done.kept, "cut_short": list(done.cut_short)})
-        return
-    note(f"SQLite says: {wrong}" if wrong else "SQLite finds nothing wrong")
-    rows = ", ".join(f"{count} of {name}" for name, count in done.kept.items() if count)
-    emit(f"kept: {rows or 'nothing'}" + (f"; not all of {', '.join(done.cut_short)}" if done.cut_short else ""))
-    emit(f"the damaged store is {done.aside}; start the monitor: the boards fill the new one")
 
 
 @monitor.command()

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, insert, select, update
 
 from heartwire import dating, journal
+from heartwire.errors import StorageProblem
 from heartwire.journal import Entry
-from heartwire.monitor import advice, planned, retention, schema
+from heartwire.monitor import advice, planned, postgresql, retention, schema
 from heartwire.monitor.looks import Sum
 from heartwire.monitor.routing import Router, Subject, key_of
 from heartwire.monitor.store import Store, now_ms
@@ -52,6 +53,12 @@ class Observed:
     last: int = 0
 
 
+class StoreChanged(StorageProblem):
+    """The store is not as its reader left it: put back, or written by another monitor of the same board."""
+
+    default_next = "the board is read from there; nothing is to be done"
+
+
 class Archive:
     """Writes what boards say into a store."""
 
@@ -63,6 +70,7 @@ class Archive:
         """Return the board `board_id`, new or known, under its current name. Raises StorageProblem."""
         boards = schema.board
         with self.store.write() as connection:
+            postgresql.take_turn(connection)
             row = connection.execute(select(boards).where(boards.c.board_id == board_id)).one_or_none()
             if row is None:
                 connection.execute(insert(boards), {"board_id": board_id, "name": name, "reached_ms": now_ms()})
@@ -155,6 +163,8 @@ class Archive:
             later = replace(later, cursor=cursor)
         waiting = 0
         with self.store.write() as connection:
+            postgresql.take_turn(connection)
+            later = replace(later, cursor=max(later.cursor, self._unchanged(connection, known, later)))
             waiting += self._observe(connection, later, observed)
             fresh = _unknown(connection, later, entries)
             for entry, at_ms in fresh:
@@ -178,6 +188,7 @@ class Archive:
         look = schema.look.c
         day = now_ms() // retention.DAY_MS
         with self.store.write() as connection:
+            postgresql.take_turn(connection)
             for item in sums:
                 key = {
                     "board_id": known.board_id,
@@ -194,7 +205,24 @@ class Archive:
     def observe(self, known: Known, observed: Observed) -> int:
         """Keep one observation; return how many mentions wait. Raises StorageProblem."""
         with self.store.write() as connection:
+            postgresql.take_turn(connection)
             return self._observe(connection, known, (observed,))
+
+    @staticmethod
+    def _unchanged(connection: Connection, known: Known, later: Known) -> int:
+        """Return the cursor below which a journal that is not new must not go. Raises StoreChanged.
+
+        A store that was restored, or whose server lost what it had taken, has less than its reader believes: what is
+        missing would never be read again.
+        """
+        board = schema.board.c
+        wanted = select(board.journal, board.cursor).where(board.board_id == known.board_id)
+        row = connection.execute(wanted).one_or_none()
+        if row is None or row.journal != known.journal or row.cursor < known.cursor:
+            place = "it is gone" if row is None else f"journal {row.journal}, record {row.cursor}"
+            words = f"board {known.name} was at journal {known.journal}, record {known.cursor}; in the store: {place}"
+            raise StoreChanged(words)
+        return int(row.cursor) if later.journal == known.journal else 0
 
     def _keep(self, connection: Connection, known: Known, entry: Entry, at_ms: int) -> int:
         before = planned.Journal(connection, known.board_id, known.journal)

@@ -85,6 +85,7 @@ class Collector:
         self._known: Known | None = None
         self._checker = ChainChecker()
         self._connected = False
+        self._source_open = False  # connected, but for the store
         self._answers = False
         self._retry_s = RETRY_FIRST_S
         self._down_since: float | None = None
@@ -115,7 +116,7 @@ class Collector:
             self.storage_trouble = problem.words
             if self._log.changed(f"store {self.view.name}", problem.words):
                 self._log.error("store_failed", board=self.view.name, words=problem.words, next=problem.next_step)
-            return RETRY_FIRST_S
+            return self._watch_only()
         except Exception as error:
             return self._lost(lost(self.view.name, error))
         if self.storage_trouble:
@@ -124,6 +125,21 @@ class Collector:
             self.storage_trouble = ""
         return 0.0 if more else self._pace.poll_ms / 1000
 
+    def _watch_only(self) -> float:
+        """Look at the board although nothing can be stored; return seconds until the next step.
+
+        What it shows is seen live; what it writes stays in its journal, and is read from the cursor on when it can be.
+        """
+        try:
+            if self._source_open and self._clock() >= self._status_due:
+                self._status_due = self._clock() + self._pace.status_ms / 1000
+                self._see()
+        except StorageProblem:
+            pass
+        except Exception as error:
+            return self._lost(lost(self.view.name, error))
+        return RETRY_FIRST_S
+
     def close(self) -> None:
         """Keep what was counted, as far as the store takes it, and give the port back."""
         with contextlib.suppress(StorageProblem):
@@ -131,7 +147,11 @@ class Collector:
         self._source.close()
 
     def _connect(self) -> None:
-        identity = self._told_apart(self._source.open())
+        opened = self._source.open()
+        self._source_open = True
+        self.view.up, self.view.trouble = True, ""
+        self.view.board_id = self.view.board_id or opened.board_id
+        identity = self._told_apart(opened)
         self._resume(identity)
         self._connected = True
         self._status_due = self._clock()
@@ -299,13 +319,10 @@ class Collector:
         if now_s < self._status_due:
             return
         self._status_due = now_s + self._pace.status_ms / 1000
-        found = self._source.status()
-        if found is None or self._known is None:
-            return
-        status, nodes = found
         before = self.view.labels()
-        self.view.take(status, nodes, self._clock())
-        self._looks.take(status, nodes, self.view.jitter, self._clock())
+        status = self._see()
+        if status is None or self._known is None:
+            return
         if self._clock() >= self._looks_due:
             self._write_looks()
         self._start_now = {status.boot: now_ms() - status.uptime_s * 1000}
@@ -314,6 +331,16 @@ class Collector:
         self._look_at_settings(status)
         self._look_at_storage(self._known, status.storage_bad)
         self._look_at_twins(self._known)
+
+    def _see(self) -> Status | None:
+        """Take the board's status into the view and the looks; return it, None where the way gives none."""
+        found = self._source.status()
+        if found is None:
+            return None
+        status, nodes = found
+        self.view.take(status, nodes, self._clock())
+        self._looks.take(status, nodes, self.view.jitter, self._clock())
+        return status
 
     def _look_at_settings(self, status: Status) -> None:
         """Read what the board runs, where that is another than before."""
@@ -347,7 +374,7 @@ class Collector:
         if self._claims is not None:
             self._claims.release(self.view.name)
         now_s = self._clock()
-        self._connected = self._answers = False
+        self._connected = self._answers = self._source_open = False
         self.view.up, self.view.trouble = False, error.words
         if self._down_since is None:
             self._down_since = now_s

@@ -22,7 +22,9 @@ from heartwire.errors import StorageProblem
 from heartwire.monitor import receipts
 from heartwire.monitor.settings import ChannelSettings
 
-# No sender starts so late after it was ordered.
+# A sender that starts later than this after it was ordered does not send: another monitor may have taken over.
+START_S = 5.0
+# No sender is at work so late after it was ordered.
 OLD_S = 3600.0
 # The sender keeps to the channel's limit by itself, except where a plugin hangs.
 SLACK_S = 2.0
@@ -79,27 +81,33 @@ class Courier(Protocol):
 
 
 class ProcessCourier:
-    """Sends by sender processes."""
+    """Sends by sender processes. `identity` is the id of the monitor whose receipts these are, once prepared."""
+
+    identity = ""
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
         # One by channel, kept for the next message: Apprise alone takes half a second to import, which people who
         # wait for the news would have to wait as well. Each is used by its channel's thread only.
         self._senders: dict[str, subprocess.Popen[bytes]] = {}
+        self._mine: int | None = None
 
     def prepare(self) -> None:
-        """Make the folder of the receipts. Raises StorageProblem."""
+        """Make the folder of the receipts, and be the one monitor of it. Raises StorageProblem, PortBusy."""
         try:
             self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StorageProblem(f"{self._spool}: {error.strerror}") from None
         if not os.access(self._spool, os.W_OK | os.X_OK):
             raise StorageProblem(f"{self._spool}: you may not write here", "give it to the user of the monitor")
+        if self._mine is None:
+            self.identity, self._mine = receipts.identity(self._spool)
 
     def send(self, channel: ChannelSettings, letter: Letter, attempt: int) -> Outcome:
         order = {
             "spool": str(self._spool.absolute()),
             "attempt": attempt,
+            "start_by": time.clock_gettime(time.CLOCK_BOOTTIME) + START_S,
             "channel": order_of(channel),
             "message": letter.as_json(),
         }
@@ -163,6 +171,9 @@ class ProcessCourier:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 sender.wait(SLACK_S)
         self._senders.clear()
+        if self._mine is not None:
+            os.close(self._mine)
+            self._mine = None
 
     def recall(self, uid: str, attempt: int) -> Outcome:
         path = receipts.path_of(self._spool, uid, attempt)
@@ -185,7 +196,7 @@ class ProcessCourier:
         with contextlib.suppress(OSError):
             for path in self._spool.iterdir():
                 old = time.time() - path.stat().st_mtime > older_than_s
-                if old and path.name.lstrip(".").partition(".")[0] not in keep:
+                if old and path.name != receipts.IDENTITY and path.name.lstrip(".").partition(".")[0] not in keep:
                     receipts.remove(path)
 
     def _read(self, uid: str, attempt: int) -> Outcome:

@@ -3,8 +3,9 @@
 In quiet times each event goes out at once (after gather_ms, so that what belongs together stays together); when the
 channel's burst is used up, one message in refill_s carries everything that came meanwhile. What certainly failed is
 bundled anew with what came since, so a channel that was down for a day gets a few messages, not thousands. It asks the
-partner (peer) whether the other monitor has told it. All times here are monotonic: a clock that jumps delays nothing.
-One thread per channel calls `step`; the outbox keeps everything that must outlive it.
+partner (peer) whether the other monitor has told it. Where many monitors share a store, an attempt of another one is
+watched, and taken over when it has stood longer than any can last. All times here are monotonic: a clock that jumps
+delays nothing. One thread per channel calls `step`; the outbox keeps everything that must outlive it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from heartwire.errors import StorageProblem
 from heartwire.monitor.compose import Composer
-from heartwire.monitor.courier import Courier, Letter, Outcome
+from heartwire.monitor.courier import START_S, Courier, Letter, Outcome
+from heartwire.monitor.deliver import OVERTIME_S
 from heartwire.monitor.log import Log
 from heartwire.monitor.outbox import Mention, Message, Outbox
 from heartwire.monitor.settings import ChannelSettings
@@ -28,7 +31,17 @@ PROMPT_S = 30.0
 # An attempt that a killed monitor left running is looked at so often.
 RECALL_S = 0.2
 IDLE_S = 60.0
+# Added to what an attempt of another monitor can last, for its words to reach the store.
+MARGIN_S = 5.0
 SHORTEST_S = 0.001
+
+
+def claim_s(channel: ChannelSettings) -> float:
+    """Return how long an attempt of another monitor stands before it is given up for gone.
+
+    From `begin` to the order, from the order to the start, the attempt itself, and the margin.
+    """
+    return START_S + START_S + channel.limit_s + OVERTIME_S + MARGIN_S
 
 
 @dataclass(frozen=True)
@@ -95,17 +108,29 @@ class Postman:
         self._was_there: set[int] | None = None  # mentions of before this monitor began
         self._tokens = float(channel.burst)
         self._filled = clock()
+        # When attempts of other monitors were first seen, by message and attempt.
+        self._claims: dict[tuple[int, int], float] = {}
 
     def step(self) -> float:
         """Do what is due; return seconds until the next step, at most IDLE_S. Raises StorageProblem."""
+        try:
+            return self._step()
+        except StorageProblem:
+            # The others could not write what became of their attempts either: they get all their time again.
+            self._claims.clear()
+            raise
+
+    def _step(self) -> float:
         now_s = self._clock()
         self._courier.warm(self.channel)
         unsent = self._outbox.unsent(self.channel.name)
-        for message in unsent:
-            if message.state == "sending" and not self._recall(message):
+        sending = [message for message in unsent if message.state == "sending"]
+        for message in sending:
+            if self._outbox.is_ours(message) and not self._recall(message):
                 return RECALL_S
-        wait_s = self._bundle(now_s, unsent)
-        pending = self._outbox.unsent(self.channel.name)
+        expires_s = self._watch([message for message in sending if not self._outbox.is_ours(message)], now_s)
+        wait_s = min(expires_s, self._bundle(now_s, unsent))
+        pending = [message for message in self._outbox.unsent(self.channel.name) if message.state == "pending"]
         if pending and self._next_try <= self._clock():
             # The one that was tried least: a message that is refused for ever does not keep the others.
             self._try(min(pending, key=lambda message: message.attempts))
@@ -113,6 +138,23 @@ class Postman:
         if pending:
             wait_s = min(wait_s, self._next_try - self._clock())
         return max(SHORTEST_S, wait_s)
+
+    def _watch(self, theirs: Sequence[Message], now_s: float) -> float:
+        """Take over the attempts of other monitors that have stood too long; return seconds until the next may have.
+
+        By this monitor's own clock, from when it first saw them: the clocks of two hosts need not agree.
+        """
+        limit_s = claim_s(self.channel)
+        seen = {(message.id, message.attempts): message for message in theirs}
+        self._claims = {key: self._claims.get(key, now_s) for key in seen}
+        wait_s = IDLE_S
+        for key, since_s in self._claims.items():
+            if now_s - since_s < limit_s:
+                wait_s = min(wait_s, since_s + limit_s - now_s)
+            elif self._outbox.expire(seen[key]):
+                fields = {"channel": self.channel.name, "id": seen[key].uid, "attempt": key[1]}
+                self._log.warning("taken_over", **fields, words="the monitor that was sending it is gone")
+        return wait_s
 
     def _bundle(self, now_s: float, unsent: Sequence[Message]) -> float:
         """Make one message of what waits and may go out now; return seconds until there may be another one."""
@@ -182,12 +224,16 @@ class Postman:
         return True
 
     def _try(self, message: Message) -> None:
+        facts = self._composer.facts(self._outbox.bundled([message.id]))
+        letter = Letter(message.uid, message.severity, message.title, message.body, facts)
+        asked_s = self._clock()
         attempt = self._outbox.begin(message.id)
         if attempt is None:
             return
-        facts = self._composer.facts(self._outbox.bundled([message.id]))
-        letter = Letter(message.uid, message.severity, message.title, message.body, facts)
         began_s = self._clock()
+        if began_s - asked_s > START_S:
+            self._conclude(message, attempt, Outcome(False, "the store took too long"))
+            return
         outcome = self._courier.send(self.channel, letter, attempt)
         self.tally.took_s = self._clock() - began_s
         if outcome.busy:
@@ -195,7 +241,7 @@ class Postman:
         self._conclude(message, attempt, outcome)
 
     def _conclude(self, message: Message, attempt: int, outcome: Outcome) -> None:
-        self._outbox.finish(message.id, sent=outcome.sent, trouble=outcome.trouble, unsure=outcome.unsure)
+        self._outbox.finish(message.id, attempt, sent=outcome.sent, trouble=outcome.trouble, unsure=outcome.unsure)
         self._courier.forget(message.uid, attempt)
         fields = {"channel": self.channel.name, "id": message.uid, "attempt": attempt}
         if outcome.sent:

@@ -2,7 +2,9 @@
 
 `begin` is stored before an attempt and `finish` after it, with the attempt's number between them in the receipts, so a
 kill at any point leaves a state from which the next monitor knows what to do (see receipts). The other monitor's claims
-go through `cede`, which never takes what is being sent. Called by dispatch and peer.
+go through `cede`, which never takes what is being sent. Where many monitors share the store each row is locked before
+it is taken, and one that another one is just taking is passed over (FOR UPDATE SKIP LOCKED; SQLite lets one writer in
+at a time). An attempt is claimed by its monitor; `expire` takes it from one that is gone. Called by dispatch and peer.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from heartwire.monitor import schema
 from heartwire.monitor.store import Store, now_ms
 
 mentions, messages = schema.mention.c, schema.message.c
+# Numbers in one statement: SQLite takes a thousand at least.
+PORTION = 500
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,15 @@ class Message:
     trouble: str
     unsure: bool
     made_ms: int
+    claimed_by: str | None
 
 
 class Outbox:
-    """Reads and writes mentions and messages."""
+    """Reads and writes mentions and messages, for the monitor `claimant`: its id, see courier.ProcessCourier."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, claimant: str = "") -> None:
         self.store = store
+        self.claimant = claimant
 
     def waiting(self, channel: str, limit: int = 2000) -> list[Mention]:
         """Return what `channel` is still to be told, oldest first."""
@@ -105,53 +111,72 @@ class Outbox:
         }
         with self.store.write() as connection:
             if absorbed:
+                if _take(connection, messages.id, absorbed, messages.state == "pending") != len(absorbed):
+                    return None
                 connection.execute(
                     update(schema.mention)
                     .where(mentions.message_id.in_(absorbed), mentions.state == "bundled")
                     .values(state="waiting", message_id=None)
                 )
-                gone = connection.execute(
-                    delete(schema.message).where(messages.id.in_(absorbed), messages.state == "pending")
-                ).rowcount
-                if gone != len(absorbed):
-                    connection.rollback()
-                    return None
-            made = connection.execute(insert(schema.message).values(row))
-            number = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
-            taken = 0
-            for at in range(0, len(chosen), 500):
-                taken += connection.execute(
-                    update(schema.mention)
-                    .where(mentions.id.in_(chosen[at : at + 500]), mentions.state == "waiting")
-                    .values(state="bundled", message_id=number)
-                ).rowcount
-            if taken != len(chosen):
+                connection.execute(delete(schema.message).where(messages.id.in_(absorbed)))
+            if _take(connection, mentions.id, chosen, mentions.state == "waiting") != len(chosen):
                 connection.rollback()
                 return None
+            made = connection.execute(insert(schema.message).values(row))
+            number = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
+            for at in range(0, len(chosen), PORTION):
+                connection.execute(
+                    update(schema.mention)
+                    .where(mentions.id.in_(chosen[at : at + PORTION]))
+                    .values(state="bundled", message_id=number)
+                )
         return number
 
     def begin(self, number: int) -> int | None:
         """Note that the next attempt of message `number` begins; return its number, None if it is not pending."""
         with self.store.write() as connection:
-            changed = connection.execute(
-                update(schema.message)
-                .where(messages.id == number, messages.state == "pending")
-                .values(state="sending", attempts=messages.attempts + 1)
-            ).rowcount
-            if not changed:
+            if not _take(connection, messages.id, [number], messages.state == "pending"):
                 return None
+            connection.execute(
+                update(schema.message)
+                .where(messages.id == number)
+                .values(state="sending", attempts=messages.attempts + 1, claimed_by=self.claimant)
+            )
             return connection.scalar(select(messages.attempts).where(messages.id == number))
 
-    def finish(self, number: int, *, sent: bool, trouble: str = "", unsure: bool = False) -> None:
-        """Note what became of the attempt: sent, or pending again."""
-        values = {"state": "sent" if sent else "pending", "trouble": "" if sent else trouble}
+    def is_ours(self, message: Message) -> bool:
+        """Tell whether the attempt under way is this monitor's, or was begun before attempts were claimed."""
+        return message.claimed_by in (None, self.claimant)
+
+    def finish(self, number: int, attempt: int, *, sent: bool, trouble: str = "", unsure: bool = False) -> None:
+        """Note what became of an attempt: sent, or pending again; nothing where another one has begun since."""
+        values = {"state": "sent" if sent else "pending", "trouble": "" if sent else trouble, "claimed_by": None}
         more = {"sent_ms": now_ms()} if sent else {}
         doubt = {"unsure": True} if unsure else {}
+        # One that was given up for gone, and did send: what nobody has repeated yet need not be.
+        still = ("sending", "pending") if sent else ("sending",)
         with self.store.write() as connection:
             connection.execute(
                 update(schema.message)
-                .where(messages.id == number, messages.state == "sending")
+                .where(messages.id == number, messages.attempts == attempt, messages.state.in_(still))
                 .values(**values, **more, **doubt)
+            )
+
+    def expire(self, message: Message) -> bool:
+        """Take an attempt from the monitor that began it and is gone; whether it was sent nobody knows.
+
+        Tells whether it was still under way.
+        """
+        trouble = "the monitor that was sending it is gone: a copy may have gone out"
+        with self.store.write() as connection:
+            return bool(
+                connection.execute(
+                    update(schema.message)
+                    .where(
+                        messages.id == message.id, messages.attempts == message.attempts, messages.state == "sending"
+                    )
+                    .values(state="pending", trouble=trouble, unsure=True, claimed_by=None)
+                ).rowcount
             )
 
     def settle(self, channel: str, subjects: Sequence[str], state: str) -> None:
@@ -217,6 +242,15 @@ class Outbox:
             wanted = wanted.where(messages.state != "sent")
         with self.store.read() as connection:
             return [dict(row._mapping) for row in connection.execute(wanted)]
+
+
+def _take(connection: Connection, key: ColumnElement[int], numbers: Sequence[int], free: ColumnElement[bool]) -> int:
+    """Lock the rows `numbers` that are `free` and that nobody else is just taking; return how many."""
+    taken = 0
+    for at in range(0, len(numbers), PORTION):
+        wanted = select(key).where(key.in_(numbers[at : at + PORTION]), free).with_for_update(skip_locked=True)
+        taken += len(connection.scalars(wanted).all())
+    return taken
 
 
 def _mention(row: object) -> Mention:

@@ -13,13 +13,48 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
 
 from heartwire import bounded
+from heartwire.errors import PortBusy, StorageProblem
 
 RESULT_BYTES = 4096
+# Whose receipts these are: a file beside them, locked as long as that monitor runs.
+IDENTITY = "monitor-id"
+_ID = re.compile("[0-9a-f]{32}")
+
+
+def identity(spool: Path) -> tuple[str, int]:
+    """Return the id of the monitor whose folder this is, and the descriptor that keeps others out while it is open.
+
+    Raises PortBusy if another monitor has it, StorageProblem.
+    """
+    path = spool / IDENTITY
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageProblem(f"{path}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        text = os.read(descriptor, 64).decode("ascii", "replace").strip()
+        if not _ID.fullmatch(text):
+            text = secrets.token_hex(16)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text.encode() + b"\n", 0)
+            os.fsync(descriptor)
+            _sync_folder(spool)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise PortBusy(
+            f"{spool}: another monitor keeps its receipts here", "stop it, or name another `spool` in the settings"
+        ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise StorageProblem(f"{path}: {error.strerror}") from None
+    return text, descriptor
 
 
 def path_of(spool: Path, uid: str, attempt: int) -> Path:

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
 
-from heartwire.monitor import schema
+from heartwire.monitor import postgresql, schema
+from heartwire.monitor.colleagues import colleagues
 from heartwire.monitor.store import Store, now_ms
 from heartwire_protocol import codes
 from heartwire_protocol.events import EVENTS
@@ -31,6 +32,7 @@ RULES = {
     "problem": "closed before `days`; open ones are at most one a board, kind and node",
     "mention": "with its message; told by the other monitor, or of a channel that is no more, before `days`",
     "message": "sent before `days`; of a channel that is no more, made before `days`",
+    "monitor": "not seen for `days`",
     "relay_total": "a row a board, node and kind of relay event; goes with its board",
 }
 event, observation, problem = schema.event.c, schema.observation.c, schema.problem.c
@@ -40,6 +42,8 @@ mention, message, board, total = schema.mention.c, schema.message.c, schema.boar
 def sweep(store: Store, days: int, events: int, alarm_days: int, channels: Collection[str]) -> int:
     """Remove a portion of what is too old or too much; return how many rows went. Raises StorageProblem."""
     with store.read() as connection:
+        # What other monitors of this store serve is theirs.
+        channels = {*channels, *(name for one in colleagues(store, connection) for name in one.channels)}
         newest = connection.scalar(select(func.max(event.at_ms))) or 0
         today_ms = min(now_ms(), newest + DAY_MS)
         old_ms, alarm_ms = today_ms - days * DAY_MS, today_ms - alarm_days * DAY_MS
@@ -47,11 +51,13 @@ def sweep(store: Store, days: int, events: int, alarm_days: int, channels: Colle
         seen = _old_observations(connection, old_ms, alarm_ms, events)
     gone = _remove_events(store, sorted(doomed)[:PORTION]) if doomed else 0
     with store.write() as connection:
+        postgresql.take_turn(connection)
         gone += _remove_told(connection, old_ms, channels)
         gone += _remove_observations(connection, sorted(seen)[:PORTION])
         gone += _remove(connection, schema.problem, problem.id, problem.closed_ms < old_ms)
         gone += connection.execute(delete(schema.look).where(schema.look.c.day < old_ms // DAY_MS)).rowcount
         gone += _remove_boards(connection, old_ms)
+        gone += connection.execute(delete(schema.monitor).where(schema.monitor.c.seen_ms < old_ms)).rowcount
     return gone
 
 
@@ -103,6 +109,7 @@ def _untold(connection: Connection, column: object, numbers: Sequence[int]) -> s
 def _remove_events(store: Store, numbers: Sequence[int]) -> int:
     gone = 0
     with store.write() as connection:
+        postgresql.take_turn(connection)
         for at in range(0, len(numbers), 500):
             part = numbers[at : at + 500]
             held = _untold(connection, mention.event_id, part)

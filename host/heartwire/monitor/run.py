@@ -17,12 +17,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from heartwire import extras, keys
+from heartwire import extras
 from heartwire.errors import BadConfig, HeartwireError, StorageProblem
 from heartwire.monitor import metrics, moved, peer, query, schema, serving
 from heartwire.monitor.archive import Archive, Known, Observed
@@ -32,32 +31,20 @@ from heartwire.monitor.courier import Courier, ProcessCourier
 from heartwire.monitor.deadman import Deadman
 from heartwire.monitor.dispatch import Alone, Partner, Postman
 from heartwire.monitor.log import Log
+from heartwire.monitor.needs import MQTT_NEEDED, WEB_NEEDED, check_secrets, peer_key, place
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.peer import Other, asker
+from heartwire.monitor.presence import Presence
 from heartwire.monitor.routing import Router
-from heartwire.monitor.settings import (
-    STORE,
-    STORE_BEFORE,
-    MonitorSettings,
-    MqttSettings,
-    PeerSettings,
-    WebSettings,
-    read_secret,
-    secret_lines,
-)
+from heartwire.monitor.settings import STORE, STORE_BEFORE, MonitorSettings, MqttSettings, WebSettings
 from heartwire.monitor.sources import AGENT_SCHEME, Maker, source_of
-from heartwire.monitor.store import Store, driver_problem
+from heartwire.monitor.store import Store
 from heartwire.monitor.twins import Claims
-from heartwire_protocol import codes
 
 if TYPE_CHECKING:
     from heartwire.mqtt.publisher import Publisher
     from heartwire.web import server as page_server
 
-# What the extra [mqtt] brings.
-MQTT_NEEDED = ("paho",)
-# What the extra [web] brings.
-WEB_NEEDED = ("starlette", "uvicorn", "jinja2", "argon2")
 # How long the end may take: longer than a page, shorter than systemd's patience.
 STOP_S = 10.0
 LOOK_S = 0.25
@@ -70,118 +57,12 @@ OURSELVES = Known("?monitor", "monitor", 0, 0, 0)
 Step = Callable[[], float]
 
 
-def open_store(settings: MonitorSettings, *, create: bool = True) -> Store:
-    """Open the store that the settings name. Raises StorageProblem, BadConfig."""
-    if settings.store_url_file is not None:
-        return Store.open(read_secret(settings.store_url_file).strip(), name="the store", create=create)
-    if create and settings.store == STORE:
+def open_store(settings: MonitorSettings, *, create: bool = True, patient: bool = False) -> Store:
+    """Open the store that the settings name; see Store.open. Raises StorageProblem, BadConfig."""
+    where, password, name = place(settings)
+    if create and where == STORE:
         moved.take_along(Path(STORE_BEFORE), Path(STORE))
-    return Store.open(settings.store, create=create)
-
-
-def check_secrets(settings: MonitorSettings) -> list[str]:
-    """Return what is wrong with the secret files that the settings name, without their content."""
-    from heartwire.monitor import channels  # noqa: PLC0415 - the only place outside the sender that looks at URLs
-
-    problems = []
-
-    def look(what: str, test: Callable[[], object]) -> None:
-        """Note what `test` raises, or the words that it returns."""
-        try:
-            words = test()
-        except HeartwireError as error:
-            words = error.words
-        if isinstance(words, str) and words:
-            problems.append(f"{what}: {words}")
-
-    def url_problem(path: Path) -> str:
-        return channels.apprise_problem(channels.apprise_url(path))
-
-    url_file = settings.store_url_file
-    if url_file is not None:
-        look("store", lambda: driver_problem(read_secret(url_file).strip()))
-    elif "://" in str(settings.store):
-        look("store", partial(driver_problem, str(settings.store)))
-    for channel in settings.channel:
-        if channel.kind == "apprise" and channel.url_file is not None:
-            look(f"channel {channel.name}", partial(url_problem, channel.url_file))
-        if channel.kind == "webhook" and channel.url_file is not None:
-            look(f"channel {channel.name}", partial(channels.webhook_problem, channel.url_file))
-        if channel.kind == "command" and not _runnable(channel.command[0]):
-            problems.append(f"channel {channel.name}: {channel.command[0]}: no such program, or not executable")
-    for board in settings.board:
-        if board.key_file is not None:
-            look(f"board {board.name}", partial(keys.find, board.key_file))
-    if settings.web is not None:
-        _look_at_page(settings.web, look)
-    if settings.mqtt is not None:
-        _look_at_mqtt(settings.mqtt, look)
-    if settings.deadman.url_file is not None:
-        look("deadman", partial(_ping_problem, settings.deadman.url_file))
-    if settings.peer.url:
-        look("peer", partial(_key_problem, settings.peer))
-    return problems
-
-
-def _operate_problem(path: Path) -> str:
-    return "" if keys.find(path).signer(codes.RIGHT_OPERATE) else f"{path}: holds no operate key"
-
-
-def _look_at_mqtt(mqtt: MqttSettings, look: Callable[[str, Callable[[], object]], None]) -> None:
-    absent = extras.missing(*MQTT_NEEDED)
-    look("mqtt", lambda: f"{', '.join(absent)} is not installed: {extras.install_hint('mqtt')}" if absent else "")
-    for secret in (mqtt.password_file, mqtt.certificate_key_file):
-        if secret is not None:
-            look("mqtt", partial(read_secret, secret))
-    for path in (mqtt.ca_file, mqtt.certificate_file):
-        if path is not None:
-            look("mqtt", partial(_unreadable, path))
-
-
-def _unreadable(path: Path) -> str:
-    try:
-        with path.open("rb"):
-            return ""
-    except OSError as error:
-        return f"{path}: {error.strerror}"
-
-
-def _look_at_page(web: WebSettings, look: Callable[[str, Callable[[], object]], None]) -> None:
-    absent = extras.missing(*WEB_NEEDED)
-    look("web", lambda: f"{', '.join(absent)} is not installed: {extras.install_hint('web')}" if absent else "")
-    if web.password_file is not None and not absent:
-        from heartwire.web import passwords  # noqa: PLC0415 - an extra
-
-        look("web", partial(passwords.read, web.password_file))
-    for operator in web.operator:
-        look(f"web.operator {operator.name}", partial(_operate_problem, operator.key_file))
-    if web.certificate_key_file is not None:
-        look("web", partial(read_secret, web.certificate_key_file))
-
-
-def _ping_problem(path: Path) -> str:
-    lines = secret_lines(path)
-    good = len(lines) == 1 and lines[0].startswith(("http://", "https://"))
-    return "" if good else f"{path}: must hold one URL that begins with http:// or https://"
-
-
-def _key_problem(settings: PeerSettings) -> str:
-    return "" if peer_key(settings) else "no key"
-
-
-def _runnable(program: str) -> bool:
-    import shutil  # noqa: PLC0415
-
-    return shutil.which(program) is not None
-
-
-def peer_key(settings: PeerSettings) -> bytes:
-    """Return the key that both monitors share. Raises BadConfig."""
-    assert settings.key_file is not None  # noqa: S101 - settings hold url, listen and key_file together
-    found = keys.read_file(settings.key_file)
-    if set(found) != {""}:
-        raise BadConfig(f"{settings.key_file}: must hold one bare key", "make one: `heartwire key new`")
-    return bytes.fromhex(found[""])
+    return Store.open(where, name=name, create=create, password=password, patient=patient)
 
 
 class Monitor:
@@ -219,16 +100,21 @@ class Monitor:
         problems = check_secrets(settings) if courier is None else []
         if problems:
             raise BadConfig("the settings name files that cannot be used", problems=tuple(problems))
+        monitor_id = ""
         if courier is None:
-            courier = ProcessCourier(settings.spool_path)
-            courier.prepare()
+            process_courier = ProcessCourier(settings.spool_path)
+            process_courier.prepare()
+            self._closing.callback(process_courier.close)
+            courier, monitor_id = process_courier, process_courier.identity
         self._courier = courier
-        self.store = open_store(settings)
+        self.store = open_store(settings, patient=True)
         self._closing.callback(self.store.close)
         self.store.claim()
-        self.outbox = Outbox(self.store)
+        self.outbox = Outbox(self.store, monitor_id)
         archive = Archive(self.store, Router(settings.channel))
         self._archive = archive
+        channels = [channel.name for channel in settings.channel]
+        self._presence = Presence(archive, monitor_id, socket.gethostname(), channels, self._tell)
         make = make_source or (lambda board: source_of(board, set_time=settings.set_time))
         claims = Claims()
         self.collectors = [
@@ -257,8 +143,7 @@ class Monitor:
             ask = asker(settings.peer.url, key)
             partner = Other(settings.peer, self.outbox, ask, self.log)
             self.watch = peer.Watch(ask, self._tell_of_partner)
-            names = [channel.name for channel in settings.channel]
-            self.listener = peer.server(settings.peer, key, self.outbox, names, self.log)
+            self.listener = peer.server(settings.peer, key, self.outbox, channels, self.log)
             self._closing.callback(self.listener.close)
         self.postmen = [
             Postman(channel, self.outbox, composer, courier, self.log, gather_ms=settings.gather_ms, partner=partner)
@@ -286,6 +171,7 @@ class Monitor:
         for postman in self.postmen:
             self._thread(f"channel {postman.channel.name}", self._guarded(postman.step), wakes=True)
         self._thread("housekeeping", self._guarded(self._sweep))
+        self._thread("presence", self._guarded(self._presence.step))
         if self.settings.deadman.url_file is not None:
             deadman = Deadman(self.settings.deadman, self.trouble, self.log)
             self._thread("deadman", deadman.step)
@@ -300,11 +186,17 @@ class Monitor:
         try:
             # A signal handler may only set a flag: the lock of an Event could be held by the code it interrupted.
             while not self._asked and not self._stopping.wait(LOOK_S):
-                pass
+                self._say_status()
         finally:
             _notify_systemd("STOPPING=1")
             self.close()
         return 0
+
+    def _say_status(self) -> None:
+        """Let `systemctl status` show that the store is away, and that it is back."""
+        away = self.store.away
+        if self.log.changed("status", away or None):
+            _notify_systemd(f"STATUS=the store is away, boards are watched: {away}" if away else "STATUS=")
 
     def _publisher(self, mqtt: MqttSettings) -> Publisher:
         from heartwire.mqtt.publisher import Publisher  # noqa: PLC0415 - what it imports is an extra
@@ -333,6 +225,9 @@ class Monitor:
             self.log.warning("ended_late", waiting_for=", ".join(late))
         for collector in self.collectors:
             collector.close()
+        if self._threads:
+            with contextlib.suppress(StorageProblem):
+                self._presence.end()
         self._courier.close()
         self._closing.close()
         self.log.info("ended")
@@ -415,7 +310,7 @@ class Monitor:
         """Return the server of the page, which reads by connections of its own: collectors never wait for it."""
         from heartwire.web import acts, app, pages  # noqa: PLC0415 - an extra
 
-        store = open_store(self.settings, create=False)
+        store = open_store(self.settings, create=False, patient=True)
         self._closing.callback(store.close)
         views = [collector.view for collector in self.collectors]
         source = pages.Source(views, query.Reader(store), Outbox(store), time.monotonic)

@@ -1,5 +1,7 @@
 """The tables of the store, in SQLAlchemy Core: what any SQL database can do, and nothing more.
 
+This is how they are now; how a store of before comes here stands in migrations, and a test holds that both agree.
+
 Times are whole milliseconds since 1970 UTC in 64-bit integers, because databases disagree about time types. Every rule
 that must hold however often a page is read or a process is killed is a UNIQUE constraint here, not a habit of the
 code. Imported by store, archive, outbox and query; has no effect of its own.
@@ -22,7 +24,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1
+# The steps of migrations, the newest last; a store says in `alembic_version` how far it is.
+REVISIONS = ("0001", "0002")
+# What a store says in `about` that was made before there were steps: it is as 0001 leaves it.
+VERSION_BEFORE = "1"
 metadata = MetaData()
 # SQLite counts only INTEGER keys up by itself.
 _KEY = BigInteger().with_variant(Integer, "sqlite")
@@ -162,5 +167,18 @@ message = Table(
     Column("trouble", Text, nullable=False, default=""),
     Column("made_ms", BigInteger, nullable=False),
     Column("sent_ms", BigInteger),
+    Column("claimed_by", String(32)),  # the monitor whose attempt is under way; None where none is
     Index("message_state", "state", "channel"),
+)
+
+# One row for each monitor that ever worked on the store.
+monitor = Table(
+    "monitor",
+    metadata,
+    Column("id", String(32), primary_key=True),  # of its folder of receipts
+    Column("name", String(64), nullable=False),
+    Column("channels", Text, nullable=False),  # JSON: names of those that it serves
+    Column("seen_ms", BigInteger, nullable=False),  # by the database's clock
+    Column("ended", Boolean, nullable=False, default=False),  # in good order
+    Column("told", Boolean, nullable=False, default=False),  # people know that it is gone
 )

@@ -161,7 +161,8 @@ class MonitorSettings:
     """All settings of one monitor."""
 
     store: str = setting("SQLite file, or an SQLAlchemy URL without a password", STORE)
-    store_url_file: Path | None = setting("file with the SQLAlchemy URL where it holds a password, mode 0600", None)
+    store_password_file: Path | None = setting("file with the password of a store's URL, mode 0600", None)
+    store_url_file: Path | None = setting("file with the whole URL instead, mode 0600", None)
     spool: Path | None = setting("folder for receipts of attempts; default: beside an SQLite store", None)
     poll_ms: int = setting("pause between two looks at a board's journal", 500, low=50, high=60_000)
     status_ms: int = setting("pause between two looks at a board's status, for metrics", 2000, low=200, high=600_000)
@@ -328,7 +329,11 @@ def _cross(settings: MonitorSettings, problems: list[str]) -> None:
     if peer.url and not re.fullmatch(r"http://[^/@\s]+:\d+/?", peer.url):
         problems.append("peer.url: must be http://HOST:PORT")
     if "://" in settings.store and re.search(r"://[^/]*:[^/]*@", settings.store):
-        problems.append("store: a URL with a password belongs into a file, see store_url_file")
+        problems.append("store: a password belongs into a file, see store_password_file")
+    if settings.store_password_file is not None and "://" not in settings.store:
+        problems.append("store_password_file: `store` is no URL, a file has no password")
+    if settings.store_password_file is not None and settings.store_url_file is not None:
+        problems.append("store_password_file: belongs to `store`; store_url_file holds its own password")
 
 
 def _mqtt(mqtt: MqttSettings, problems: list[str]) -> None:

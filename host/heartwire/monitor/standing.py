@@ -13,6 +13,7 @@ from typing import Any
 
 from heartwire.answers import iso
 from heartwire.monitor import advice
+from heartwire.monitor.colleagues import Colleague, colleagues
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.query import BoardRow, Reader
 from heartwire.monitor.store import Store, is_claimed
@@ -53,6 +54,7 @@ class Standing:
     channels: Mapping[str, Mapping[str, int]]
     events: int
     running: bool | None  # whether a monitor has the store; None where that cannot be seen
+    monitors: tuple[Colleague, ...] = ()  # of a store that many share
 
     @property
     def unsent(self) -> int:
@@ -64,6 +66,9 @@ class Standing:
         found = [(problem.words, problem.alarm) for problem in self.problems]
         if self.running is False:
             found.append(("no monitor is at work on this store: nobody would be told", True))
+        else:
+            gone = [one for one in self.monitors if not one.at_work and not one.ended]
+            found += [(f"the monitor on {one.name} says nothing since {when(one.seen_ms)}", False) for one in gone]
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -92,6 +97,10 @@ class Standing:
                     "alarm": problem.alarm,
                 }
                 for problem in self.problems
+            ],
+            "monitors": [
+                {"name": one.name, "seen": when(one.seen_ms), "at_work": one.at_work, "ended": one.ended}
+                for one in self.monitors
             ],
             "channels": {name: dict(states) for name, states in self.channels.items()},
         }
@@ -125,6 +134,11 @@ def standing(store: Store, name: str | None = None) -> Standing:
     wanted = reader.board(name) if name else None
     boards = [wanted] if wanted is not None else reader.boards()
     problems = open_problems(reader, wanted.board_id if wanted is not None else None)
-    path = store.engine.url.database if store.engine.dialect.name == "sqlite" else None
-    running = is_claimed(Path(path)) if path else None
-    return Standing(tuple(boards), tuple(problems), Outbox(store).counts(), reader.count(), running)
+    monitors: tuple[Colleague, ...] = ()
+    if store.is_shared:
+        with store.read() as connection:
+            monitors = tuple(colleagues(store, connection))
+        running: bool | None = any(one.at_work for one in monitors)
+    else:
+        running = is_claimed(Path(str(store.engine.url.database)))
+    return Standing(tuple(boards), tuple(problems), Outbox(store).counts(), reader.count(), running, monitors)

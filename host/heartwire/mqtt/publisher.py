@@ -9,6 +9,7 @@ reaches nobody here. Called by run, in a thread of its own.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ssl
 import threading
 import time
@@ -38,8 +39,11 @@ LOOK_S = 0.5
 AGAIN_S = 300.0
 # Records between two looks at states.
 PAGE = 100
-# Where the store keeps how far the journal was told.
-PLACE = "mqtt_told"
+# Where the store keeps how far the journal was told: before many monitors shared one, and the beginning of now, where
+# each client has its own place.
+PLACE_BEFORE = "mqtt_told"
+PLACE = "mqtt_told:"
+PLACE_MAX = 32
 KEEPALIVE_S = 20
 
 
@@ -60,7 +64,13 @@ class Publisher:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`client` names this monitor to the server, if the settings do not.
+
+        Only the racks of `views` are told: others in the store are told by the monitors that have them.
+        """
         self.topics = Topics(settings.topic, settings.client or client)
+        digest = hashlib.sha256(self.topics.client.encode()).hexdigest()
+        self._place = (PLACE + digest)[:PLACE_MAX]
         self._settings = settings
         self._views = views
         self._store = store
@@ -155,24 +165,28 @@ class Publisher:
         if not found:
             return False
         labels = {row.board_id: row.labels for row in self._reader.boards()}
+        ours = {view.name for view in self._views}
         said = [
             (
                 self.topics.rack(item.board, "journal"),
                 text(record(item.board, item.board_id, item.journal, item.entry, labels.get(item.board_id, {}))),
             )
             for item in found
+            if item.board in ours
         ]
         self._need().stream(said)
         self._last = found[-1].id
-        self._store.note(PLACE, str(self._last))
+        self._store.note(self._place, str(self._last))
         return len(found) == PAGE
 
     def _noted(self) -> int:
         """Return how far the journal was told; what a new monitor finds in its store is history."""
-        noted = self._store.noted(PLACE)
+        noted = self._store.noted(self._place)
+        if noted is None and not self._store.is_shared:
+            noted = self._store.noted(PLACE_BEFORE)
         if noted is None:
             newest = self._reader.last()
-            self._store.note(PLACE, str(newest))
+            self._store.note(self._place, str(newest))
             return newest
         return int(noted) if noted.isdigit() else self._reader.last()
 

@@ -118,13 +118,14 @@ class World:
         partner: Callable[[Outbox], Partner] | None = None,
         clock: Clock | None = None,
         name: str = "rack-1",
+        claimant: str = "",
     ) -> None:
         self.store = store
         self.board = board
         self.clock = clock or Clock()
         self.courier = courier or PaperCourier()
         self.stream = io.StringIO()
-        self.outbox = Outbox(store)
+        self.outbox = Outbox(store, claimant)
         self.archive = Archive(store, Router(channels))
         self.source = FakeSource(board)
         settings = MonitorSettings(board=(BoardSettings(name=name, port="fake"),), channel=tuple(channels))

@@ -40,7 +40,8 @@ POINTS = (
 
 
 def monitor(store: Path, spool: Path, out: Path, point: str) -> int:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ours = [str(ROOT), str(ROOT / "host"), str(ROOT / "firmware")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(ours)}
     command = [sys.executable, str(PROGRAM), str(store), str(spool), str(out), point]
     return subprocess.run(command, env=environment, timeout=60, check=False).returncode
 
@@ -61,7 +62,7 @@ def test_killed_at_any_point_each_event_is_told_exactly_once(tmp_path: Path, boa
     assert len(told) == 1, told
     assert "(alpha) is dead" in told[0]
     ProcessCourier(spool).sweep((), older_than_s=-1)
-    assert list(spool.iterdir()) == []
+    assert [path.name for path in spool.iterdir()] == [receipts.IDENTITY]
 
 
 def test_a_sender_that_comes_late_may_not_send_any_more(tmp_path: Path) -> None:

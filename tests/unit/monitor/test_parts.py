@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from heartwire.errors import BadConfig, BoardNotFound, NoAnswer, PortBusy, ProtocolMismatch, StorageProblem, Unplugged
 from heartwire.monitor import deadman, run
@@ -45,16 +44,6 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
         Store.open(other, create=False)
     with pytest.raises(BadConfig, match="not a store"):
         Store.open("nonsense://x")
-
-
-def test_a_store_of_before_gets_the_indexes_it_lacks(tmp_path: Path) -> None:
-    path = tmp_path / "m.db"
-    wanted = "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'event_%'"
-    with Store.open(path) as store, store.write() as connection:
-        whole = set(connection.scalars(sqlalchemy.text(wanted)))
-        connection.execute(sqlalchemy.text("DROP INDEX event_last"))
-    with Store.open(path) as store, store.read() as connection:
-        assert set(connection.scalars(sqlalchemy.text(wanted))) == whole >= {"event_last"}
 
 
 def test_a_store_that_may_not_be_written_is_an_error_with_a_next_step(store: Store, board: FakeBoard) -> None:

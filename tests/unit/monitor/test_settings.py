@@ -68,7 +68,7 @@ def test_the_shipped_example_is_right_and_shows_every_setting_with_its_default()
         ({"metrics": "127.0.0.1:²"}, "metrics: must be ADDRESS:PORT"),
         ({"set_time": 1}, "set_time: must be true or false"),
         ({"peer": {"url": "http://x:1"}}, "peer: url, listen and key_file belong together"),
-        ({"store": "postgresql://me:secret@x/y"}, "store: a URL with a password belongs into a file"),
+        ({"store": "postgresql://me:secret@x/y"}, "store: a password belongs into a file"),
     ],
 )
 def test_a_mistake_is_named_with_its_path_and_rule(values: dict[str, Any], words: str) -> None:

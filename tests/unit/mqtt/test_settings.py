@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from heartwire.errors import BadConfig
-from heartwire.monitor import run, settings
+from heartwire.monitor import needs, run, settings
 from heartwire.monitor.settings import BoardSettings
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor.helpers import FakeSource
@@ -64,7 +64,7 @@ def test_check_looks_at_the_files(tmp_path: Path) -> None:
     (tmp_path / "password").chmod(0o644)
     values = {"server": "b:8883", "tls": True, "user": "u", "password_file": "password", "ca_file": "ca.pem"}
     found = settings.settings_from({"board": [BOARD], "mqtt": values}, tmp_path)
-    problems = "\n".join(run.check_secrets(found))
+    problems = "\n".join(needs.check_secrets(found))
     assert "others may read" in problems and f"{tmp_path}/ca.pem: No such file" in problems
     assert "s3cret" not in problems
 

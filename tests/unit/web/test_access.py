@@ -365,9 +365,9 @@ def test_a_line_that_is_no_entry_is_named_and_not_quoted(tmp_path: Path, line: s
 
 
 def test_check_looks_into_the_password_file_and_the_key(tmp_path: Path) -> None:
-    from heartwire.monitor import run as monitor_run
+    from heartwire.monitor import needs
 
     found = settings.load(config_of(tmp_path))
-    assert "no such password file" in monitor_run.check_secrets(found)[0]
+    assert "no such password file" in needs.check_secrets(found)[0]
     passwords.put(tmp_path / "web.passwords", "anna", PASSWORD)
-    assert monitor_run.check_secrets(found) == []
+    assert needs.check_secrets(found) == []

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from heartwire import keys
 from heartwire.errors import BadConfig, OutcomeUnknown, StorageProblem
-from heartwire.monitor import run, settings
+from heartwire.monitor import needs, settings
 from heartwire.monitor.settings import OperatorSettings, WebSettings
 from heartwire.web import acts
 from heartwire_protocol import codes, reasons
@@ -303,6 +303,6 @@ def test_settings_of_operators_are_checked(tmp_path: Path) -> None:
     assert any("no board is called 'z'" in problem for problem in caught.value.problems)
     web = {"proxy_header": "X-User", "proxy_address": PROXY, "operator": [{**operator, "boards": []}]}
     found = settings.settings_from({"board": [board], "web": web}, tmp_path)
-    assert "no such key file" in run.check_secrets(found)[0]
+    assert "no such key file" in needs.check_secrets(found)[0]
     keys.write_new(tmp_path / "anna.keys", ("view",))
-    assert "holds no operate key" in run.check_secrets(found)[0]
+    assert "holds no operate key" in needs.check_secrets(found)[0]

@@ -164,9 +164,9 @@ def test_notifications_show_what_waits_and_what_went_out(client: TestClient, roo
     assert first is not None
     assert second is not None
     room.outbox.begin(first)
-    room.outbox.finish(first, sent=True)
+    room.outbox.finish(first, 1, sent=True)
     room.outbox.begin(second)
-    room.outbox.finish(second, sent=False, trouble="no route")
+    room.outbox.finish(second, 1, sent=False, trouble="no route")
     page = client.get("/notifications").text
     pending, sent = page.split("<h2>Sent</h2>")
     assert "no route" in pending
