@@ -7,6 +7,7 @@ tenth. What stands around the board is rack.py; what is planted is faults.py; wh
 
 from collections.abc import Callable
 
+import chips
 import rack
 from amounts import amount
 from deck import Deck, Fault, contact, moved
@@ -53,7 +54,7 @@ def text(netlist: Netlist, fault: Fault) -> str:
             joint = deck.node(netlist.pins[ref, pin])
             deck.add(f"Rbiasnet_{ref}_{pin} {joint} {deck.node(fault.bias)} {FLOAT_OHM:g}")
     return "\n".join([
-        f"* {fault.name}", MODELS, *deck.lines, OPTIONS,
+        f"* {fault.name}", MODELS + (chips.MODELS if netlist.revision == "B" else ""), *deck.lines, OPTIONS,
         f".save {' '.join(deck.saved)}", f".tran 1m {rack.END_S} 0 12m uic", ".end", "",
     ])  # fmt: skip
 
@@ -72,7 +73,7 @@ def _fuse(deck: Deck, ref: str) -> None:
 
 def _diode(deck: Deck, ref: str) -> None:
     value, cathode, anode = deck.netlist.values[ref], deck.at(ref, "1"), deck.at(ref, "2")
-    if value.endswith("CA"):
+    if value.endswith(("CA", "BA")):  # for both directions
         deck.add(f"{ref}a {cathode} mid_{ref} {value}", f"{ref}b {anode} mid_{ref} {value}")
         return
     deck.add(f"{ref} {anode} {cathode} {value.replace('.', 'V')}")
@@ -84,7 +85,11 @@ def _transistor(deck: Deck, ref: str) -> None:
 
 
 def _chip(deck: Deck, ref: str) -> None:
-    {"LTV-817": _opto, "MAX3232": _max3232}[deck.netlist.values[ref]](deck, ref)
+    writers: dict[str, Callable[[Deck, str], None]] = {
+        "LTV-817": _opto, "MAX3232": _max3232, "TPS25947": chips.over_voltage_switch, "ISO7721": chips.isolator,
+        "5 V to 5 V isolated, 1 W": chips.converter,
+    }  # fmt: skip
+    writers[deck.netlist.values[ref]](deck, ref)
 
 
 def _opto(deck: Deck, ref: str) -> None:
@@ -104,7 +109,7 @@ def _max3232(deck: Deck, ref: str) -> None:
         found = deck.netlist.between("C", nets[one], other)
         return any((part, pin) not in deck.fault.opens for part in found for pin in ("1",))
 
-    pumped = held(1, nets[3]) and held(4, nets[5]) and held(2, "GND") and held(6, "GND")
+    pumped = held(1, nets[3]) and held(4, nets[5]) and held(2, nets[15]) and held(6, nets[15])
     supply, ground = deck.at(ref, "16"), deck.at(ref, "15")
     deck.add(f"Bon_{ref} on_{ref} 0 V={int(pumped)}*0.5*(1+tanh((v({supply},{ground})-2.7)/0.05))")
     # Flying capacitors sit between these, so that a short of one of them loads the pump as it does in the chip.
@@ -137,6 +142,8 @@ def _relay(deck: Deck, ref: str) -> None:
     armature = moved(deck, ref, f"abs(i(Lcoil_{ref}))/{pull_in_a:g}")
     contact(deck, f"nc_{ref}", (deck.at(ref, "11"), deck.at(ref, "12")), armature, rest_closed=True)
     contact(deck, f"no_{ref}", (deck.at(ref, "11"), deck.at(ref, "14")), armature, rest_closed=False)
+    if (ref, "21") in deck.netlist.pins:
+        contact(deck, f"nc2_{ref}", (deck.at(ref, "21"), deck.at(ref, "22")), armature, rest_closed=True)
     deck.saved.append(f"v({armature})")
 
 

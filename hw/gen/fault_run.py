@@ -3,6 +3,7 @@
     python3 hw/gen/fault_run.py                  every fault; about 3 s of one core each
     python3 hw/gen/fault_run.py --shard 1/4      a quarter of them, kept beside what is there already
     python3 hw/gen/fault_run.py --only "R305 open, gate drawn low"
+    python3 hw/gen/fault_run.py --revision B     the same of revision B
 
 A record belongs to the circuit it was made from: the file holds a hash of the healthy deck and the list of faults, and
 verify.py refuses another one. Ctrl-C keeps what was done; the next run does what is missing.
@@ -22,12 +23,13 @@ import faults
 import netlist
 import outcome
 import rack
+import revision
 import waves
 from deck import Fault
 from spice import SIM, missing
 
 HEALTHY = Fault("healthy", "none", "")
-RECORDS = SIM / "faults.json"
+RECORDS = {"A": SIM / "faults.json", "B": SIM / "faults_b.json"}
 
 
 def stamp(nets: netlist.Netlist) -> str:
@@ -36,7 +38,7 @@ def stamp(nets: netlist.Netlist) -> str:
     return hashlib.sha256((deck_text.text(nets, HEALTHY) + json.dumps(listed)).encode()).hexdigest()
 
 
-def load(path: Path = RECORDS) -> dict[str, Any]:
+def load(path: Path = RECORDS["A"]) -> dict[str, Any]:
     """Return the committed records: `stamp`, and `faults` by name; an empty one where there is no file."""
     if not path.exists():
         return {"stamp": "", "faults": {}}
@@ -47,13 +49,13 @@ def load(path: Path = RECORDS) -> dict[str, Any]:
 def simulate(nets: netlist.Netlist, fault: Fault) -> list[str] | None:
     """Return the expectations that fail with this fault, or None when ngspice finds no solution."""
     curves = waves.run(deck_text.text(nets, fault), rack.END_S)
-    return None if curves is None else outcome.failed(curves)
+    return None if curves is None else outcome.failed(curves, nets.revision)
 
 
 def problems(nets: netlist.Netlist, document: dict[str, Any]) -> list[str]:
     """Return what is wrong with committed records: of another circuit, of no fault, or an outcome that must not be."""
     if document["stamp"] != stamp(nets):
-        return ["hw/sim/faults.json belongs to another circuit or another list of faults: run make hw-faults"]
+        return [f"faults of revision {nets.revision} belong to another circuit or list of faults: run make hw-faults"]
     names = {fault.name for fault in faults.every(nets, twins=True)}
     found = [f"fault {name!r} is in no list: run make hw-faults" for name in document["faults"] if name not in names]
     for name, record in document["faults"].items():
@@ -73,8 +75,9 @@ def _save(path: Path, document: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Simulate what is asked for and print one line for each fault; return the exit code."""
     parser = argparse.ArgumentParser(description="simulate single faults of the board", epilog="example: --shard 2/4")
-    parser.add_argument("--netlist", type=Path, default=netlist.NETLIST, help="netlist.json to read")
-    parser.add_argument("--records", type=Path, default=RECORDS, help="file to keep the records in")
+    parser.add_argument(
+        "--revision", choices=revision.REVISIONS, default="A", help="the board whose faults are planted"
+    )
     parser.add_argument("--shard", default="1/1", help="N/M: every M-th fault, beginning with the N-th")
     parser.add_argument("--only", action="append", help="this fault alone, again if it is kept already")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
@@ -82,8 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
     if missing():
         print("missing: ngspice (apt-get install ngspice)", file=sys.stderr)
         return 1
-    nets = netlist.load(given.netlist)
-    document = load(given.records)
+    nets, records = revision.load(given.revision), RECORDS[given.revision]
+    document = load(records)
     if document["stamp"] != stamp(nets):
         document = {"stamp": stamp(nets), "faults": {}}
     number, _, count = given.shard.partition("/")
@@ -105,13 +108,13 @@ def main(arguments: list[str] | None = None) -> int:
                 result = outcome.classify(document["faults"][name])
                 print(f"{done}/{len(wanted)} {name}: {result.name}; {', '.join(result.shows)}", flush=True)
                 if done % 20 == 0:
-                    _save(given.records, document)
+                    _save(records, document)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             print("stopped: what was done is kept", file=sys.stderr)
             return 130
         finally:
-            _save(given.records, document)
+            _save(records, document)
     bad = [name for name, record in document["faults"].items() if outcome.classify(record).name in outcome.FORBIDDEN]
     print("\n".join([f"FORBIDDEN {name}" for name in bad] or [f"{len(wanted)} simulated, none forbidden"]))
     return 1 if bad else 0

@@ -1,17 +1,20 @@
 """Plants faults in the netlist and counts, by kind, how many the rules see: a score that must not fall.
 
-    python3 hw/gen/mutants.py          prints caught/planted for each kind, and what got through
+    python3 hw/gen/mutants.py                prints caught/planted for each kind, and what got through
+    python3 hw/gen/mutants.py --revision B   the same of revision B
 
 The rules under test are all of rules.circuit(). A test holds each kind at LEAST.
 """
 
+import argparse
 import copy
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import faults
-import netlist as circuit_netlist
 import pins as pin_list
+import revision
 import rules
 from amounts import amount
 from netlist import Netlist
@@ -28,7 +31,9 @@ def every(netlist: Netlist) -> Planted:
         yield "part left out", ref, _without(netlist, ref)
         pins = netlist.pins_of(ref)
         polar = ref[0] in "DQUK" or len(pins) > 2
-        polar = polar and not netlist.values[ref].endswith("CA")  # a clamp for both directions works either way round
+        polar = polar and not netlist.values[ref].endswith(
+            ("CA", "BA")
+        )  # a clamp for both directions works either way round
         if polar and {"1", "2"} <= set(pins):
             yield "part turned or two pins swapped", f"{ref} 1-2", _swapped(netlist, ref, "1", "2")
         if ref[0] == "Q":
@@ -65,26 +70,28 @@ def _values(netlist: Netlist, ref: str) -> Planted:
 
 def _without(netlist: Netlist, ref: str) -> Netlist:
     values = {key: value for key, value in netlist.values.items() if key != ref}
-    return Netlist(values, {key: net for key, net in netlist.pins.items() if key[0] != ref})
+    pins = {key: net for key, net in netlist.pins.items() if key[0] != ref}
+    return replace(netlist, values=values, pins=pins)
 
 
 def _swapped(netlist: Netlist, ref: str, one: str, other: str) -> Netlist:
     pins = dict(netlist.pins)
     if (ref, one) in pins and (ref, other) in pins:
         pins[ref, one], pins[ref, other] = pins[ref, other], pins[ref, one]
-    return Netlist(netlist.values, pins)
+    return replace(netlist, pins=pins)
 
 
 def _moved(netlist: Netlist, ref: str, pin: str, net: str) -> Netlist:
-    return Netlist(netlist.values, netlist.pins | {(ref, pin): net})
+    return replace(netlist, pins=netlist.pins | {(ref, pin): net})
 
 
 def _bridged(netlist: Netlist, one: str, other: str) -> Netlist:
-    return Netlist(netlist.values | {"R999": "10R"}, netlist.pins | {("R999", "1"): one, ("R999", "2"): other})
+    pins = netlist.pins | {("R999", "1"): one, ("R999", "2"): other}
+    return replace(netlist, values=netlist.values | {"R999": "10R"}, pins=pins)
 
 
 def _merged(netlist: Netlist, one: str, other: str) -> Netlist:
-    return Netlist(netlist.values, {key: one if net == other else net for key, net in netlist.pins.items()})
+    return replace(netlist, pins={key: one if net == other else net for key, net in netlist.pins.items()})
 
 
 def score(netlist: Netlist) -> tuple[dict[str, list[int]], list[str]]:
@@ -107,9 +114,11 @@ def score(netlist: Netlist) -> tuple[dict[str, list[int]], list[str]]:
     return counts, missed
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print the score; return 1 when a kind is below LEAST."""
-    counts, missed = score(circuit_netlist.load())
+    parser = argparse.ArgumentParser(description="Count the planted netlist faults that the rules catch.")
+    parser.add_argument("--revision", choices=revision.REVISIONS, default="A")
+    counts, missed = score(revision.load(parser.parse_args(arguments).revision))
     for kind, (caught, planted) in counts.items():
         print(f"{caught:4} of {planted:4} caught  {kind}")
     print(f"{sum(c for c, _ in counts.values()):4} of {sum(p for _, p in counts.values()):4} in all")

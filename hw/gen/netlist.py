@@ -20,6 +20,7 @@ class Netlist:
 
     values: dict[str, str]
     pins: dict[tuple[str, str], str]
+    revision: str = "A"
 
     def on(self, net: str, prefix: str = "") -> list[tuple[str, str]]:
         """Return the (reference, pin) pairs on a net, of parts whose reference starts with `prefix`."""

@@ -11,12 +11,12 @@ import rack
 from waves import Waves
 
 LOW_V, HIGH_V = 0.8, 2.0  # the RP2040's input levels at 3.3 V
+STATE_V = 2.9  # an open read-back contact: above, the alarm contact is closed; below, open
 IDLE_V = 3.0  # RS-232: beyond this in either direction is a level
 BRIEF_S = 0.03  # shorter than this no server notices
 CUT_AT = {"A": 0.588, "B": 0.698, "SPARE": 0.698}
 BEFORE = {"A": 0.375, "B": 0.615, "SPARE": 0.615}
 AFTER = {"A": 0.65, "B": 0.76, "SPARE": 0.76}
-PRESS_AT = {"A": 0.148, "B": 0.178, "SPARE": 0.208}
 RESET, REST, SPOKEN, QUIET, HUNG, DEAD = 0.028, 0.09, 0.111, 0.375, 3.8, 3.93
 
 # Classes, worst first.
@@ -46,12 +46,12 @@ class Outcome:
     shows: tuple[str, ...]
 
 
-def failed(waves: Waves) -> list[str]:
+def failed(waves: Waves, revision: str) -> list[str]:
     """Return the names of the expectations that do not hold."""
-    return [name for name, holds in expectations(waves).items() if not holds]
+    return [name for name, holds in expectations(waves, revision).items() if not holds]
 
 
-def expectations(waves: Waves) -> dict[str, bool]:
+def expectations(waves: Waves, revision: str) -> dict[str, bool]:
     """Return every expectation by name: `moment.thing.which`."""
     found: dict[str, bool] = {}
     for moment, at_s in (("reset", RESET), ("rest", REST), ("quiet", QUIET), ("dead", DEAD)):
@@ -65,15 +65,15 @@ def expectations(waves: Waves) -> dict[str, bool]:
     found["spoken.lamp"] = waves.at("lamp", SPOKEN) > 1.2
     for name in rack.NODES:
         found |= _line(waves, name)
-        found |= _front(waves, name)
+        found |= _front(waves, name, revision)
         found |= _cut(waves, name)
     for name, (start, end) in (("button", rack.BUTTON_S), ("key", rack.KEY_S)):
         found[f"rest.{name}"] = waves.at(name, REST) > HIGH_V
         found[f"pushed.{name}"] = waves.at(name, (start + end) / 2 + 0.003) < LOW_V
     found |= _transfer(waves)
     for feed, node in rack.FEEDS.items():
-        found |= _feed(waves, feed, node)
-    return found
+        found |= _feed(waves, feed, node, revision)
+    return found | (_read_back(waves) if revision == "B" else {})
 
 
 def _sense(waves: Waves, feed: str, at_s: float) -> float:
@@ -92,9 +92,9 @@ def _line(waves: Waves, name: str) -> dict[str, bool]:
     }
 
 
-def _front(waves: Waves, name: str) -> dict[str, bool]:
-    low, at_s = f"header_{name.lower()}", PRESS_AT[name]
-    window = rack.PLAY[f"FRONT_{name}"]
+def _front(waves: Waves, name: str, revision: str) -> dict[str, bool]:
+    window = rack.play(revision)[f"FRONT_{name}"]
+    low, at_s = f"header_{name.lower()}", window[1][0] - 0.002
     outside = [(0.0, window[0][0] - 0.001), (window[1][0] + 0.01, rack.END_S)]
     return {
         f"pressed.{name}": waves.at(low, at_s) < LOW_V,
@@ -119,7 +119,7 @@ def _cut(waves: Waves, name: str) -> dict[str, bool]:
     return found
 
 
-def _feed(waves: Waves, feed: str, node: str) -> dict[str, bool]:
+def _feed(waves: Waves, feed: str, node: str, revision: str) -> dict[str, bool]:
     """Return whether a feed stays on outside its node's own fences, and whether a sense or the alarm tells if not."""
     spans, start = [], 0.0
     for begin, end in rack.CUTS[node]:
@@ -129,9 +129,21 @@ def _feed(waves: Waves, feed: str, node: str) -> dict[str, bool]:
     held = waves.longest_s(f"fed_{feed.lower()}", 0.5, spans)
     if held < BRIEF_S:
         return {f"uncut.{feed}": True}
-    dark = waves.longest_s(waves.upside_down("alarm"), -2, [(rack.GUARD_S + 0.03, rack.RESET_S)])
+    # In revision B each fence opens the alarm contact, which then tells nothing of another node.
+    tells_until_s = rack.ARM_SPANS_S[0][0] if revision == "B" else rack.RESET_S
+    dark = waves.longest_s(waves.upside_down("alarm"), -2, [(rack.GUARD_S + 0.03, tells_until_s)])
     seen = waves.longest_s(waves.upside_down(f"sense_{feed.lower()}"), -HIGH_V, spans)
     return {f"uncut.{feed}": False, f"told.{feed}": seen > 0 or dark > 0}
+
+
+def _read_back(waves: Waves) -> dict[str, bool]:
+    """Return whether the alarm contact opens while ARM stands, and whether its second pole tells the Pico its state."""
+    open_side = f"transfer_at_{'b' if waves.at('transfer_at_a', REST) < LOW_V else 'a'}"
+    return {
+        "shown.armed": waves.at("alarm", CUT_AT["A"]) > 6,
+        "rest.state": waves.at(open_side, REST) > STATE_V,
+        "dead.state": HIGH_V < waves.at(open_side, DEAD) < STATE_V,
+    }
 
 
 def _transfer(waves: Waves) -> dict[str, bool]:
@@ -159,6 +171,8 @@ WHEN_USED = {
     "set a": "transfer read-back wrong", "unpressed": "the node goes silent", "uncut": "sense OFF without a command",
     "rest.armed": "yellow LED never dark", "let go": "yellow LED never dark",
     "rest.lamp": "lamp in the button", "spoken.lamp": "lamp in the button",
+    "shown.armed": "alarm contact closed while armed", "rest.state": "read-back of the alarm contact",
+    "dead.state": "read-back of the alarm contact",
     "reset.alarm": "alarm contact closed in reset", "dead.alarm": "alarm contact closed in reset",
 }  # fmt: skip
 
@@ -191,7 +205,7 @@ def _class(record: list[str], told: bool) -> str:
         return "fence fails, told at once" if told else "fence fails, told when tried"
     if _has(record, "restored") or _has(record, "freed"):
         return "node stays off"
-    rest = [name for name in record if name.split(".")[1] != "alarm"]
+    rest = [name for name in record if name.split(".")[1] not in ("alarm", "state")]
     if rest:
         return "function lost"
     return "alarm without harm" if record else "no effect seen"

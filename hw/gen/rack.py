@@ -11,7 +11,7 @@ from deck import Deck, contact, moved, series
 NODES = ("A", "B", "SPARE")
 FEEDS = {"A1": "A", "A2": "A", "B1": "B", "B2": "B", "SPARE": "SPARE"}
 # Value of a relay -> (coil in ohm, pull-in current in A). Power relay: 75 % of 5 V, as its data sheet allows.
-COILS = {"5 V relay, 1 changeover": (70, 0.0536)}
+COILS = {"5 V relay, 1 changeover": (70, 0.0536), "5 V signal relay, 2 changeover": (178, 0.0211)}
 CONTACTOR_OHM, CONTACTOR_PULL_IN_A = 150, 0.12  # 24 V, 75 %
 ADAPTER_LIMIT_A = 1.5  # where a 1 A adapter folds back
 
@@ -29,11 +29,20 @@ PLAY: dict[str, tuple[tuple[float, int], ...]] = {
     "POWER_A": ((0.380, 1), (0.590, 0), (0.730, 1)), "POWER_B": ((0.620, 1), (0.700, 0)),
     "POWER_SPARE": ((0.620, 1), (0.700, 0)),
 }  # fmt: skip
+# Revision B: the front panel hangs on the armed rail, so it is pressed while ARM toggles for a fence.
+PRESSES_B: dict[str, tuple[tuple[float, int], ...]] = {
+    "FRONT_A": ((0.640, 1), (0.660, 0)), "FRONT_B": ((0.660, 1), (0.680, 0)), "FRONT_SPARE": ((0.680, 1), (0.700, 0)),
+}  # fmt: skip
 BUTTON_S, KEY_S, SERVER_SPEAKS_S = (0.115, 0.125), (0.118, 0.128), (0.103, 0.112)
 # Windows in which a node is cut by command; what is left of the ring-out of ARM is granted until the hang is judged.
 CUTS: dict[str, tuple[tuple[float, float], ...]] = {
     "A": ((0.38, 0.62), (0.73, END_S)), "B": ((0.62, 0.73),), "SPARE": ((0.62, 0.73),),
 }  # fmt: skip
+
+
+def play(revision: str) -> dict[str, tuple[tuple[float, int], ...]]:
+    """Return what each output does on a board of this revision."""
+    return PLAY | PRESSES_B if revision == "B" else PLAY
 
 
 def write(deck: Deck) -> None:
@@ -47,8 +56,9 @@ def write(deck: Deck) -> None:
     _panel(deck)
 
 
-def _steps(signal: str, first: int) -> list[tuple[float, float]]:
-    return [(0.0, 3.3 * first)] + [(at_s, 3.3 * level) for at_s, level in PLAY.get(signal, ())]
+def _steps(deck: Deck, signal: str, first: int) -> list[tuple[float, float]]:
+    played = play(deck.netlist.revision).get(signal, ())
+    return [(0.0, 3.3 * first)] + [(at_s, 3.3 * level) for at_s, level in played]
 
 
 def _arm_edges() -> list[tuple[float, float]]:
@@ -82,7 +92,7 @@ def _pico(deck: Deck) -> None:
             deck.saved.append(f"v({node})")
             continue
         drive = f"drv_{name}"
-        steps = _arm_edges() if name == "ARM" else _steps(name, pin.boot_level or 0)
+        steps = _arm_edges() if name == "ARM" else _steps(deck, name, pin.boot_level or 0)
         points = series(steps, ARM_SLOPE_S if name == "ARM" else 1e-5)
         deck.add(f"V{drive} {drive} 0 PWL({points})")
         deck.add(f"Sdrv_{name} {drive} {node} alive 0 LEVEL", f"Rpull_{name} {node} 0 60k")
@@ -118,14 +128,22 @@ def _lines(deck: Deck) -> None:
 def _power(deck: Deck) -> None:
     """Write 24 V, a contactor for each node with its diode, and one NC pole for each feed."""
     volts = 0 if deck.flag("V24") == "lost" else 24
-    deck.add(f"V24 v24s 0 {volts}", "R24 v24s v24 0.1")
+    on_board = deck.netlist.revision == "B"  # 24 V, fuses and diodes are on the board, and float
+    if on_board:
+        deck.add(f"V24 v24s {deck.at('J30', '2')} {volts}", f"Rset24 v24s {deck.at('J30', '1')} 0.1",
+                 f"Rfloat {deck.at('J30', '2')} 0 10meg", f"Rlug {deck.at('J80', '1')} 0 1meg")  # fmt: skip
+    else:
+        deck.add(f"V24 v24s 0 {volts}", "R24 v24s v24 0.1")
     for number, name in enumerate(NODES, 1):
         ref = f"J3{number}"
+        low = deck.at(ref, "4") if on_board else "0"
         deck.add(
-            f"Rcom_{name} v24 {deck.at(ref, '3')} 0.05", f"Rnc_{name} {deck.at(ref, '1')} 0 10meg",
-            f"Rctr_{name} {deck.at(ref, '2')} ctr_{name} {CONTACTOR_OHM}", f"Lctr_{name} ctr_{name} 0 1",
-            f"Dctr_{name} 0 {deck.at(ref, '2')} 1N4007",
+            f"Rcom_{name} {deck.at(ref, '5') if on_board else 'v24'} {deck.at(ref, '3')} 0.05",
+            f"Rnc_{name} {deck.at(ref, '1')} 0 10meg",
+            f"Rctr_{name} {deck.at(ref, '2')} ctr_{name} {CONTACTOR_OHM}", f"Lctr_{name} ctr_{name} {low} 1",
         )  # fmt: skip
+        if not on_board:
+            deck.add(f"Dctr_{name} 0 {deck.at(ref, '2')} 1N4007")
         armature = moved(deck, f"CTR_{name}", f"abs(i(Lctr_{name}))/{CONTACTOR_PULL_IN_A}")
         for feed in (feed for feed, node in FEEDS.items() if node == name):
             control = armature

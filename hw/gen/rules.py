@@ -8,19 +8,23 @@ make.py refuses to write outputs when a rule fails; tests/hw calls the same func
 import re
 
 import templates
+import templates_b
 from amounts import amount
 from netlist import Netlist
 from pins import GROUND_PINS, Pin
 from wiring import Drawing, Wire
 
 # Weaker, a pin of an RP2350 that software has made an input could lift it (erratum E9); stronger, it loads the pin.
-PULL_DOWN_OHM = (1_000.0, 10_000.0)
+PULL_DOWN_OHM = {"A": (1_000.0, 10_000.0), "B": (1_000.0, 5_600.0)}
 ACTUATORS = ("POWER_", "FRONT_", "TRANSFER_SET_", "GUARDING")
 POWER_RELAYS = {"POWER_A": "K31", "POWER_B": "K32", "POWER_SPARE": "K33"}
 COILS = {
     "K31": ("A1", "A2"), "K32": ("A1", "A2"), "K33": ("A1", "A2"), "K74": ("A1", "A2"),
     "K61": ("A+", "A-", "B+", "B-"), "K62": ("A+", "A-", "B+", "B-"),
 }  # fmt: skip
+# What may touch the nets that ARM keeps apart, beside the pump itself: in revision B the front panel is behind ARM too.
+ON_ARMED = {"A": r"Q302|K3\d|D3\d1|R3\d3|R303", "B": r"Q302|K3\d|D3\d1|R3\d3|R303|R4\d3|R781|TP3"}
+ON_PUMP = {"A": r"D306|C304|R302|Q301", "B": r"D306|C304|R302|Q301|TP4"}
 
 
 def pins_match_netlist(pins: list[Pin], netlist: Netlist, module_pin: dict[int, int]) -> list[str]:
@@ -71,10 +75,10 @@ def actuators_fail_safe(pins: list[Pin], netlist: Netlist) -> list[str]:
             found.append(f"{pin.signal}: {len(series)} resistors instead of one")
             continue
         gate = netlist.other_end(series[0], pin.signal)
-        least, most = PULL_DOWN_OHM
+        least, most = PULL_DOWN_OHM[netlist.revision]
         downs = [ref for ref in netlist.between("R", gate, "GND") if least <= amount(netlist.values[ref]) <= most]
         if not downs:
-            found.append(f"{pin.signal}: no pull-down of 10k or less at the gate")
+            found.append(f"{pin.signal}: no pull-down of {most / 1000:g}k or less at the gate")
         if not netlist.on(gate, "Q"):
             found.append(f"{pin.signal}: no transistor at the gate")
     return found
@@ -104,8 +108,8 @@ def coils_are_safe(netlist: Netlist) -> list[str]:
 def arm_is_not_bypassed(netlist: Netlist) -> list[str]:
     """Only Q302 gives the armed rail current, and only the pump drives its transistors: no other part touches them."""
     allowed = {
-        "+5V_ARMED": r"Q302|K3\d|D3\d1|R3\d3|R303",
-        "ARM_PUMP": r"D306|C304|R302|Q301",
+        "+5V_ARMED": ON_ARMED[netlist.revision],
+        "ARM_PUMP": ON_PUMP[netlist.revision],
         netlist.pins["Q302", "1"]: r"Q302|R304|R305",
         netlist.pins["Q301", "3"]: r"Q301|R304",
     }
@@ -121,11 +125,16 @@ def arm_is_not_bypassed(netlist: Netlist) -> list[str]:
     return found
 
 
+def rows_of(netlist: Netlist) -> list[templates.Row]:
+    """Return what the templates say of a netlist's revision."""
+    return list(templates_b.board() if netlist.revision == "B" else templates.board_a())
+
+
 def circuit(pins: list[Pin], netlist: Netlist, module_pin: dict[int, int]) -> list[str]:
     """Return what every rule on pins and netlist finds."""
     found = pins_are_safe(pins) + pins_match_netlist(pins, netlist, module_pin) + actuators_fail_safe(pins, netlist)
     found += coils_are_safe(netlist) + arm_is_blocked_twice(netlist) + isolation_holds(netlist)
-    return found + templates.problems(netlist)
+    return found + templates.problems(netlist, rows_of(netlist))
 
 
 def arm_is_blocked_twice(netlist: Netlist) -> list[str]:
@@ -146,13 +155,33 @@ def arm_is_blocked_twice(netlist: Netlist) -> list[str]:
 
 
 def isolation_holds(netlist: Netlist) -> list[str]:
-    """Wires to front-panel headers and from sensed feeds touch nothing but their optocoupler's side."""
-    found = []
+    """Wires of headers and feeds touch nothing but their optocoupler's side; in revision B lines are islands too."""
+    found = islands_hold(netlist) if netlist.revision == "B" else []
     for (ref, pin), net in netlist.pins.items():
         isolated = re.fullmatch(r"(FRONT|SENSE)_\w+_[PN]", net)
         allowed = ("J4", "J5", "U4", "U5", "R5", "D5")
         if isolated and not ref.startswith(allowed):
             found.append(f"{ref}.{pin} touches {net}, which must stay isolated")
+    return found
+
+
+def islands_hold(netlist: Netlist) -> list[str]:
+    """Each line's wires and ground, and the 24 V side, touch no part of the board but those that cross the gap.
+
+    A part of an island has all pins on it; the isolator, the converter and the optocoupler have pins on both sides.
+    """
+    found = []
+    for name, crossing, nets in (
+        *((f"line {node}", f"U{n}1|U{n}2|J{n}|R{n}2",
+           rf"(GND|\+5V|TXI|RXI|IN|OUT|C[12][PN]|V[PN])_{node}|RS232_{node}_\w+")
+          for n, node in (("21", "A"), ("22", "B"), ("23", "SPARE"))),
+        ("24 V", r"U77|J3\d|K3\d|R3\d4", r"V24_\w+|POWER_\w+_(NO|NC|COM|FEED)"),
+    ):  # fmt: skip
+        on = {ref for (ref, _), net in netlist.pins.items() if re.fullmatch(nets, net)}
+        for (ref, pin), net in netlist.pins.items():
+            inside = re.fullmatch(nets, net) or net.startswith(("unconnected-", "Net-(J2"))
+            if ref in on and not inside and not re.fullmatch(crossing, ref):
+                found.append(f"{ref}.{pin} joins {net} to the island of {name}")
     return found
 
 

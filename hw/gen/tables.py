@@ -16,6 +16,7 @@ import commissioning
 import fault_tables
 import netlist as circuit_netlist
 import pins as pin_list
+import revision
 import spice
 import swaps
 import wiring
@@ -24,7 +25,7 @@ from tables_text import table
 from wiring import Drawing, Wire
 
 ROOT = pin_list.ROOT
-PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md", "BENCH.md", "SAFETY.md")
+PAGES = ("README.md", "CIRCUIT.md", "HARNESS.md", "BENCH.md", "SAFETY.md", "REVISION_B.md")
 MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 KINDS = {"A": "module", "C": "capacitor", "D": "diode or LED", "F": "fuse", "J": "connector", "K": "relay",
          "Q": "transistor", "R": "resistor", "U": "integrated circuit or optocoupler"}  # fmt: skip
@@ -135,7 +136,11 @@ def renderers() -> dict[str, Callable[[], str]]:
         "simulations": simulations,
         "fault-coverage": fault_tables.coverage,
         "fault-classes": fault_tables.classes,
-        "faults": fault_tables.listing,
+        "faults": partial(fault_tables.listing, "A"),
+        "faults-b": partial(fault_tables.listing, "B"),
+        "revision-b": revision.differences,
+        "revision-b-parts": revision.parts,
+        "revision-b-terminals": revision.terminals,
         "first-power-up": commissioning.first_power_up,
         "worst-case": worst_case.margins,
         "worst-case-spread": worst_case.spread_words,

@@ -17,6 +17,7 @@ import layout
 import netlist
 import outputs
 import pins as pin_list
+import revision
 import rules
 import spice
 import strip_board
@@ -39,6 +40,9 @@ def broken_rules() -> list[str]:
     found += simulation_values(nets)
     found += worst_case.problems()
     found += fault_run.problems(nets, fault_run.load())
+    second = revision.load("B")
+    found += rules.circuit(pins, second, pin_list.MODULE_PIN) + revision.terminals_problems(second)
+    found += fault_run.problems(second, fault_run.load(fault_run.RECORDS["B"]))
     results = json.loads(spice.RESULTS.read_text(encoding="utf-8"))
     for case in spice.cases():
         found += case.problems(results.get(case.name, {}))

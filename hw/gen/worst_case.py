@@ -80,7 +80,38 @@ def rows(n: dict[str, float]) -> list[Row]:
             "supply, gate"),
         Row("DC feed through a rest contact", n["contact.feed_a"], n["contact.rated_a"], "A", False, "contact"),
     ]  # fmt: skip
-    return found + _clamps(n) + _currents(n) + _arm()
+    return found + _revision_b(n) + _clamps(n) + _currents(n) + _arm()
+
+
+def _revision_b(n: dict[str, float]) -> list[Row]:
+    """Return what differs in revision B: switches instead of diodes at the inputs, isolated lines, FRONT behind ARM."""
+    high_v = n["supply.adapter_max_v"]
+    lines_a = 3 * n["b.line_a"]
+    load_a = n["supply.pico_a"] + lines_a + 2 * high_v / n["coil.ohm"]
+    all_a = n["supply.pico_a"] + lines_a + 3 * high_v / n["coil.ohm"] + n["b.alarm_a"] + 3 * n["b.front_a"]
+    path_ohm = n["supply.cable_ohm"] + n["supply.fuse_ohm"] + n["b.switch_ohm"]
+    rail_v = n["supply.adapter_min_v"] - load_a * path_ohm
+    one_a = n["supply.adapter_min_v"] / n["coil.ohm"]
+    armed_v = rail_v - 3 * one_a * n["coil.p_switch_ohm"]
+    led_a = (armed_v - n["opto.led_v"]) / n["b.front_ohm"]
+    return [
+        Row("coil of a power relay, revision B, hot", armed_v - one_a * n["coil.n_switch_ohm"],
+            pull_in_v(n, "coil.carrier_hot_c"), "V", True, "supply, coil, b"),
+        Row("current of revision B through one fuse", all_a, n["supply.fuse_hold_hot_a"], "A", False,
+            "supply, coil, b"),
+        Row("front panel pressed, revision B", led_a * n["opto.ratio"] * n["opto.front_wear"] * 1e3,
+            n["opto.header_a"] * 1e3, "mA", True, "opto, b"),
+        Row("input switch stays on at the highest adapter", n["b.over_v"] * (1 - n["b.over_share"]), high_v, "V", True,
+            "supply, b"),
+        Row("supply of the Pico with a wrong adapter up to 15 V",
+            n["b.over_v"] * (1 + n["b.over_share"]) - n["b.feed_v"], n["clamp.vsys_max_v"], "V", False, "b, clamp"),
+        Row("gate that sees a supply, at the lowest", (rail_v + load_a * n["b.switch_ohm"]) * n["b.well_share"],
+            n["gate.full_on_v"], "V", True, "supply, b, gate"),
+        Row("the same gate, wrong adapter of 15 V", n["b.wrong_v"] * n["b.well_share"], n["b.gate_max_v"], "V", False,
+            "b"),
+        Row("gate with erratum E9 of an RP2350, 4k7", n["b.e9_a"] * n["b.down_ohm"], n["gate.threshold_min_v"], "V",
+            False, "b, gate"),
+    ]  # fmt: skip
 
 
 def _clamps(n: dict[str, float]) -> list[Row]:

@@ -37,11 +37,11 @@ def test_arm_bypassed_is_caught_by_its_own_rule(nets: Netlist, one: str, other: 
 def test_a_part_of_no_template_is_caught(nets: Netlist) -> None:
     nets.values["C999"] = "100n"
     nets.pins["C999", "1"], nets.pins["C999", "2"] = "+3V3", "GND"
-    assert "C999 is in no template" in templates.problems(nets)
+    assert "C999 is in no template" in templates.problems(nets, rules.rows_of(nets))
 
 
 def test_a_value_at_the_edge_of_its_range_passes(nets: Netlist) -> None:
     nets.values["R512"] = "22k"
-    assert templates.problems(nets) == []
+    assert templates.problems(nets, rules.rows_of(nets)) == []
     nets.values["R512"] = "23k"
-    assert templates.problems(nets) == ["R512 is 23k, must be within 4700 to 22000"]
+    assert templates.problems(nets, rules.rows_of(nets)) == ["R512 is 23k, must be within 4700 to 22000"]
