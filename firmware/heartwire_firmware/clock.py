@@ -6,7 +6,8 @@ get `elapsed_ms`, the time since the pass before, and keep ages and remaining ti
 clock; the host may tell it the wall time once.
 """
 
-DAY_MS = 86400000
+from heartwire_protocol.operations import DAY_MS
+
 # A pass longer than this is a stall: lines are drained first and the early window is skipped once.
 STALL_MS = 20
 # A pass may set its time ahead by less than this.

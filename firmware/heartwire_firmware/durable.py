@@ -103,6 +103,7 @@ class Durable:
         self.long = False
         self.empty = True
         self.failed = False
+        self.waiting = False  # the state is to be saved: what decides sets it
 
     def load(self, state) -> None:
         """Set the durable fields of `state` from the newest whole record; `empty` if there is none."""
@@ -112,8 +113,10 @@ class Durable:
             self._note(state)
 
     def save(self, state) -> bool:
-        """Make the fields of `state` durable; return False, with `failed` set, if flash could not be written."""
-        self.failed = not self._slots.save(pack(state), len(FIELDS))
+        """Make the fields of `state` durable; return False, with `failed` set, if flash could not be written: then the
+        state waits on.
+        """
+        self.failed = self.waiting = not self._slots.save(pack(state), len(FIELDS))
         if not self.failed:
             self._note(state)
         return not self.failed

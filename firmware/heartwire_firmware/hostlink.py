@@ -9,7 +9,7 @@ hostlink_operations.py.
 import json
 
 from heartwire_firmware.journal_reader import WAITS, Reader
-from heartwire_protocol import auth, codes, framing, messages, operations, records, version
+from heartwire_protocol import auth, codes, framing, messages, operations, reasons, records, version
 
 # A byte takes 45 us on the board, as each is asked for alone; near a deadline none is read or written.
 READ_MAX = 32  # bytes read a pass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class HostLink:
-    """The link over `usb` (ports.Usb); `execute(name, request, right)` of `operations_table` returns a dict."""
+    """The link over `usb` (ports.Usb); `execute(row, request, right)` of `operations` returns an answer as a dict."""
 
     def __init__(self, usb, chip, journal):
         self._usb = usb
@@ -65,7 +65,6 @@ class HostLink:
         self._signers[2] = (auth.signer_of(board.operate_key), auth.signer_of(board.operate_key_next))
         self._signers[3] = (auth.signer_of(board.configure_key), auth.signer_of(board.configure_key_next))
 
-    @property
     def has_configure_key(self) -> bool:
         """Tell whether a configure key is set."""
         return self._signers[codes.RIGHT_CONFIGURE][0] is not None
@@ -249,6 +248,16 @@ def problem(error: str, **more):
     """
     more["error"] = error
     return more
+
+
+def answer_of(reason: int):
+    """Return the response of a request that the policy has granted, or refused for `reason`."""
+    return {"ok": 1} if reason == reasons.NONE else problem("refused", reason=reasons.NAMES[reason])
+
+
+def node_name(node: int) -> "str | None":
+    """Return the name of `node`, None for no node."""
+    return codes.NODES[node] if node < codes.NODE_COUNT else None
 
 
 def wrong_argument(arguments, request) -> "str | None":

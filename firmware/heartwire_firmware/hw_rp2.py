@@ -324,11 +324,9 @@ class Rp2Chip(ports.Chip):
         """Restart into the MicroPython prompt: boot.py sees the note, for one start."""
         self.restart(NOTE_REPL)
 
-    def free_memory(self) -> int:
-        return gc.mem_free()
-
     def collect(self) -> None:
         gc.collect()
+        self.free = gc.mem_free()
 
 
 class Hardware:

@@ -24,7 +24,7 @@ class _Ring:
     """One ring's segment files: names in order, the newest one's length and the chain."""
 
     def __init__(self, files, index: int):
-        self._files = files
+        self.files = files
         self._prefix = PREFIXES[index]
         self._limit = SEGMENTS[index]
         self.firsts: "list[int]" = []
@@ -49,7 +49,7 @@ class _Ring:
         self.firsts.sort()
         if not self.firsts:
             return
-        data = self._files.read(self.name(self.firsts[-1])) or b""
+        data = self.files.read(self.name(self.firsts[-1])) or b""
         at = 0
         while at < len(data):
             record = data[at : at + records.LENGTH]
@@ -70,7 +70,7 @@ class _Ring:
         """Do the next part of appending `count` records that begin with sequence `first`; return UNDER_WAY (call again
         with the same), WRITTEN or FAILED.
         """
-        files = self._files
+        files = self.files
         if self._part == _OPEN:
             self._fresh = self.sealed or self.count + count > SEGMENT_RECORDS or not self.firsts
             self._part = _PUT
@@ -114,7 +114,7 @@ class _Ring:
 
     def read(self, first: int, position: int, chunk: bytearray) -> int:
         """Read records of the segment `first` from `position` on into `chunk`; return how many whole ones came."""
-        return self._files.read_part(self.name(first), position * records.LENGTH, chunk) // records.LENGTH
+        return self.files.read_part(self.name(first), position * records.LENGTH, chunk) // records.LENGTH
 
 
 class Journal:
@@ -144,7 +144,7 @@ class Journal:
 
     def load(self) -> None:
         """Find the segments and where to go on. `boot` must be set before the first append."""
-        files = self.rings[0]._files
+        files = self.rings[0].files
         names = files.names()
         for ring in self.rings:
             ring.load(names)

@@ -48,6 +48,7 @@ class Facts:
     """What is so now, by node; filled by the supervisor before each step."""
 
     def __init__(self):
+        self.changed = True  # something is not as the policy was told: it is asked in the next pass
         self.enabled = [False] * NODE_COUNT
         self.verdict = [0] * NODE_COUNT
         self.age_ms = [0] * NODE_COUNT

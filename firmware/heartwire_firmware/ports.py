@@ -93,6 +93,7 @@ class Chip:
     """Watchdog, scratch registers, random numbers and restarts."""
 
     reset_cause = 0  # reasons.POWER_ON, WATCHDOG or REQUESTED_RESET
+    free = 0  # bytes of heap after the last collection
 
     def start_watchdog(self, timeout_ms: int) -> None:
         """Start the hardware watchdog; it cannot be stopped again."""
@@ -132,12 +133,8 @@ class Chip:
         """Restart the firmware; does not return on the board."""
         raise NotImplementedError
 
-    def free_memory(self) -> int:
-        """Return the free heap in bytes."""
-        raise NotImplementedError
-
     def collect(self) -> None:
-        """Collect garbage now."""
+        """Collect garbage now; `free` is what is left then, so that growth shows and garbage does not."""
         raise NotImplementedError
 
 

@@ -1,6 +1,6 @@
 """Start: makes the board's hardware, hands it to the stages, runs the loop. It decides nothing. Called by main.py."""
 
-from heartwire_firmware import hw_rp2, supervisor
+from heartwire_firmware import hw_rp2, starts, supervisor
 
 
 def guard() -> None:
@@ -8,6 +8,6 @@ def guard() -> None:
     hardware = hw_rp2.Hardware()
     board = supervisor.Supervisor(hardware)
     board.start()
-    if board.run() == supervisor.REPL:
+    if board.run() == starts.REPL:
         hardware.chip.give_prompt()
     hardware.chip.restart()

@@ -18,6 +18,11 @@ _BASE = 8
 _RAN = 1 << 16
 _FELL_BACK = 1 << 17
 
+# How the loop ends.
+RUN = 0  # it goes on
+RESTART = 1
+REPL = 2
+
 
 def bad_boots(chip, journal) -> int:
     """Return how many starts before this one went badly, since firmware last came to run; journal a change of

@@ -16,35 +16,36 @@ GOOD_MS = 10000
 
 
 class Storage:
-    """What the stores of `board` (supervisor.Supervisor) say of flash; `facts.storage_bad` is the result."""
+    """What the stores say of flash; `facts.storage_bad` is the result."""
 
-    def __init__(self, board):
-        self._board = board
+    def __init__(self, durable, journal, config, facts):
+        self._durable = durable
+        self._journal = journal
+        self._config = config
+        self._facts = facts
         self._since_probe_ms = 0
         self._good_ms = COUNT_MAX
 
-    def step(self, elapsed_ms: int) -> bool:
-        """Let time pass and set `facts.storage_bad`; return True if the state is to be written, to see whether flash
-        takes it.
+    def step(self, elapsed_ms: int) -> None:
+        """Let time pass and set `facts.storage_bad`; have the state written now and then, to see whether flash takes
+        it.
         """
-        board = self._board
         self._good_ms = add_capped(self._good_ms, elapsed_ms, COUNT_MAX)
         self._since_probe_ms += elapsed_ms
-        if board.durable.failed or board.journal.failed:
+        if self._durable.failed or self._journal.failed:
             self._good_ms = 0
-        if bool(self._good_ms < GOOD_MS) != board.facts.storage_bad:
+        if bool(self._good_ms < GOOD_MS) != self._facts.storage_bad:
             self._tell()
-        if self._since_probe_ms < PROBE_MS and not board.config.failed:
-            return False
-        board.config.failed = False
-        self._since_probe_ms = 0
-        return True
+        if self._since_probe_ms >= PROBE_MS or self._config.failed:
+            self._config.failed = False
+            self._since_probe_ms = 0
+            self._durable.waiting = True
 
     def _tell(self) -> None:
-        board = self._board
-        board.facts.storage_bad = not board.facts.storage_bad
-        board.changed = True
-        if board.facts.storage_bad:
-            board.journal.append(events.STORAGE_BAD, NO_NODE)
+        facts = self._facts
+        facts.storage_bad = not facts.storage_bad
+        facts.changed = True
+        if facts.storage_bad:
+            self._journal.append(events.STORAGE_BAD, NO_NODE)
         else:
-            board.journal.append(events.STORAGE_GOOD, NO_NODE, 0, board.journal.lost)
+            self._journal.append(events.STORAGE_GOOD, NO_NODE, 0, self._journal.lost)

@@ -1,37 +1,46 @@
 """Supervisor: builds the stages, wires them, and steps them all in one loop with one time.
 
 It moves data between stages and decides nothing: policy decides, sequencer acts, journal remembers. Flash is written
-only where no deadline falls due; the watchdog is fed in one place, after every stage has stepped. Called by main.py on
-the board, by tests with fake hardware. Hardware is handed in (ports.py).
+only where no deadline falls due; the watchdog is fed in one place, after every stage has stepped. Used by start, and by
+tests with fake hardware. Hardware is handed in (ports.py).
 """
 
-from heartwire_firmware import following, guards, policy_requests, policy_state, starts, walltime
+from heartwire_firmware import policy_state, starts
+from heartwire_firmware.brain import DIES, Brain
 from heartwire_firmware.button import Button
 from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
 from heartwire_firmware.durable import Durable
 from heartwire_firmware.facts import FactFiller
+from heartwire_firmware.following import Following
 from heartwire_firmware.grants import Grants
+from heartwire_firmware.hands import Hands
 from heartwire_firmware.hostlink import HostLink
 from heartwire_firmware.hostlink_operations import Operations
+from heartwire_firmware.hostlink_settings import SettingsOperations
+from heartwire_firmware.hostlink_status import StatusOperations
+from heartwire_firmware.hostlink_tests import HardwareTests
 from heartwire_firmware.intake import Intake
+from heartwire_firmware.intents import Intents
 from heartwire_firmware.journal import Journal
 from heartwire_firmware.lastlook import LastLook
 from heartwire_firmware.lights import Lights
 from heartwire_firmware.lines import Lines
 from heartwire_firmware.liveness import Liveness
+from heartwire_firmware.peers import Peers
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.ports import Activity
 from heartwire_firmware.relays import Input, Relays, Senses, Transfer
 from heartwire_firmware.repeats import Repeats
-from heartwire_firmware.selftest import CUT, SETTLING, WAITING, SelfTest
+from heartwire_firmware.reports import Reports
+from heartwire_firmware.selftest import SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.storage import Storage
 from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
 from heartwire_firmware.trial import Trial
-from heartwire_protocol import codes, events, operations, reasons
+from heartwire_firmware.walltime import WallTime
+from heartwire_protocol import events, operations, reasons
 from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
-from heartwire_protocol.version import FIRMWARE_VERSION
 
 # While something waits for a quiet slot; a heartbeat, after which there is one, ends the wait at once.
 WAITING_MS = 25
@@ -40,59 +49,39 @@ URGENT_MS = 5
 BOUNCE_MS = 60
 # Passes in a row with heavy work on the lines before the rest gets a turn all the same.
 HEAVY_MAX = 1
-# A fence that is over needs a new intent before the next.
-FENCE_OVER = (events.FENCE_CANCELLED, events.OFF_PROVEN, events.OFF_ASSUMED, events.OFF_FAILED)
 AFTER_THE_LINES = (operations.APPROVE, operations.DECLARE, operations.READOPT, operations.FENCE)
-RUN = 0
-RESTART = 1
-REPL = 2
 
 
 class Supervisor:
     """The whole board on `hardware`: lines, usb, pins, files, chip and the ticks of ports.py."""
 
-    version = FIRMWARE_VERSION
-
     def __init__(self, hardware):
         self.chip = hardware.chip
-        self._hardware = hardware
-        self.ticks_ms = hardware.ticks_ms
         self.ticks_us = hardware.ticks_us
         self.ticks_diff = hardware.ticks_diff
         self.clock = Clock(hardware.ticks_ms, hardware.ticks_diff, hardware.ticks_add)
-        self.state = policy_state.State()
-        self.facts = policy_state.Facts()
-        self._out = policy_state.Decisions()
         self.config = Config(hardware.files)
         self.durable = Durable(hardware.files)
         self.journal = Journal(hardware.files, self.clock)
         self.relays = Relays(hardware.pins)
         self.senses = Senses(hardware.pins)
+        self.transfer = Transfer(hardware.pins)
+        self._hardware = hardware
+        random_into = self.chip.random_into
+        ticks_us = hardware.ticks_us
+        self.intakes = tuple([Intake(n, hardware.lines[n], random_into, ticks_us) for n in range(NODE_COUNT)])
+        self._repeats = Repeats(self.journal)
+        self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
+        self._wire(Policy, Hands)
         self.key = Input(hardware.pins, "KEY")
         self.button = Button(Input(hardware.pins, "BUTTON"))
-        self.transfer = Transfer(hardware.pins)
-        self.pins = hardware.pins
-        self.sequencer = Sequencer(self.relays, self.senses, self.chip)
-        self.selftest = SelfTest(self.relays, self.senses, self.facts, self.journal)
-        lines = hardware.lines
-        random_into = self.chip.random_into
-        self.intakes = tuple([Intake(node, lines[node], random_into, hardware.ticks_us) for node in range(NODE_COUNT)])
-        self.livenesses = tuple([Liveness() for _ in range(NODE_COUNT)])
-        self.grants = Grants(self.state, self.facts)
-        self.policy = Policy(self.config.current, self.state, self.facts, self._out)
         self.lights = Lights(hardware.pins, self.state, self.facts)
-        self.hostlink = HostLink(hardware.usb, self.chip, self.journal)
-        self.hostlink.operations = Operations(self)
-        self.trial = Trial(self)
-        self._slots = TimeSlots(self)
-        self._storage = Storage(self)
-        self._repeats = Repeats(self.journal)
-        self.filler = FactFiller(self)
-        self.lines = Lines(self)
+        self.hostlink.operations = self._operations(hardware.pins)
+        self._storage = Storage(self.durable, self.journal, self.config, self.facts)
+        self._last_look = LastLook(
+            self.config, self.intakes, self.livenesses, self.sequencer, self.selftest, self.ticks_us, self.ticks_diff
+        )
         self._activity = hardware.activity
-        self._persist = False
-        self._bauds = [0] * NODE_COUNT
-        self.changed = True
         self._owed = False  # an answer has given way
         self._heavy = 0  # passes in a row with something heavy to do
         self._bounce_ms = BOUNCE_MS
@@ -101,16 +90,69 @@ class Supervisor:
         self._aim_ms = 0
         self._is_near = False  # a deadline is so near that only the late node may take time
         self._near_in_ms = COUNT_MAX  # until it is, from when the last pass began
-        self._last_look = LastLook(self)
         self._due_ms = 0
         self._policy_ms = 1
-        self._since_policy_ms = 0
         self._since_slots_ms = 0
-        self.stopping = RUN
-        self.free_memory = 0  # after the last collection, so that growth shows and garbage does not
+        self.stopping = starts.RUN
         self._young = True
 
-        # Start.
+    def _wire(self, policy, hands) -> None:
+        """Make and join what stands between frames and contacts, with the classes `policy` and `hands`: the walk wires
+        its board by this too.
+        """
+        state = self.state = policy_state.State()
+        facts = self.facts = policy_state.Facts()
+        out = self.out = policy_state.Decisions()
+        config, journal, durable = self.config, self.journal, self.durable
+        intakes = self.intakes
+        livenesses = self.livenesses = tuple([Liveness() for _ in range(NODE_COUNT)])
+        sequencer = self.sequencer = Sequencer(self.relays, self.senses, self.chip)
+        selftest = self.selftest = SelfTest(self.relays, self.senses, facts, journal)
+        intents = self.intents = Intents(journal)
+        wall = self.wall = WallTime(self.clock, state, facts, journal, durable)
+        grants = self.grants = Grants(state, facts)
+        filler = self.filler = FactFiller(
+            facts, config, intakes, livenesses, self.senses, sequencer, intents, durable, selftest, self.transfer, wall,
+            Reports(journal, livenesses),
+        )  # fmt: skip
+        self.hands = hands(out, state, facts, config, sequencer, selftest, journal, self._repeats, intents, durable)
+        self.policy = policy(config.current, state, facts, out)
+        self.brain = Brain(
+            self.policy, filler, grants, livenesses, intakes, self.senses, sequencer, wall, self.hands
+        )  # fmt: skip
+        self.peers = Peers(self.brain, sequencer, self.senses, self.relays)
+        self.lines = Lines(
+            intakes, livenesses, filler, facts, grants, journal, self.clock, self.ticks_us, self.ticks_diff, self.peers
+        )
+        self.trial = Trial(config, self.configure, state, facts, livenesses, intakes, sequencer, journal, durable)
+        self.following = Following(self.transfer, selftest, state, journal)
+        self._slots = TimeSlots(
+            state, facts, livenesses, intakes, sequencer, self.relays, selftest, intents, self.clock
+        )  # fmt: skip
+        self._bauds = [0] * NODE_COUNT
+
+    def _operations(self, pins) -> Operations:
+        """Return what the host link may ask for."""
+        state, facts, config, journal = self.state, self.facts, self.config, self.journal
+        status = StatusOperations(
+            state, facts, config, self.clock, journal, self.chip, self.key, pins, self.intakes, self.grants,
+            self.relays, self.senses, self.transfer, self.hostlink.drops,
+        )  # fmt: skip
+        tests = HardwareTests(
+            self.request, self.selftest, self.transfer, self.lights, self.relays, journal, config, self.key
+        )
+        has_key = self.hostlink.has_configure_key
+        parts = (status, tests, self.settings_operations())
+        return Operations(self.request, self.stop, self.wall, state, self.relays, self.key, has_key, parts)
+
+    def settings_operations(self) -> SettingsOperations:
+        """Return what the host link may do with settings."""
+        return SettingsOperations(
+            self.config, self.trial, self.state, self.facts, self.filler, self.sequencer, self.journal,
+            self._slots.may_stall, self.stop,
+        )  # fmt: skip
+
+    # Start.
 
     def start(self) -> None:
         """Load what is durable, take up a marked fence, and begin to guard."""
@@ -128,14 +170,14 @@ class Supervisor:
             state.safe_mode = 1
             self.journal.append(events.SAFE_MODE, NO_NODE, 0, bad_boots)
         self.trial.start()
+        self.hostlink.locked = self.config.lost
         resumed = self.sequencer.resume()
-        self._out.clear()
+        self.out.clear()
         self.filler.fill()
         self.policy.boot(resumed, empty)
-        self._carry_out()
-        self._persist = True
+        self.hands.carry_out()
+        self.durable.waiting = True
         self.chip.collect()
-        self.free_memory = self.chip.free_memory()
 
     def configure(self) -> None:
         """Hand the running settings to all stages."""
@@ -147,7 +189,7 @@ class Supervisor:
         self.grants.configure(current.board)
         self.hostlink.configure(current.board)
         self._slots.configure(current.board)
-        self.filler.moved[:] = [True] * NODE_COUNT
+        self.filler.note_all()
         for node in range(NODE_COUNT):
             self.intakes[node].configure(current.board, current.nodes[node])
             self.livenesses[node].configure(current.board)
@@ -155,18 +197,6 @@ class Supervisor:
                 # Only then: setting up a serial port anew loses what it has received.
                 self._bauds[node] = current.nodes[node].baud
                 self._hardware.lines[node].set_baud(self._bauds[node])
-
-    def save_soon(self) -> None:
-        """Have the durable state saved soon."""
-        self._persist = True
-
-    def set_wall(self, day: int, ms: int) -> None:
-        """Take the wall time from the host."""
-        self._persist = walltime.take(self, day, ms) or self._persist
-
-    def _step_transfer(self, elapsed: int) -> None:
-        if self.config.current.board.transfer:
-            following.step_transfer(self, elapsed)
 
     def request(self, operation: int, node: int, argument: int, why: int = reasons.OPERATOR) -> int:
         """Hand a request to the policy and carry out what it decides; return the reason of a refusal, or NONE. What
@@ -176,34 +206,17 @@ class Supervisor:
             self.lines.catch_up()
             for liveness in self.livenesses:
                 liveness.judge()
-        self._out.clear()
-        self.filler.fill()
-        reason = policy_requests.request(self.policy, operation, node, argument, why)
-        if operation == operations.SCHEDULE and reason == reasons.NONE:
-            self.filler.note_schedule(argument)
-        self._carry_out()
-        self.changed = True
-        return reason
-
-    def refuse(self, operation: int, node: int, reason: int, argument: int) -> None:
-        """Journal a request that the policy was not asked about."""
-        self._out.clear()
-        self._out.say(events.REFUSED, node, reason, operation, argument)
-        self._carry_out()
-
-    def may_stall(self) -> bool:
-        """Tell whether a request may have flash written now."""
-        return self._slots.may_stall()
+        return self.brain.request(operation, node, argument, why)
 
     def stop(self, how: int) -> None:
-        """Leave the loop after the answers have left: RESTART or REPL."""
+        """Leave the loop after the answers have left: starts.RESTART or starts.REPL."""
         self.selftest.end(reasons.REQUESTED_RESET)
         self.stopping = how
 
     # The loop.
 
     def run(self) -> int:
-        """Step until asked to stop; return RESTART or REPL."""
+        """Step until asked to stop; return starts.RESTART or starts.REPL."""
         self.chip.start_watchdog(self.config.current.board.watchdog_ms)
         starts.note_running(self.chip)
         wait = self._hardware.wait_for_tick
@@ -221,7 +234,7 @@ class Supervisor:
         stands for long between a deadline and its relay.
         """
         bits = self._activity()
-        if not self.changed:
+        if not self.facts.changed:
             since_ms = self.clock.look()
             if since_ms < self._due_ms and not self._is_due(bits):
                 self.chip.feed()
@@ -248,12 +261,11 @@ class Supervisor:
         if self.sequencer.busy:
             self.sequencer.step(elapsed)
         if self.selftest.phase:
-            self._step_selftest(elapsed)
+            self.hands.step_test(elapsed)
         heavy = (bits & Activity.LINES or self.lines.behind or self.clock.stalled) and self.lines.take(near)
         if heavy:
             self._slots.passes += FRAME_PASSES
-        self._since_policy_ms += elapsed
-        heavy = self._judge(heavy) or heavy
+        heavy = self._decide(heavy, elapsed) or heavy
         self._since_slots_ms += elapsed
         if near:
             self._due_ms = self._next_ms()
@@ -295,7 +307,7 @@ class Supervisor:
         if self._aim_ms:
             self._policy_ms = max(1, dead_ms - self._lead_ms)
         if (
-            self.changed
+            self.facts.changed
             or self.lines.behind
             or self.filler.tell
             or self._heavy
@@ -307,7 +319,7 @@ class Supervisor:
             or self.hostlink.busy
         ):
             return 1
-        if self._persist or self.lines.events_left or self._slots.garbage_waits():
+        if self.durable.waiting or self.lines.events_left or self._slots.garbage_waits():
             return min(self._policy_ms, URGENT_MS)
         if self.journal.waiting:
             return min(self._policy_ms, WAITING_MS)
@@ -327,7 +339,7 @@ class Supervisor:
         self._bounce_ms = max(0, self._bounce_ms - elapsed)
 
     def _waits_for_quiet(self, bits: int) -> bool:
-        if bits & Activity.USB or self._persist or self.journal.waiting or self.lines.events_left:
+        if bits & Activity.USB or self.durable.waiting or self.journal.waiting or self.lines.events_left:
             return True
         return self.hostlink.busy or self._slots.garbage_waits()
 
@@ -337,9 +349,9 @@ class Supervisor:
         self._since_slots_ms = 0
         self._heavy = 0
         self.trial.step(elapsed)
-        self._persist = self._storage.step(elapsed) or self._persist
+        self._storage.step(elapsed)
         self._repeats.step(elapsed)
-        self.lines.advance(elapsed)
+        self.peers.advance(elapsed)
         self.lines.count_errors()
         slots = self._slots
         slots.step(elapsed)
@@ -347,7 +359,8 @@ class Supervisor:
         urgent = self._is_urgent()
         collected = not urgent and slots.garbage_waits() and self._collect(slots, heavy)
         served = self.hostlink.step(elapsed, slots.is_quiet() and not collected)
-        self._step_transfer(elapsed)
+        if self.config.current.board.transfer:
+            self.following.step(elapsed)
         self.lights.step(elapsed)
         if not collected:
             self.lines.send_events(slots)
@@ -356,127 +369,60 @@ class Supervisor:
             self._young = False
             starts.note_good(self.chip)
 
-    def _step_selftest(self, elapsed: int) -> None:
-        """Go on with a test of a relay for as long as the guards allow it."""
-        test = self.selftest
-        if test.phase == WAITING or test.phase == CUT:
-            reason = guards.first_reason(guards.PROOF, self.config.current, self.state, self.facts, test.node)
-            if reason != reasons.NONE:
-                test.end(reason)
-        test.step(elapsed)
-        if test.result == codes.PROOF_PASSED and test.phase == SETTLING and self.state.suspect[test.node]:
-            self.state.suspect[test.node] = 0  # its contact does cut
-            self._persist = True
-
-    def _judge(self, taken: bool) -> bool:
+    def _decide(self, taken: bool, elapsed: int) -> bool:
         """Judge the nodes and let the policy decide: at once where a verdict, a sense or a fence changed, in the next
         pass where only a frame was taken in this one. Return True if the policy was asked.
         """
-        facts = self.facts
-        urgent = False
-        dies = False
-        for node in range(NODE_COUNT):
-            if not facts.enabled[node]:
-                continue
-            liveness = self.livenesses[node]
-            self._last_look.verdicts[node] = liveness.verdict
-            liveness.judge()
-            if liveness.verdict != facts.verdict[node]:
-                urgent = True
-                dies = dies or liveness.verdict == codes.VERDICT_DEAD
-            elif self.senses.power[node] != facts.power[node] or self.sequencer.status[node] != facts.fence[node]:
-                urgent = True
-            if self.intakes[node].half_line != facts.half_line[node]:
-                self.filler.moved[node] = self.changed = True
+        brain = self.brain
+        found = brain.judge(elapsed)
         # Near a deadline all else waits for it: a policy that has just begun to think of it would decide late.
-        if self._is_near and not dies:
+        if self._is_near and found != DIES:
             return False
-        if not urgent:
-            if taken and self._since_policy_ms < POLICY_MS:
+        if not found:
+            if taken and brain.since_ms < POLICY_MS:
                 return False
-            if not self.changed and self._since_policy_ms < self._policy_ms:
+            if not self.facts.changed and brain.since_ms < self._policy_ms:
                 return False
-        self.changed = False
-        out = self._out
         ahead = self.clock.is_ahead
         if ahead:
-            self.state.keep()
+            brain.keep()
         else:
             self._last_look.taken_back = 0
-        self.filler.fill()
-        self.policy.step(self._since_policy_ms)
-        self.grants.step(self._since_policy_ms)
-        if ahead and not self._last_look.confirms(out):
+        brain.step()
+        out = self.out
+        if ahead and not self._last_look.confirms(out, brain.verdicts):
             # A heartbeat came while its death was being decided: nothing was decided.
-            self.state.take_back()
-            out.clear()
-            self.changed = True
+            brain.give_back()
+            self.lines.behind = True
             return True
-        self._since_policy_ms = 0
         if out.records or out.actions or out.persist:
-            self._carry_out()
+            self.hands.carry_out()
             self.filler.tell = True
         return True
-
-    def _move_contacts(self) -> None:
-        # A function of its own with few names: MicroPython takes room for a larger one from the heap, at each call.
-        for kind, node in self._out.actions:
-            if kind == policy_state.FENCE:
-                self.selftest.end(reasons.FENCE_FIRED)
-                self.sequencer.fire(node, bool(self.state.sense_seen[node]))
-            elif kind == policy_state.VOUCH:
-                self.selftest.end(reasons.FENCE_FIRED)
-                self.sequencer.vouch(node)
-            elif kind == policy_state.DOUBT:
-                self.sequencer.doubt(node)
-            elif kind == policy_state.PROVE:
-                self.sequencer.prove(node)
-            elif kind == policy_state.PULSE:
-                self.sequencer.pulse(node)
-            else:
-                self.sequencer.release(node)
-
-    def _carry_out(self) -> None:
-        """Carry out what the policy decided: contacts first, then what is to be remembered."""
-        out = self._out
-        if out.actions:
-            self._move_contacts()
-        for event, node, reason, a, b in out.records:
-            if not self._repeats.first(event, node, reason, a):
-                continue
-            sequence = self.journal.append(event, node, reason, a, b)
-            if event == events.FENCE_PREPARED:
-                self.filler.intent_sequence[node] = sequence
-            elif event in FENCE_OVER or (event == events.RECOVERY_STEP and a == codes.RUNG_RESET):
-                self.filler.intent_sequence[node] = 0
-        self._persist = self._persist or out.persist
-        out.clear()
 
     def _is_urgent(self) -> bool:
         """Tell whether what is to be written is: an intent hurries the state along too, as that goes first."""
         urgent = self.state.phase == policy_state.PROMOTING or self.state.phase == policy_state.PREPARING
-        if self._persist or self.journal.waiting:
+        if self.durable.waiting or self.journal.waiting:
             for node in range(NODE_COUNT):
-                urgent = urgent or self.intent_waits(node)
+                urgent = urgent or self.intents.waits(node)
         return urgent
 
     def _write(self, slots, urgent: bool, heavy: bool) -> None:
         """Write at most one thing, where no deadline falls due: the state before the journal, as grants wait for it."""
-        if self._persist:
+        if self.durable.waiting:
             if slots.may_write(urgent):
-                self._persist = False
                 if not self.durable.save(self.state):
-                    self._persist = True
                     slots.failed()
                 slots.wrote(True)
-                self.changed = self.filler.tell = True
+                self.facts.changed = self.filler.tell = True
                 return
         elif self.journal.waiting:
             if slots.may_write(urgent):
                 if not self.journal.step():
                     slots.failed()
                 slots.wrote(not self.journal.waiting)
-                self.changed = True
+                self.facts.changed = True
                 return
         else:
             slots.nothing_waits()
@@ -486,12 +432,7 @@ class Supervisor:
         if not slots.may_collect(heavy):
             return False
         self.chip.collect()
-        self.free_memory = self.chip.free_memory()
         return True
-
-    def intent_waits(self, node: int) -> bool:
-        """Tell whether the intent to fence `node` is journaled and not durable yet."""
-        return self.filler.intent_sequence[node] > self.journal.decided
 
     def _write_all(self) -> None:
         self.durable.save(self.state)

@@ -45,13 +45,22 @@ REST_MS = 50
 
 
 class TimeSlots:
-    """Looks at the stages of `board` (supervisor.Supervisor) for a quiet moment."""
+    """Looks at the stages for a quiet moment."""
 
-    def __init__(self, board):
-        self._board = board
+    def __init__(self, state, facts, livenesses, intakes, sequencer, relays, selftest, intents, clock):
+        self._state = state
+        self._facts = facts
+        self._livenesses = livenesses
+        self._intakes = intakes
+        self._sequencer = sequencer
+        self._relays = relays
+        self._selftest = selftest
+        self._intents = intents
+        self._clock = clock
         # How old a node's last heartbeat is when the next one is expected, if that comes early, or late.
         self._early_ms = 980
         self._overdue_ms = 1020
+        self._late_ms = 5000
         self._dead_ms = 10000
         self._waiting_ms = 0
         self._since_collect_ms = 0
@@ -66,6 +75,7 @@ class TimeSlots:
         variation_ms = settings.interval_ms // VARIATION_PARTS
         self._early_ms = settings.interval_ms - variation_ms
         self._overdue_ms = settings.interval_ms + variation_ms
+        self._late_ms = settings.late_ms
         self._dead_ms = settings.dead_ms
 
     def step(self, elapsed_ms: int) -> None:
@@ -74,9 +84,9 @@ class TimeSlots:
         self._waiting_ms = add_capped(self._waiting_ms, elapsed_ms, COUNT_MAX)
         self._retry_ms = max(0, self._retry_ms - elapsed_ms)
         arrival = COUNT_MAX
-        deadline = fence = self._board.sequencer.next_ms()
+        deadline = fence = self._sequencer.next_ms()
         for node in range(NODE_COUNT):
-            liveness = self._board.livenesses[node]
+            liveness = self._livenesses[node]
             verdict = liveness.verdict
             if verdict != VERDICT_GOOD and verdict != VERDICT_LATE:
                 continue
@@ -85,9 +95,9 @@ class TimeSlots:
                 arrival = min(arrival, self._early_ms - age)
             # A node whose intent is not durable cannot be fenced yet: its deadline must not keep the intent from being
             # written. Nor must that of a node that has none keep another one's.
-            if not self._board.intent_waits(node):
+            if not self._intents.waits(node):
                 deadline = min(deadline, self._dead_ms - age)
-                if self._board.filler.intent_sequence[node]:
+                if self._intents.sequence[node]:
                     fence = min(fence, self._dead_ms - age)
         self._arrival_ms = arrival
         self._deadline_ms = deadline
@@ -97,20 +107,18 @@ class TimeSlots:
         """Return how long the policy needs not be asked if nothing comes, and the time to the next death. `lead_ms`: a
         death so shortly before the active node's counts as due with that, as its relay cannot wait for another one.
         """
-        board = self._board
-        state = board.state
-        settings = board.config.current.board
-        rest_ms = REST_MS if state.phase == WATCHING and not board.relays.cut_count else POLICY_MS
+        state = self._state
+        rest_ms = REST_MS if state.phase == WATCHING and not self._relays.cut_count else POLICY_MS
         dead_ms = COUNT_MAX
         active_ms = COUNT_MAX
         for node in range(NODE_COUNT):
-            if not board.facts.enabled[node]:
+            if not self._facts.enabled[node]:
                 continue
-            liveness = board.livenesses[node]
+            liveness = self._livenesses[node]
             if liveness.verdict == VERDICT_GOOD:
-                rest_ms = min(rest_ms, settings.late_ms - liveness.age_ms, board.intakes[node].half_line_in())
+                rest_ms = min(rest_ms, self._late_ms - liveness.age_ms, self._intakes[node].half_line_in())
             elif liveness.verdict == VERDICT_LATE:
-                left_ms = settings.dead_ms - liveness.age_ms
+                left_ms = self._dead_ms - liveness.age_ms
                 if node == state.active:
                     active_ms = left_ms
                 dead_ms = min(dead_ms, left_ms)
@@ -127,7 +135,7 @@ class TimeSlots:
 
     def may_stall(self) -> bool:
         """Tell whether flash may be written at once, for a request that waits for it."""
-        return self._deadline_ms > FLASH_STALL_MS and not self._board.selftest.is_moving
+        return self._deadline_ms > FLASH_STALL_MS and not self._selftest.is_moving
 
     def may_write(self, urgent: bool) -> bool:
         """Tell whether flash may be written now; ask once a pass while something waits."""
@@ -136,7 +144,7 @@ class TimeSlots:
         patience = URGENT_PATIENCE_MS if urgent else WRITE_PATIENCE_MS
         if (self._fence_ms if urgent else self._deadline_ms) <= FLASH_STALL_MS:
             return False
-        if self._board.selftest.is_moving and not urgent:
+        if self._selftest.is_moving and not urgent:
             return False  # ARM must toggle, and times are measured
         return self._arrival_ms > USUAL_WRITE_MS or self._waiting_ms >= patience
 
@@ -170,7 +178,7 @@ class TimeSlots:
         """Note that something was written; patience begins anew if it was the `whole` of what waited."""
         if whole:
             self._waiting_ms = 0
-        self._board.clock.forgive()
+        self._clock.forgive()
 
     def failed(self) -> None:
         """Note that flash could not be written: wait before the next try."""

@@ -2,7 +2,7 @@
 
 Disabling, renaming or re-wiring a node that is active, holds the role or is late, and any change to one that is being
 fenced or cut, would leave a server that runs without anybody who may switch it off, or a proof that proves something
-else. It reads settings, state and facts, changes nothing and moves nothing. Called by hostlink_operations before
+else. It reads settings, state and facts, changes nothing and moves nothing. Called by hostlink_settings before
 settings are stored.
 """
 

@@ -331,9 +331,13 @@ class Layout:
         return result
 
 
+_MADE: "dict[int, Layout]" = {}  # three lines share those of their messages: half a kilobyte of a board's heap each
+
+
 def layout_of(message_type: int) -> Layout:
-    """Return a new Layout of `message_type`; KeyError for an unknown one. Make them once, at start."""
-    for row in MESSAGES:
-        if row[0] == message_type:
-            return Layout(row)
-    raise KeyError(message_type)
+    """Return the Layout of `message_type`, made when it is first asked for; KeyError for an unknown one."""
+    if message_type not in _MADE:
+        for row in MESSAGES:
+            if row[0] == message_type:
+                _MADE[message_type] = Layout(row)
+    return _MADE[message_type]

@@ -18,7 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Numbers of what the policy is asked.
+# Numbers that records keep: of what the policy is asked, and of what is refused before.
+SETTINGS_APPLY = 7
 MODE = 10
 SWITCHOVER = 11
 FENCE = 12
@@ -86,7 +87,7 @@ OPERATIONS = (
         (("offset", "int", 0, LENGTH_MAX, "bytes before it"), ("text", "text", 0, 0, "a piece")),
         "a piece of the upload, in order",
     ),
-    (7, "settings_apply", CONFIGURE, False, (), "check the upload, store it on trial and run it"),
+    (SETTINGS_APPLY, "settings_apply", CONFIGURE, False, (), "check the upload, store it on trial and run it"),
     (
         8,
         "settings_confirm",

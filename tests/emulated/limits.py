@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from heartwire.emulated.chip import MS
-from heartwire_firmware.clock import DAY_MS
 from heartwire_protocol import codes, events
+from heartwire_protocol.operations import DAY_MS
 from tests.bodies import guarding
 from tests.bodies.bench import DEAD_MS, LEASE_MS, quick_settings
 from tests.emulated.rig import Rig, fence_edges, stored

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from heartwire_firmware.clock import DAY_MS
 from heartwire_protocol import events
+from heartwire_protocol.operations import DAY_MS
 from tests.emulated import limits
 from tests.emulated.conftest import forked
 

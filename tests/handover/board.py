@@ -83,8 +83,6 @@ class HandoverBoard(Board):
     def boot(self, first: bool) -> None:
         """Start with what flash and the scratch register hold."""
         self.clock.before = lambda _ms: 0
-        self.ticks_us = lambda: 0
-        self.ticks_diff = lambda _a, _b: 0
         for intake in self.intakes:
             intake.grants = self.grants
         super().boot(first)

@@ -132,7 +132,7 @@ class HandoverWorld(World):
                 board.take(node, arriving[at])
                 old = arriving[at][2] == known[0] and arriving[at][3] <= known[1]
                 demand("5.6", not (old and intake.beats > known[2]), "a heartbeat counts a second time")
-        board.filler.moved[node] = True
+        board.filler.note(node)
 
     def _answer(self) -> None:
         board = self.board

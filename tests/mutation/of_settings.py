@@ -41,8 +41,8 @@ MUTANTS = (
     ),
     Mutant(
         "a trial is confirmed whoever is missing",
-        "hostlink_operations.py",
-        "node = board.trial.missing() if on_trial else NO_NODE",
+        "hostlink_settings.py",
+        "node = self._trial.missing() if on_trial else NO_NODE",
         "node = NO_NODE",
         _TRIAL + _NOT_FOLLOWED,
     ),
@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "a trial ends in the middle of a fence",
         "trial.py",
-        "fences = board.sequencer.busy",
+        "fences = self._sequencer.busy",
         "fences = False",
         _TRIAL + "test_a_trial_does_not_end_in_the_middle_of_a_fence",
     ),

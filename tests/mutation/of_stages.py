@@ -205,23 +205,23 @@ MUTANTS = (
     ),
     Mutant(
         "an intent counts before it is durable",
-        "facts.py",
-        "sequence != 0 and board.journal.decided >= sequence",
+        "intents.py",
+        "sequence != 0 and self._journal.decided >= sequence",
         "sequence != 0",
         "walk auto",
     ),
     Mutant(
         "the intent of a reset stays",
-        "supervisor.py",
+        "intents.py",
         " or (event == events.RECOVERY_STEP and a == codes.RUNG_RESET)",
         "",
         "test walk/test_board.py::test_an_intent_ends_with_the_reset_that_it_was_for",
     ),
     Mutant(
         "what is to be kept is forgotten",
-        "supervisor.py",
-        "self._persist = self._persist or out.persist",
-        "pass",
+        "hands.py",
+        "if out.persist:",
+        "if False:",
         "walk ladder_reset",
     ),
     Mutant(
@@ -255,7 +255,7 @@ MUTANTS = (
     Mutant(
         "shot ahead of the end of a test",
         "lastlook.py",
-        "if not board.selftest.phase:",
+        "if not self._selftest.phase:",
         "if True:",
         LOOK + "test_test_of_a_relay_under_way_is_ended_first",
     ),
@@ -283,7 +283,7 @@ MUTANTS = (
     Mutant(
         "arming needs no key",
         "hostlink_operations.py",
-        "if arms and self._right < codes.RIGHT_CONFIGURE and not self._board.key.asserted:",
+        "if arms and right < codes.RIGHT_CONFIGURE and not self._key.asserted:",
         "if False:",
         LINK + "test_arming_needs_the_configure_key_or_the_key_switch",
     ),

@@ -19,7 +19,7 @@ MUTANTS = (
     ),
     Mutant(
         "a test is not asked about again",
-        "supervisor.py",
+        "hands.py",
         "if reason != reasons.NONE:\n                test.end(reason)",
         "if False:\n                pass",
         "walk relay_test",

@@ -185,7 +185,7 @@ MUTANTS = (
     ),
     Mutant(
         "settings take the guard off what is in use",
-        "hostlink_operations.py",
+        "hostlink_settings.py",
         "        if found is not None:\n            path, node, standing = found",
         "        if False:\n            path, node, standing = found",
         "walk settings",

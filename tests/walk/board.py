@@ -1,7 +1,7 @@
 """The walk's board: the supervisor's own wiring over lines, flash, clock and senses that are modelled.
 
-What the supervisor does between a frame and a contact (start, requests, deciding, carrying out, a relay's test, new
-settings) is its own code here; only its loop, which says when, is the walk's.
+All that stands between a frame and a contact (start, requests, brain, hands, a relay's test, new settings) is made and
+joined by the supervisor's own code here; only its loop, which says when, is the walk's.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from heartwire_firmware import durable, policy_state, sequencer
-from heartwire_firmware.facts import FactFiller
-from heartwire_firmware.grants import Grants
-from heartwire_firmware.hostlink_operations import Operations
-from heartwire_firmware.lines import Lines
-from heartwire_firmware.liveness import Liveness
+from heartwire_firmware import durable, sequencer
+from heartwire_firmware.hands import Hands
+from heartwire_firmware.peers import ASKS_WINDOW_MS
 from heartwire_firmware.relays import Relays, Transfer
-from heartwire_firmware.selftest import WAITING, SelfTest
+from heartwire_firmware.selftest import WAITING
 from heartwire_firmware.supervisor import Supervisor
-from heartwire_firmware.trial import Trial
 from heartwire_protocol import codes, reasons
 from tests.walk import frozen
 from tests.walk.bodies import FakeChip, FakePins, FakeSenses, TransferPins
@@ -74,6 +70,7 @@ class FakeDurable:
         self.holder = codes.NO_NODE
         self.long = False
         self.failed = False
+        self.waiting = False
 
     @property
     def empty(self) -> bool:
@@ -89,6 +86,7 @@ class FakeDurable:
     def save(self, state: Any) -> None:
         """Make the durable fields of `state` durable."""
         self._world.flash = durable.pack(state)
+        self.waiting = False
         self.note()
 
     def note(self) -> None:
@@ -145,6 +143,20 @@ class FakeConfig:
         return True
 
 
+class WatchedHands(Hands):
+    """The board's hands; the observers look before anything moves, and the servers feel what was pressed."""
+
+    def __init__(self, board: Board, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._board = board
+
+    def carry_out(self) -> None:
+        """Carry out what was decided."""
+        self._board.look()
+        super().carry_out()
+        self._board.world.pressed()
+
+
 class Board(Supervisor):
     """The supervisor of `world`."""
 
@@ -156,49 +168,40 @@ class Board(Supervisor):
     clock: Any
     senses: Any
     hostlink: Any
-    _slots: Any
     _last_look: Any
     _repeats: Any
+    _slots: Any
     state: Any
     facts: Any
     intake_kind: Any = FakeIntake
 
     def __init__(self, world: World, settings: Any, policy: Any) -> None:
-        # Its own parts are not made: they open files and lines.
+        # What opens files and lines is the walk's.
         self.world = world
         self.chip = FakeChip()
-        self.state = policy_state.State()
-        self.facts = policy_state.Facts()
-        self._out = policy_state.Decisions()
+        self.ticks_us = lambda: 0
+        self.ticks_diff = lambda _later, _earlier: 0
         self.config = FakeConfig(settings)
         self.durable = FakeDurable(world)
         self.journal = FakeJournal(world)
         self.relays = Relays(FakePins())
         self.senses = FakeSenses()
-        self.sequencer = sequencer.Sequencer(self.relays, self.senses, self.chip)
-        self.selftest = SelfTest(self.relays, self.senses, self.facts, self.journal)
         self.transfer_pins = TransferPins(world.moved)
         self.transfer = Transfer(self.transfer_pins)
-        self.clock = SimpleNamespace(wall_known=False, wall_day=DAY, wall_ms=NOON_S * 1000, is_ahead=False, day=0)
+        self.clock = SimpleNamespace(wall_known=False, wall_day=DAY, wall_ms=NOON_S * 1000, is_ahead=False)
         self.intakes = tuple([self.intake_kind(node) for node in range(codes.NODE_COUNT)])
-        self.livenesses = tuple([Liveness() for _ in range(codes.NODE_COUNT)])
-        self.grants = Grants(self.state, self.facts)
-        self.policy = policy(settings, self.state, self.facts, self._out)
-        self.filler = FactFiller(self)
-        self.lines = Lines(self)
-        self.operations = Operations(self)
-        stub = SimpleNamespace(configure=lambda _board: None, may_stall=lambda: True, set_baud=lambda _baud: None)
-        self.hostlink = self._slots = stub
+        stub = SimpleNamespace(configure=lambda _board: None, set_baud=lambda _baud: None)
+        self.hostlink = stub
         self._hardware = SimpleNamespace(lines=[stub] * codes.NODE_COUNT)
-        self._bauds = [0] * codes.NODE_COUNT
-        self.trial = Trial(self)
-        self._last_look = SimpleNamespace(verdicts=[0] * codes.NODE_COUNT, taken_back=0)
+        self._repeats = SimpleNamespace(first=lambda *_record: True)
+        self._last_look = SimpleNamespace(taken_back=0)
         self._is_near = False
         self._policy_ms = 1
-        self._persist = False
-        self._repeats = SimpleNamespace(first=lambda *_record: True)
         self._watched = False
-        self.out = self._out
+        self._wire(policy, lambda *parts: WatchedHands(self, *parts))
+        # When is the walk's: what waits for a quiet moment has one.
+        self._slots = SimpleNamespace(may_stall=lambda: True, configure=lambda _board: None)
+        self.operations = self.settings_operations()
 
     def boot(self, first: bool) -> None:
         """Start with what flash and the scratch register hold; in the first start the mode is what it is."""
@@ -215,7 +218,10 @@ class Board(Supervisor):
         self.sequencer._mark = sequencer.MARK_MAGIC
         self.chip.mark = mark
         self.journal.__init__(self.world)
-        self.filler.__init__(self)  # type: ignore[misc]
+        self.intents.__init__(self.journal)  # type: ignore[misc]
+        self.filler._reports.__init__(self.journal, self.livenesses)
+        self.filler.note_all()
+        self.filler.tell = False
         self.selftest.__init__(self.relays, self.senses, self.facts, self.journal)  # type: ignore[misc]
         self.transfer.__init__(self.transfer_pins)  # type: ignore[misc]
         self.clock.wall_known = False
@@ -223,15 +229,6 @@ class Board(Supervisor):
             self.state.mode = mode
         self.world.sense()
         self.start()
-
-    @property
-    def persist(self) -> bool:
-        """Tell whether the durable state waits to be written."""
-        return bool(self._persist)
-
-    @persist.setter
-    def persist(self, waits: bool) -> None:
-        self._persist = waits
 
     def watch(self) -> None:
         """Let the observers look before the policy is asked."""
@@ -241,44 +238,40 @@ class Board(Supervisor):
 
     def decide(self, elapsed_ms: int) -> None:
         """Judge and decide, as the supervisor does in a pass that is urgent."""
-        self.changed = True
-        self._since_policy_ms = elapsed_ms
+        self.facts.changed = True
+        self.brain.since_ms = 0
         self.watch()
-        self._judge(False)
-        self._look()
+        self._decide(False, elapsed_ms)
+        self.look()
 
     def ask(self, operation: int, node: int, argument: int) -> int:
         """Hand on a request; return the reason of its refusal, or NONE."""
         self.watch()
         reason = self.request(operation, node, argument)
-        self._look()
+        self.look()
         return int(reason)
 
     def peer_asks(self, node: int, target: int) -> None:
         """Let `node` ask over its line to have `target` fenced."""
         self.watch()
-        self.lines._asks_ms = 0
-        self.lines.fence_for_peer(node, target)
-        self._look()
+        self.peers.advance(ASKS_WINDOW_MS)
+        self.peers.answer(self.intakes[node], target)
+        self.look()
 
     def apply_settings(self, new: Any) -> bool:
         """Let an operator apply `new`; return whether the board took them."""
         self.config.sent = new
         self.watch()
-        answer = self.operations.do_settings_apply({}, codes.NO_NODE)
-        self._look()
+        answer = self.operations.do_settings_apply({}, codes.NO_NODE, codes.RIGHT_CONFIGURE)
+        self.look()
         return "error" not in answer
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Let the observers look at what the policy has decided, once each time."""
         if self._watched:
             self._watched = False
             for observer in self.world.observers:
                 observer.after(self.world)
-
-    def _carry_out(self) -> None:
-        self._look()
-        super()._carry_out()
-        self.world.pressed()
 
     # Intents, as the walk keeps them: 0 none, 1 waits to be written, 2 durable.
 
@@ -286,7 +279,7 @@ class Board(Supervisor):
     def intent(self) -> list[int]:
         """Return the intents of all nodes."""
         decided = self.journal.decided
-        return [0 if not one else 2 if one <= decided else 1 for one in self.filler.intent_sequence]
+        return [0 if not one else 2 if one <= decided else 1 for one in self.intents.sequence]
 
     @property
     def must_flush(self) -> bool:
@@ -298,7 +291,7 @@ class Board(Supervisor):
     def set_intents(self, intents: list[int], test_waits: bool) -> None:
         """Set the intents of all nodes, and whether the record of a test waits."""
         self.journal.sequence, self.journal.decided = 2, 1
-        self.filler.intent_sequence[:] = [0, 0, 0]
+        self.intents.sequence[:] = [0, 0, 0]
         for node, one in enumerate(intents):
-            self.filler.intent_sequence[node] = 0 if not one else 1 if one == 2 else 2
+            self.intents.sequence[node] = 0 if not one else 1 if one == 2 else 2
         self.selftest._sequence = 2 if test_waits else 1

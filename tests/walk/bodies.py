@@ -95,9 +95,6 @@ class FakeChip:
     def collect(self) -> None:
         pass
 
-    def free_memory(self) -> int:
-        return 0
-
 
 class TransferPins:
     """The coils and contacts of the transfer relay; `moved(node)` is told of each coil that gets current."""

@@ -38,8 +38,9 @@ class Fittings:
     def step(self, elapsed: int) -> None:
         """Let the supervisor step the fittings."""
         board = self._world.board
-        board._step_selftest(elapsed)
-        board._step_transfer(elapsed)
+        board.hands.step_test(elapsed)
+        if self._world.settings.board.transfer:
+            board.following.step(elapsed)
         if board.selftest.phase == CUT:
             self.silenced[board.selftest.node] = 1
 

@@ -136,7 +136,7 @@ def freeze(world: World) -> tuple[Any, ...]:
         kept = (*kept[:-1], world.fittings.relative_s(kept[-1], kept[-2]))
     return (
         (tuple(values.values()), *lists), tuple(nodes), sequence, kept,
-        world.chip.mark, world.board.persist, world.full, world.tainted, world.forced_s,
+        world.chip.mark, world.board.durable.waiting, world.full, world.tainted, world.forced_s,
         (world.peer_s, world.peer_target if world.peer_s else NO_NODE),
         max(0, world.last_started - base), max(0, world.leased_epoch - base), world.leased_node, world.variant, fitted,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def freeze(world: World) -> tuple[Any, ...]:
 
 def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     """Take everything from a frozen world."""
-    (values, nodes, sequence, kept, mark, world.board.persist, world.full, world.tainted, world.forced_s,
+    (values, nodes, sequence, kept, mark, world.board.durable.waiting, world.full, world.tainted, world.forced_s,
      (world.peer_s, world.peer_target), started, leased, leased_node, variant) = frozen[:-1]  # fmt: skip
     state = world.state
     known = state.__dict__
@@ -206,7 +206,7 @@ def thaw(world: World, frozen: tuple[Any, ...]) -> None:
     world.cut_at = -1
     board.set_intents(intents, test_waits)
     board.durable.note()
-    board.filler.moved[:] = [True] * 3
+    board.filler.note_all()
     off_ms = list(world.senses.off_ms)
     world.sense()
     world.senses.off_ms[:] = off_ms  # what another state had shown last says nothing about how long it was so

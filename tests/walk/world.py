@@ -115,7 +115,6 @@ class World:
         if mode not in (codes.MODE_APPROVE, codes.MODE_AUTO):
             self.bodies[0].running, self.bodies[0].stopped = 1, 0
         board.boot(first=True)
-        board.persist = True
 
     @property
     def settings(self) -> Any:
@@ -130,7 +129,6 @@ class World:
     def boot(self) -> None:
         """Start the board with what flash and the scratch register hold."""
         self.board.boot(first=False)
-        self.board.persist = True
 
     def freeze(self) -> tuple[Any, ...]:
         """Return everything that the future depends on, in its canonical form."""
@@ -279,7 +277,7 @@ class World:
         if not self.settings.nodes[node].enabled or not body.up or body.line == MUTE:
             intake.half_line = intake.has_incarnation and live.age_ms > self.settings.board.late_ms
             return False
-        self.board.filler.moved[node] = True
+        self.board.filler.note(node)
         if body.line == ALTERED or body.follows != self.follows[node]:
             live.bad()
             intake.altered = True
@@ -369,14 +367,13 @@ class World:
 
     def _write(self) -> None:
         board = self.board
-        if board.persist:
+        if board.durable.waiting:
             self._flash_write(self._save)
         if board.must_flush:
             self._flash_write(board.journal.flush)
 
     def _save(self) -> None:
         self.board.durable.save(self.state)
-        self.board.persist = False
 
     def _flash_write(self, write: Callable[[], Any]) -> None:
         index = self.writes

@@ -14,6 +14,7 @@ import importlib
 from dataclasses import dataclass, field
 
 from heartwire.bundle import shake
+from heartwire.bundle.flatten import flatten
 from heartwire.bundle.names import Rewriter, bound_names, locals_of
 from heartwire.bundle.near import bring_near
 from heartwire.bundle.share import share
@@ -66,7 +67,7 @@ def make(sources: dict[str, str], roots: tuple[tuple[str, str], ...]) -> str:
     named = {renamed[pair] for pair in renamed if pair[1].isupper() and pair not in roots}
     constants = _fold(statements, named)
     statements = [item for item in statements if not _is_constant(item, constants)]
-    kept = shake.reachable(statements, {renamed[root] for root in roots})
+    kept = flatten(shake.reachable(statements, {renamed[root] for root in roots}))
     imports = {name: item for module in order for name, item in module.outside.items()}
     used = {node.id for item in kept for node in ast.walk(item) if isinstance(node, ast.Name)}
     head = [item for name, item in sorted(imports.items()) if name in used]

@@ -19,7 +19,7 @@ from heartwire_firmware import config, slots
 from heartwire_firmware.journal import Journal
 from heartwire_firmware.journal_reader import WAITS, Reader
 from heartwire_firmware.supervisor import Supervisor
-from heartwire_protocol import codes, events, framing, messages, records, settings
+from heartwire_protocol import codes, events, framing, messages, operations, records, settings
 
 __all__ = ["KEYS", "POWER", "Bench", "BenchChannel", "Record", "answers_in", "store_settings", "unsigned_request"]
 
@@ -146,7 +146,7 @@ class Bench(Rack):
 
     def arm(self, mode: int = codes.MODE_AUTO) -> None:
         """Set the mode as an operator."""
-        reason = self.board.request(10, 3, mode)
+        reason = self.board.request(operations.MODE, codes.NO_NODE, mode)
         if reason:
             raise AssertionError(f"refused with reason {reason}")
 

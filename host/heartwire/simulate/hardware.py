@@ -205,11 +205,9 @@ class FakeChip(ports.Chip):
     def restart(self) -> None:
         pass
 
-    def free_memory(self) -> int:
-        return 100000
-
     def collect(self) -> None:
         self.collected += 1
+        self.free = 100000
 
 
 class FakeTicks:

@@ -22,9 +22,9 @@ from heartwire.simulate.rack import KINDS, POSITIONS
 from heartwire.simulate.rules import Rules
 from heartwire.simulate.run import Happened, record
 from heartwire.simulate.watch import Watch
-from heartwire_firmware import lights, policy_state
-from heartwire_firmware.clock import DAY_MS
+from heartwire_firmware import lights, policy_state, starts
 from heartwire_protocol import codes, operations, reasons
+from heartwire_protocol.operations import DAY_MS
 
 STEP_MS = 20
 SETTLE_MS = 120000
@@ -195,10 +195,10 @@ class PolicyStage:
         if verb == "time":
             moment = vocabulary.moment_of(action.words[0]) if action.words else None
             since = moment - EPOCH_DAY if moment else timedelta(20000, 43200)
-            board.set_wall(since.days, since.seconds * 1000)
+            board.wall.set(since.days, since.seconds * 1000)
             return None
         if verb == "restart":
-            board.stop(1)
+            board.stop(starts.RESTART)
             return None
         node = codes.NO_NODE
         argument = 0

@@ -56,6 +56,33 @@ def test_a_constant_that_is_changed_stays_a_name() -> None:
     assert (found["guard"](), found["guard"]()) == (2, 3)
 
 
+def test_a_class_and_its_only_heir_become_one_and_what_is_overridden_keeps_its_caller() -> None:
+    found = made(
+        one="class Base:\n    kind = 1\n    def __init__(self):\n        self.said = []\n"
+        "    def say(self):\n        self.said.append(self.word())\n"
+        "    def word(self):\n        return 'base'\n    def more(self):\n        return 'more'\n"
+        "    def gone(self):\n        return 'overridden, and nobody calls it'\n",
+        two="from heartwire_firmware.one import Base\n\n\nclass Middle(Base):\n"
+        "    def word(self):\n        return 'middle ' + Base.word(self)\n    def gone(self):\n        return 2\n",
+        three="from heartwire_firmware.two import Middle\n\n\nclass Heir(Middle):\n    kind = 3\n"
+        "    def word(self):\n        return 'heir ' + Middle.word(self)\n",
+        start="from heartwire_firmware.three import Heir\n\n\ndef guard():\n    heir = Heir()\n    heir.say()\n"
+        "    return heir.said, heir.more(), heir.kind, heir.gone(), len(Heir.__mro__)\n",
+    )
+    assert found["guard"]() == (["heir middle base"], "more", 3, 2, 2)
+    assert "nobody calls it" not in found["__text__"]
+
+
+def test_a_base_of_two_and_a_class_that_is_made_itself_stay() -> None:
+    found = made(
+        start="class Base:\n    def word(self):\n        return 'base'\n\n\nclass One(Base):\n    pass\n\n\n"
+        "class Two(Base):\n    pass\n\n\nclass Made:\n    def word(self):\n        return 'made'\n\n\n"
+        "class Heir(Made):\n    def word(self):\n        return 'heir'\n\n\n"
+        "def guard():\n    return [kind().word() for kind in (One, Two, Made, Heir)]\n",
+    )
+    assert found["guard"]() == ["base", "base", "made", "heir"]
+
+
 def test_what_nothing_reaches_is_left_out_and_what_getattr_reaches_is_kept() -> None:
     found = made(
         start="class Thing:\n    def used(self):\n        return 1\n\n    def unused(self):\n        return 2\n\n"

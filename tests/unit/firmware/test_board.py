@@ -8,7 +8,7 @@ from unittest.mock import Mock, PropertyMock
 import pytest
 
 from heartwire_firmware import sequencer
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import codes, events, operations, reasons
 from tests.fakes.bench import POWER, Bench
 
 
@@ -152,7 +152,7 @@ def test_limits_of_small_integers(bench: Bench, attribute: str) -> None:
         bench.run_until(lambda: bench.board.state.active == 1)
         assert bench.board.state.epoch == codes.COUNT_MAX - 1
         bench.run_until(lambda: bench.nodes[0].alive and bench.board.livenesses[0].verdict == codes.VERDICT_GOOD)
-        bench.board.request(14, 0, 0)
+        bench.board.request(operations.CLEAR, 0, 0)
         bench.nodes[1].crash()
         bench.run(20000)
         assert bench.board.state.epoch == codes.COUNT_MAX - 1, "the epoch neither wraps nor repeats"
@@ -222,7 +222,7 @@ def just_near(bench: Bench) -> None:
     last_ms = board.config.current.board.dead_ms - 62
     bench.run_until(lambda: board.livenesses[0].age_ms >= last_ms - 20)
     while board.livenesses[0].age_ms <= last_ms:
-        board.changed = True
+        board.facts.changed = True
         bench.step()
     assert board.livenesses[0].age_ms == last_ms + 1, "no pass just before it is near"
 
@@ -249,7 +249,7 @@ def asked_while_near(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
     monkeypatch.setattr(board.policy, "step", noted)
     # No time passes here while it looks.
-    monkeypatch.setattr(board._last_look, "confirms", lambda out: True)
+    monkeypatch.setattr(board._last_look, "confirms", lambda out, verdicts: True)
     return asked
 
 
@@ -279,7 +279,7 @@ def test_another_death_just_before_the_active_nodes_is_decided_with_it(
     board.livenesses[1].age_ms, board.livenesses[1].verdict = dead_ms - 55, codes.VERDICT_LATE
     bench.nodes[1].next_beat_ms = bench.ms + 30 if heard else bench.ms + 10 * dead_ms
     bench.run(58)
-    board.changed = True  # a pass between the two deadlines
+    board.facts.changed = True  # a pass between the two deadlines
     bench.run_until(lambda: board.facts.verdict[0] == codes.VERDICT_DEAD)
     assert [age_ms for age_ms in asked if age_ms > dead_ms - 60] == [dead_ms]
     assert board.facts.verdict[1] == (codes.VERDICT_GOOD if heard else codes.VERDICT_DEAD)

@@ -89,7 +89,7 @@ def test_flash_that_takes_every_other_write_does_not_flood_the_journal(bench: Be
 
     bench.files.write = takes_every_other  # type: ignore[method-assign]
     for _ in range(30):
-        bench.board._persist = True
+        bench.board.durable.waiting = True
         bench.run(2000)
     assert tries >= 20
     assert told(bench) == [events.STORAGE_BAD] and is_alarm(bench)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heartwire_firmware import fitness, guards, policy_requests, policy_state
+from heartwire_firmware import fitness, guards, policy_requests, policy_state, starts
 from heartwire_protocol import codes, events, messages, operations, reasons
 from heartwire_protocol import settings as settings_table
 from tests.fakes.bench import Bench
@@ -265,7 +265,7 @@ def test_a_reset_in_the_middle_releases_the_relay(bench: Bench) -> None:
 
 def test_a_requested_restart_releases_the_relay_first(bench: Bench) -> None:
     begin(bench, seconds=10)
-    bench.board.stop(1)
+    bench.board.stop(starts.RESTART)
     assert level(bench, "b") == 0
     bench.run(3000)
     assert level(bench, "b") == 0 and bench.has(events.PROOF_ENDED, 1, reasons.REQUESTED_RESET)
@@ -314,8 +314,8 @@ def test_a_fence_ends_the_test_before_it_fires() -> None:
 
 def test_no_decision_of_the_policy_leaves_two_relays_cut(bench: Bench) -> None:
     begin(bench)
-    bench.board._out.act(policy_state.FENCE, 0)
-    bench.board._carry_out()
+    bench.board.out.act(policy_state.FENCE, 0)
+    bench.board.hands.carry_out()
     assert (level(bench, "a"), level(bench, "b")) == (1, 0)
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from heartwire_firmware import timeslots
+from heartwire_firmware.intents import Intents
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
@@ -26,15 +27,19 @@ def nodes() -> list[SimpleNamespace]:
 
 @pytest.fixture
 def slots(nodes: list[SimpleNamespace]) -> timeslots.TimeSlots:
-    board = SimpleNamespace(
-        livenesses=nodes,
-        sequencer=SimpleNamespace(next_ms=lambda: COUNT_MAX),
-        selftest=SimpleNamespace(is_moving=False),
-        intent_waits=lambda node: False,
-        filler=SimpleNamespace(intent_sequence=[0] * NODE_COUNT),
+    nothing = SimpleNamespace()
+    made = timeslots.TimeSlots(
+        nothing,
+        nothing,
+        nodes,
+        nothing,
+        SimpleNamespace(next_ms=lambda: COUNT_MAX),
+        nothing,
+        SimpleNamespace(is_moving=False),
+        Intents(SimpleNamespace(decided=COUNT_MAX)),
+        nothing,
     )
-    made = timeslots.TimeSlots(board)
-    made.configure(SimpleNamespace(interval_ms=INTERVAL_MS, dead_ms=DEAD_MS))
+    made.configure(SimpleNamespace(interval_ms=INTERVAL_MS, late_ms=DEAD_MS // 2, dead_ms=DEAD_MS))
     made.step(timeslots.COLLECT_AHEAD_MS)
     return made
 
@@ -112,7 +117,7 @@ def test_no_count_collects_shortly_before_a_deadline(slots: timeslots.TimeSlots,
 def test_only_a_node_that_can_be_fenced_at_its_deadline_keeps_an_intent_from_being_written(
     slots: timeslots.TimeSlots, nodes: list[SimpleNamespace], prepared: bool
 ) -> None:
-    slots._board.filler.intent_sequence[0] = int(prepared)
+    slots._intents.sequence[0] = int(prepared)
     nodes[0].verdict = VERDICT_LATE
     stand(slots, nodes[0], 0, DEAD_MS - FLASH_STALL_MS)
     slots.step(timeslots.WRITE_PATIENCE_MS)

@@ -143,7 +143,7 @@ def test_a_node_that_is_taken_out_stays_quarantined_and_locked_for_its_return() 
     bench.run(20000)
     assert bench.board.state.quarantined[1] and not bench.board.relays.commanded[1]
     bench.board.state.locked[1] = 1
-    bench.board.save_soon()
+    bench.board.durable.waiting = True
     bench.run(3000)
     apply(bench, changed(bench, "node.b.enabled=0\n"))
     assert confirm(bench)["ok"] == 1

@@ -54,7 +54,7 @@ def test_a_row_alone_is_seen_and_named(name: str) -> None:
     shown.step(10)
     assert not bench.hardware.pins.levels["GUARDING"]
     state.take_back()
-    bench.board.filler.moved[:] = [True] * 3
+    bench.board.filler.note_all()
     bench.run(2000)
     assert lights.alarm_bits(state, facts) == 0
     assert bench.hardware.pins.levels["GUARDING"]

@@ -8,7 +8,7 @@ import pytest
 
 from heartwire.answers import NodeStatus, Status
 from heartwire.simulate.foresee import Plan, foresee, read_settings
-from heartwire_protocol import codes, events, reasons
+from heartwire_protocol import codes, events, operations, reasons
 from tests.fakes.bench import Bench
 
 Prepare = Callable[[Bench], object]
@@ -26,7 +26,7 @@ def plan_of(bench: Bench, node: str) -> Plan:
 
 
 def maintain(node: int) -> Prepare:
-    return lambda bench: bench.board.request(16, node, 100)
+    return lambda bench: bench.board.request(operations.MAINTENANCE, node, 100)
 
 
 def crash(node: int) -> Prepare:
@@ -38,11 +38,11 @@ def crash(node: int) -> Prepare:
 
 
 def observe(bench: Bench) -> None:
-    bench.board.request(10, 3, codes.MODE_OBSERVE)
+    bench.board.request(operations.MODE, codes.NO_NODE, codes.MODE_OBSERVE)
 
 
 def approve(bench: Bench) -> None:
-    bench.board.request(10, 3, codes.MODE_APPROVE)
+    bench.board.request(operations.MODE, codes.NO_NODE, codes.MODE_APPROVE)
 
 
 CASES: dict[str, tuple[str, int, Prepare, str, tuple[str, str | None, tuple[str, ...]]]] = {
