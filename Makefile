@@ -143,10 +143,11 @@ test-hil: $(READY) ## a real board, wired as tests/hil/bench_wiring.toml says: m
 test-hw: $(READY) ## pins, circuit, wiring and simulations
 	$(PYTEST) -q tests/hw
 
-lint: $(READY) ## ruff, import arrows, spelling
+lint: $(READY) ## ruff, import arrows, what must not grow, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/check_arrows.py
+	$(BIN)/python tools/structure.py
 	$(BIN)/codespell
 
 types: $(READY) ## mypy: host, contract, tests and tools strict, the host by the newest Python's library too, firmware against the MicroPython stubs
