@@ -63,7 +63,7 @@ ARROWS: dict[str, set[str]] = {
     "hostlink_settings": {"hostlink", "starts", "trial", "wiring"},
     "hostlink_tests": {"hostlink", "selftest"},
     "hostlink_operations": {"hostlink", "starts"},
-    "timeslots": {"clock", "policy_state"},
+    "pace": {"brain", "clock", "policy_state", "ports"},
     "intents": set(),
     "reports": set(),
     "walltime": set(),
@@ -71,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
     "hands": {"guards", "policy_state", "selftest"},
     "brain": {"policy_requests", "policy_state"},
     "peers": {"policy_requests", "policy_state", "sequencer"},
-    "lines": {"intake", "journal_reader", "timeslots"},
+    "lines": {"intake", "journal_reader", "pace"},
     "lastlook": {"clock", "policy_state"},
     "storage": {"clock"},
     "repeats": set(),
@@ -80,8 +80,8 @@ ARROWS: dict[str, set[str]] = {
     "supervisor": {
         "brain", "button", "clock", "config", "durable", "facts", "following", "grants", "hands", "hostlink",
         "hostlink_operations", "hostlink_settings", "hostlink_status", "hostlink_tests", "intake", "intents", "journal",
-        "lastlook", "lights", "lines", "liveness", "peers", "policy", "policy_state", "ports", "relays", "repeats",
-        "reports", "selftest", "sequencer", "starts", "storage", "timeslots", "trial", "walltime",
+        "lastlook", "lights", "lines", "liveness", "pace", "peers", "policy", "policy_state", "ports", "relays",
+        "repeats", "reports", "selftest", "sequencer", "starts", "storage", "trial", "walltime",
     },
 }  # fmt: skip
 # Host packages that may import the firmware's policy: they run it.

@@ -6,7 +6,7 @@ is taken and one answered, so that no line makes another one wait for long. Call
 
 from heartwire_firmware.intake import BAD, EVENTS_WANTED, FENCE_WANTED, GOOD, NOTHING, SIGN
 from heartwire_firmware.journal_reader import WAITS, Reader
-from heartwire_firmware.timeslots import HEAVY_MS
+from heartwire_firmware.pace import HEAVY_MS
 from heartwire_protocol import auth, codes, events, framing, messages, records
 from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
@@ -167,10 +167,10 @@ class Lines:
                 return True
         return False
 
-    def send_events(self, slots) -> None:
+    def send_events(self, pace) -> None:
         """Send one journal record to the node that reads, or what ends its page, in a quiet slot."""
         left = self.events_left
-        if not left or not slots.is_quiet():
+        if not left or not pace.is_quiet():
             return
         sequence = self._reader.step(self._event_after, self._record) if left > 1 else 0
         if sequence == WAITS:

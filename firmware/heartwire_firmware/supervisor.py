@@ -6,7 +6,7 @@ tests with fake hardware. Hardware is handed in (ports.py).
 """
 
 from heartwire_firmware import policy_state, starts
-from heartwire_firmware.brain import DIES, Brain
+from heartwire_firmware.brain import Brain
 from heartwire_firmware.button import Button
 from heartwire_firmware.clock import Clock
 from heartwire_firmware.config import Config
@@ -27,6 +27,7 @@ from heartwire_firmware.lastlook import LastLook
 from heartwire_firmware.lights import Lights
 from heartwire_firmware.lines import Lines
 from heartwire_firmware.liveness import Liveness
+from heartwire_firmware.pace import FRAME_PASSES, Pace
 from heartwire_firmware.peers import Peers
 from heartwire_firmware.policy import Policy
 from heartwire_firmware.ports import Activity
@@ -36,19 +37,13 @@ from heartwire_firmware.reports import Reports
 from heartwire_firmware.selftest import SelfTest
 from heartwire_firmware.sequencer import Sequencer
 from heartwire_firmware.storage import Storage
-from heartwire_firmware.timeslots import FRAME_PASSES, HEAVY_MS, POLICY_MS, REST_MS, TimeSlots
 from heartwire_firmware.trial import Trial
 from heartwire_firmware.walltime import WallTime
 from heartwire_protocol import events, operations, reasons
-from heartwire_protocol.codes import COUNT_MAX, NO_NODE, NODE_COUNT
+from heartwire_protocol.codes import NO_NODE, NODE_COUNT
 
-# While something waits for a quiet slot; a heartbeat, after which there is one, ends the wait at once.
-WAITING_MS = 25
-URGENT_MS = 5
 # After a change of an input all inputs are read for this long: longer than relays.DEBOUNCE_MS.
 BOUNCE_MS = 60
-# Passes in a row with heavy work on the lines before the rest gets a turn all the same.
-HEAVY_MAX = 1
 AFTER_THE_LINES = (operations.APPROVE, operations.DECLARE, operations.READOPT, operations.FENCE)
 
 
@@ -82,17 +77,7 @@ class Supervisor:
             self.config, self.intakes, self.livenesses, self.sequencer, self.selftest, self.ticks_us, self.ticks_diff
         )
         self._activity = hardware.activity
-        self._owed = False  # an answer has given way
-        self._heavy = 0  # passes in a row with something heavy to do
         self._bounce_ms = BOUNCE_MS
-        self._lead_ms = hardware.lead_ms
-        self._near_ms = hardware.lead_ms and hardware.lead_ms + HEAVY_MS
-        self._aim_ms = 0
-        self._is_near = False  # a deadline is so near that only the late node may take time
-        self._near_in_ms = COUNT_MAX  # until it is, from when the last pass began
-        self._due_ms = 0
-        self._policy_ms = 1
-        self._since_slots_ms = 0
         self.stopping = starts.RUN
         self._young = True
 
@@ -126,8 +111,9 @@ class Supervisor:
         )
         self.trial = Trial(config, self.configure, state, facts, livenesses, intakes, sequencer, journal, durable)
         self.following = Following(self.transfer, selftest, state, journal)
-        self._slots = TimeSlots(
-            state, facts, livenesses, intakes, sequencer, self.relays, selftest, intents, self.clock
+        self.pace = Pace(
+            self._hardware.lead_ms, state, facts, livenesses, intakes, sequencer, self.relays, selftest, intents,
+            self.clock, durable, journal, self.lines, filler, self.hostlink,
         )  # fmt: skip
         self._bauds = [0] * NODE_COUNT
 
@@ -149,7 +135,7 @@ class Supervisor:
         """Return what the host link may do with settings."""
         return SettingsOperations(
             self.config, self.trial, self.state, self.facts, self.filler, self.sequencer, self.journal,
-            self._slots.may_stall, self.stop,
+            self.pace.may_stall, self.stop,
         )  # fmt: skip
 
     # Start.
@@ -188,7 +174,7 @@ class Supervisor:
         self.selftest.configure(current.board)
         self.grants.configure(current.board)
         self.hostlink.configure(current.board)
-        self._slots.configure(current.board)
+        self.pace.configure(current.board)
         self.filler.note_all()
         for node in range(NODE_COUNT):
             self.intakes[node].configure(current.board, current.nodes[node])
@@ -230,24 +216,22 @@ class Supervisor:
         """Look, and step what has something to do: every stage, with the same time, or none. Return for how many ms the
         loop need not look again unless something comes.
 
-        A pass does one heavy thing at a time (take a frame, decide, answer, serve the host, write flash), so that none
-        stands for long between a deadline and its relay.
+        A pass does one heavy thing at a time (pace.py), so that none stands for long between a deadline and its relay.
         """
         bits = self._activity()
+        pace = self.pace
         if not self.facts.changed:
             since_ms = self.clock.look()
-            if since_ms < self._due_ms and not self._is_due(bits):
+            if since_ms < pace.due_ms and not self._is_due(bits):
                 self.chip.feed()
                 if not self.relays.cut_count:
-                    return self._due_ms - since_ms
+                    return pace.due_ms - since_ms
                 self.relays.step(0)
                 return 1
         elapsed = self.clock.tick()
-        self._slots.passes += 1
-        # Counted to now: the last pass may have been a long one, and another one would be too much.
-        near = self._is_near = self._near_in_ms <= elapsed
-        if 0 < self._aim_ms - elapsed <= self._lead_ms:
-            elapsed += self.clock.run_ahead(self._aim_ms - elapsed)
+        ahead_ms = pace.begin(elapsed)
+        if ahead_ms:
+            elapsed += self.clock.run_ahead(ahead_ms)
         for node in range(NODE_COUNT):
             if self.facts.enabled[node]:
                 self.livenesses[node].advance(elapsed)
@@ -262,28 +246,16 @@ class Supervisor:
             self.sequencer.step(elapsed)
         if self.selftest.phase:
             self.hands.step_test(elapsed)
-        heavy = (bits & Activity.LINES or self.lines.behind or self.clock.stalled) and self.lines.take(near)
+        heavy = (bits & Activity.LINES or self.lines.behind or self.clock.stalled) and self.lines.take(pace.is_near)
         if heavy:
-            self._slots.passes += FRAME_PASSES
+            pace.passes += FRAME_PASSES
         heavy = self._decide(heavy, elapsed) or heavy
-        self._since_slots_ms += elapsed
-        if near:
-            self._due_ms = self._next_ms()
-            self.chip.feed()
-            return 1
-        # An answer gives way to what is heavy, once.
-        if not heavy or self._owed:
+        if not pace.is_near and pace.may_answer(heavy):
             heavy = self.lines.reply() or heavy
-            self._owed = self.lines.answers_wait()
-        else:
-            self._owed = True
-        if self._since_slots_ms >= REST_MS or self._waits_for_quiet(bits):
-            self._heavy = self._heavy + 1 if heavy else 0
-            if not heavy or self._heavy > HEAVY_MAX:
-                self._step_quiet(bool(heavy))
-        else:
-            self._heavy = 0
-        self._due_ms = self._next_ms()
+            pace.answered()
+        if pace.has_turn(heavy, elapsed, bits):
+            self._step_quiet(heavy)
+        pace.end(self._bounce_ms > 0)
         self.chip.feed()
         return 1
 
@@ -294,36 +266,6 @@ class Supervisor:
                 if bits >> node & 1 and self.intakes[node].gather():
                     return True
         return bool(bits & (Activity.USB | Activity.INPUTS))
-
-    def _next_ms(self) -> int:
-        """Return how long at most the loop may only look: until the next deadline, or until something waits."""
-        rest_ms, dead_ms = self._slots.rest(self._lead_ms)
-        self._policy_ms = max(1, rest_ms)
-        if self._lead_ms:
-            self._near_in_ms = dead_ms - self._near_ms
-        # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long; from near
-        # on the policy is asked for nothing else, because that would take as long.
-        self._aim_ms = dead_ms if dead_ms <= max(rest_ms + self._lead_ms, self._near_ms) else 0
-        if self._aim_ms:
-            self._policy_ms = max(1, dead_ms - self._lead_ms)
-        if (
-            self.facts.changed
-            or self.lines.behind
-            or self.filler.tell
-            or self._heavy
-            or self.lines.answers_wait()
-            or self._bounce_ms
-            or self.relays.pressing
-            or self.sequencer.is_firing
-            or self.selftest.phase
-            or self.hostlink.busy
-        ):
-            return 1
-        if self.durable.waiting or self.lines.events_left or self._slots.garbage_waits():
-            return min(self._policy_ms, URGENT_MS)
-        if self.journal.waiting:
-            return min(self._policy_ms, WAITING_MS)
-        return self._policy_ms
 
     def _step_inputs(self, bits: int, elapsed: int) -> None:
         """Read the inputs while one of them moves or bounces; the time before a change does not count for it."""
@@ -338,51 +280,35 @@ class Supervisor:
         self.button.step(elapsed)
         self._bounce_ms = max(0, self._bounce_ms - elapsed)
 
-    def _waits_for_quiet(self, bits: int) -> bool:
-        if bits & Activity.USB or self.durable.waiting or self.journal.waiting or self.lines.events_left:
-            return True
-        return self.hostlink.busy or self._slots.garbage_waits()
-
     def _step_quiet(self, heavy: bool) -> None:
         """Step what no deadline waits for: the host link, events for nodes, lights, flash."""
-        elapsed = self._since_slots_ms
-        self._since_slots_ms = 0
-        self._heavy = 0
+        pace = self.pace
+        elapsed = pace.begin_turn()
         self.trial.step(elapsed)
         self._storage.step(elapsed)
         self._repeats.step(elapsed)
         self.peers.advance(elapsed)
         self.lines.count_errors()
-        slots = self._slots
-        slots.step(elapsed)
+        pace.step(elapsed)
         # Before anything is written: its parts would take one moment after the other, until memory is at its end.
-        urgent = self._is_urgent()
-        collected = not urgent and slots.garbage_waits() and self._collect(slots, heavy)
-        served = self.hostlink.step(elapsed, slots.is_quiet() and not collected)
+        urgent = pace.is_urgent()
+        collected = not urgent and pace.garbage_waits() and self._collect(pace, heavy)
+        served = self.hostlink.step(elapsed, pace.is_quiet() and not collected)
         if self.config.current.board.transfer:
             self.following.step(elapsed)
         self.lights.step(elapsed)
         if not collected:
-            self.lines.send_events(slots)
-            self._write(slots, urgent, heavy or served)
+            self.lines.send_events(pace)
+            self._write(pace, urgent, heavy or served)
         if self._young and (self.clock.day or self.clock.ms >= starts.GOOD_BOOT_MS):
             self._young = False
             starts.note_good(self.chip)
 
     def _decide(self, taken: bool, elapsed: int) -> bool:
-        """Judge the nodes and let the policy decide: at once where a verdict, a sense or a fence changed, in the next
-        pass where only a frame was taken in this one. Return True if the policy was asked.
-        """
+        """Judge the nodes, and let the policy decide if it is to be asked; return True if it was."""
         brain = self.brain
-        found = brain.judge(elapsed)
-        # Near a deadline all else waits for it: a policy that has just begun to think of it would decide late.
-        if self._is_near and found != DIES:
+        if not self.pace.asks(brain.judge(elapsed), taken, brain.since_ms):
             return False
-        if not found:
-            if taken and brain.since_ms < POLICY_MS:
-                return False
-            if not self.facts.changed and brain.since_ms < self._policy_ms:
-                return False
         ahead = self.clock.is_ahead
         if ahead:
             brain.keep()
@@ -400,36 +326,28 @@ class Supervisor:
             self.filler.tell = True
         return True
 
-    def _is_urgent(self) -> bool:
-        """Tell whether what is to be written is: an intent hurries the state along too, as that goes first."""
-        urgent = self.state.phase == policy_state.PROMOTING or self.state.phase == policy_state.PREPARING
-        if self.durable.waiting or self.journal.waiting:
-            for node in range(NODE_COUNT):
-                urgent = urgent or self.intents.waits(node)
-        return urgent
-
-    def _write(self, slots, urgent: bool, heavy: bool) -> None:
+    def _write(self, pace, urgent: bool, heavy: bool) -> None:
         """Write at most one thing, where no deadline falls due: the state before the journal, as grants wait for it."""
         if self.durable.waiting:
-            if slots.may_write(urgent):
+            if pace.may_write(urgent):
                 if not self.durable.save(self.state):
-                    slots.failed()
-                slots.wrote(True)
+                    pace.failed()
+                pace.wrote(True)
                 self.facts.changed = self.filler.tell = True
                 return
         elif self.journal.waiting:
-            if slots.may_write(urgent):
+            if pace.may_write(urgent):
                 if not self.journal.step():
-                    slots.failed()
-                slots.wrote(not self.journal.waiting)
+                    pace.failed()
+                pace.wrote(not self.journal.waiting)
                 self.facts.changed = True
                 return
         else:
-            slots.nothing_waits()
-        self._collect(slots, heavy)
+            pace.nothing_waits()
+        self._collect(pace, heavy)
 
-    def _collect(self, slots, heavy: bool) -> bool:
-        if not slots.may_collect(heavy):
+    def _collect(self, pace, heavy: bool) -> bool:
+        if not pace.may_collect(heavy):
             return False
         self.chip.collect()
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from heartwire_protocol import codes, framing, messages
 from tests.bodies.bench import Bench
 
-# A record that is not urgent waits for a slot between heartbeats for so long (timeslots.WRITE_PATIENCE_MS), and a bit.
+# A record that is not urgent waits for a slot between heartbeats for so long (pace.WRITE_PATIENCE_MS), and a bit.
 ROWS_MS = 1800
 HEARTBEATS = 10
 HELLO_EVERY_MS = 25

@@ -37,7 +37,7 @@ RESTORED_MAX_MS = 100
 RELAY_MEDIAN_MAX_MS = 1
 RELAY_MAX_MS = 3
 # A look that finds nothing to do (one of the shortest); and the longest pass without a flash write, which collects
-# garbage: that begins 70 ms before a deadline at the latest (timeslots.COLLECT_CLEAR_MS), and is over when the death
+# garbage: that begins 70 ms before a deadline at the latest (pace.COLLECT_CLEAR_MS), and is over when the death
 # may have to be decided, 30 ms before it.
 QUIET_PASS_US = 600
 LONGEST_PASS_US = 40_000
@@ -54,7 +54,7 @@ SLOW_TIMES = 5
 # more of the memory (12 KB between 1.24 and 1.28), and what the loader leaves behind is not always the same.
 BOOT_MARGIN_MIN = 24 * 1024
 PASSES_A_SECOND_MAX = 175  # 8 ms of rest and the work of a pass
-# Ninety passes leave 45 KB at most before garbage is collected (timeslots.COLLECT_AT_LAST_PASSES); the rest is margin.
+# Ninety passes leave 45 KB at most before garbage is collected (pace.COLLECT_AT_LAST_PASSES); the rest is margin.
 HEAP_FREE_MIN = 51_000
 
 

@@ -179,7 +179,7 @@ class Rig:
         count = -1
         while count != self.chip.flash.count:
             count = self.chip.flash.count
-            self.chip.run_for(1600 * MS)  # a routine record waits for so long (timeslots.WRITE_PATIENCE_MS)
+            self.chip.run_for(1600 * MS)  # a routine record waits for so long (pace.WRITE_PATIENCE_MS)
 
     def ask(self, op: str, limit_ms: int = 1000, **arguments: object) -> dict[str, Any]:
         """Ask the board over USB, unsigned, and return its answer; the board's time goes on meanwhile."""

@@ -170,7 +170,7 @@ class Board(Supervisor):
     hostlink: Any
     _last_look: Any
     _repeats: Any
-    _slots: Any
+    pace: Any
     state: Any
     facts: Any
     intake_kind: Any = FakeIntake
@@ -192,15 +192,15 @@ class Board(Supervisor):
         self.intakes = tuple([self.intake_kind(node) for node in range(codes.NODE_COUNT)])
         stub = SimpleNamespace(configure=lambda _board: None, set_baud=lambda _baud: None)
         self.hostlink = stub
-        self._hardware = SimpleNamespace(lines=[stub] * codes.NODE_COUNT)
+        self._hardware = SimpleNamespace(lines=[stub] * codes.NODE_COUNT, lead_ms=0)
         self._repeats = SimpleNamespace(first=lambda *_record: True)
         self._last_look = SimpleNamespace(taken_back=0)
-        self._is_near = False
-        self._policy_ms = 1
         self._watched = False
         self._wire(policy, lambda *parts: WatchedHands(self, *parts))
-        # When is the walk's: what waits for a quiet moment has one.
-        self._slots = SimpleNamespace(may_stall=lambda: True, configure=lambda _board: None)
+        # When is the walk's: the policy is asked now, and what waits for a quiet moment has one.
+        self.pace = SimpleNamespace(
+            may_stall=lambda: True, asks=lambda *_found: True, configure=lambda _board: None
+        )  # fmt: skip
         self.operations = self.settings_operations()
 
     def boot(self, first: bool) -> None:

@@ -217,7 +217,7 @@ def test_an_interrupt_that_a_line_has_lost_is_told(bench: Bench) -> None:
 def just_near(bench: Bench) -> None:
     """Let node a be silent until the pass before its deadline is near, as on a chip whose passes take time."""
     board = bench.board
-    board._lead_ms, board._near_ms = 30, 60
+    board.pace.lead_ms = 30
     bench.nodes[0].crash()
     last_ms = board.config.current.board.dead_ms - 62
     bench.run_until(lambda: board.livenesses[0].age_ms >= last_ms - 20)

@@ -61,7 +61,7 @@ def test_a_lease_grows_no_older_by_what_was_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
     board = bench.board
-    board._lead_ms, board._near_ms = LEAD_MS, 2 * LEAD_MS
+    board.pace.lead_ms = LEAD_MS
     bench.nodes[0].crash()
     dead_ms = board.config.current.board.dead_ms
     bench.run_until(lambda: board.livenesses[0].age_ms >= dead_ms - 4 * LEAD_MS)

@@ -460,8 +460,8 @@ def test_the_last_bounds_are_kept_on_the_spot(bench: Bench) -> None:
 
 def test_no_write_that_can_wait_stops_the_loop_in_a_test(bench: Bench) -> None:
     begin(bench)
-    bench.board._slots._waiting_ms = codes.COUNT_MAX
-    assert not bench.board._slots.may_write(False) and bench.board._slots.may_write(True)
+    bench.board.pace._waiting_ms = codes.COUNT_MAX
+    assert not bench.board.pace.may_write(False) and bench.board.pace.may_write(True)
 
 
 def test_a_node_under_test_is_not_fit(bench: Bench) -> None:

@@ -1,13 +1,17 @@
-"""Time slots: when the board may stand still for a moment, so that neither a deadline nor a heartbeat is missed.
+"""Pace: when what may run, so that neither a deadline nor a heartbeat is missed, and how long the loop may rest.
 
-A flash write stops the loop for tens of milliseconds, at worst FLASH_STALL_MS; handling a management message takes a
-few. Both wait until no node's deadline and no fence step can fall into that time, and if possible until no heartbeat is
-expected either: right after heartbeats came in. What waits too long goes ahead of expected heartbeats (the UART keeps
-one whole frame), never ahead of a deadline.
+A pass does one heavy thing at a time (take a frame, decide, answer, serve the host, write flash). Shortly before a
+death may have to be decided only that decision is begun. An answer gives way to what is heavy once, the host link and
+the rest once. A flash write stops the loop for tens of milliseconds, at worst FLASH_STALL_MS; handling a management
+message takes a few. Both wait until no node's deadline and no fence step can fall into that time, and if possible until
+no heartbeat is expected either: right after heartbeats came in. What waits too long goes ahead of expected heartbeats
+(the UART keeps one whole frame), never ahead of a deadline. It reads the stages and moves nothing. Used by supervisor.
 """
 
+from heartwire_firmware.brain import DIES
 from heartwire_firmware.clock import add_capped
-from heartwire_firmware.policy_state import WATCHING
+from heartwire_firmware.policy_state import PREPARING, PROMOTING, WATCHING
+from heartwire_firmware.ports import Activity
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_DEAD, VERDICT_GOOD, VERDICT_LATE
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
 
@@ -44,10 +48,22 @@ POLICY_MS = 10
 REST_MS = 50
 
 
-class TimeSlots:
-    """Looks at the stages for a quiet moment."""
+# While something waits for a quiet slot; a heartbeat, after which there is one, ends the wait at once.
+WAITING_MS = 25
+URGENT_MS = 5
+# Passes in a row with heavy work on the lines before the rest gets a turn all the same.
+HEAVY_MAX = 1
 
-    def __init__(self, state, facts, livenesses, intakes, sequencer, relays, selftest, intents, clock):
+
+class Pace:
+    """Looks at the stages for what is due, and for a quiet moment. `lead_ms`: a death is decided so much ahead of its
+    deadline; 0 where deciding takes no time.
+    """
+
+    def __init__(
+        self, lead_ms, state, facts, livenesses, intakes, sequencer, relays, selftest, intents, clock, durable, journal,
+        lines, filler, hostlink,
+    ):  # fmt: skip
         self._state = state
         self._facts = facts
         self._livenesses = livenesses
@@ -57,6 +73,20 @@ class TimeSlots:
         self._selftest = selftest
         self._intents = intents
         self._clock = clock
+        self._durable = durable
+        self._journal = journal
+        self._lines = lines
+        self._filler = filler
+        self._hostlink = hostlink
+        self.lead_ms = lead_ms
+        self.is_near = False  # a deadline is so near that only the late node may take time
+        self.due_ms = 0  # so long after a pass began the next one is due, whatever comes
+        self._near_in_ms = COUNT_MAX  # until a deadline is near, from when the last pass began
+        self._aim_ms = 0  # to the deadline that is decided ahead of; 0: none
+        self._policy_ms = 1  # until the policy is to be asked though nothing has changed
+        self._since_quiet_ms = 0
+        self._owed = False  # an answer has given way
+        self._heavy = 0  # passes in a row with something heavy to do
         # How old a node's last heartbeat is when the next one is expected, if that comes early, or late.
         self._early_ms = 980
         self._overdue_ms = 1020
@@ -77,6 +107,114 @@ class TimeSlots:
         self._overdue_ms = settings.interval_ms + variation_ms
         self._late_ms = settings.late_ms
         self._dead_ms = settings.dead_ms
+
+    # A pass.
+
+    def begin(self, elapsed_ms: int) -> int:
+        """Begin a pass; return by how much its time is to be set ahead: to the deadline that it decides on, or 0."""
+        self.passes += 1
+        # Counted to now: the last pass may have been a long one, and another one would be too much.
+        self.is_near = self._near_in_ms <= elapsed_ms
+        left_ms = self._aim_ms - elapsed_ms
+        return left_ms if 0 < left_ms <= self.lead_ms else 0
+
+    def asks(self, found: int, taken: bool, since_ms: int) -> bool:
+        """Tell whether the policy is to be asked in a pass that has `taken` a frame and `found` what Brain.judge says:
+        at once where a verdict, a sense or a fence changed, in the next pass where only a frame was taken in this one.
+        It was asked `since_ms` ago.
+        """
+        # Near a deadline all else waits for it: a policy that has just begun to think of it would decide late.
+        if self.is_near and found != DIES:
+            return False
+        if found:
+            return True
+        if taken and since_ms < POLICY_MS:
+            return False
+        return self._facts.changed or since_ms >= self._policy_ms
+
+    def may_answer(self, heavy: bool) -> bool:
+        """Tell whether a node may be answered in a pass that has done something `heavy`: an answer gives way once."""
+        if heavy and not self._owed:
+            self._owed = True
+            return False
+        return True
+
+    def answered(self) -> None:
+        """Note that one was: another one that waits for its answer gives way no more."""
+        self._owed = self._lines.answers_wait()
+
+    def has_turn(self, heavy: bool, elapsed_ms: int, bits: int) -> bool:
+        """Tell whether what no deadline waits for has its turn, in a pass that has done something `heavy`; `bits` are
+        ports.Activity's.
+        """
+        self._since_quiet_ms += elapsed_ms
+        if self.is_near:
+            return False
+        if self._since_quiet_ms < REST_MS and not (bits & Activity.USB or self._waits() or self._hostlink.busy):
+            self._heavy = 0
+            return False
+        self._heavy = self._heavy + 1 if heavy else 0
+        return not heavy or self._heavy > HEAVY_MAX
+
+    def begin_turn(self) -> int:
+        """Return the milliseconds since the last such turn."""
+        elapsed_ms = self._since_quiet_ms
+        self._since_quiet_ms = 0
+        self._heavy = 0
+        return elapsed_ms
+
+    def _waits(self) -> bool:
+        """Tell whether something waits for a quiet moment."""
+        if self._durable.waiting or self._journal.waiting or self._lines.events_left:
+            return True
+        return self.garbage_waits()
+
+    def end(self, bounces: bool) -> None:
+        """End a pass: look how long at most the loop may only look, until the next deadline or until something waits;
+        `bounces`: an input has moved just now.
+        """
+        rest_ms, dead_ms = self.rest(self.lead_ms)
+        policy_ms = rest_ms if rest_ms > 1 else 1
+        near_ms = self.lead_ms and self.lead_ms + HEAVY_MS
+        if near_ms:
+            self._near_in_ms = dead_ms - near_ms
+        # A death is decided a little ahead, with the time set to its deadline, as the decision takes so long; from near
+        # on the policy is asked for nothing else, because that would take as long.
+        self._aim_ms = dead_ms if dead_ms <= max(rest_ms + self.lead_ms, near_ms) else 0
+        if self._aim_ms:
+            policy_ms = max(1, dead_ms - self.lead_ms)
+        self._policy_ms = policy_ms
+        if bounces or self._is_under_way():
+            policy_ms = 1
+        elif self._durable.waiting or self._lines.events_left or self.garbage_waits():
+            policy_ms = min(policy_ms, URGENT_MS)
+        elif self._journal.waiting:
+            policy_ms = min(policy_ms, WAITING_MS)
+        self.due_ms = policy_ms
+
+    def _is_under_way(self) -> bool:
+        """Tell whether something goes on in the next pass."""
+        return bool(
+            self._facts.changed
+            or self._lines.behind
+            or self._filler.tell
+            or self._heavy
+            or self._lines.answers_wait()
+            or self._relays.pressing
+            or self._sequencer.is_firing
+            or self._selftest.phase
+            or self._hostlink.busy
+        )
+
+    # A quiet moment.
+
+    def is_urgent(self) -> bool:
+        """Tell whether what is to be written is: an intent hurries the state along too, as that goes first."""
+        urgent = self._state.phase == PROMOTING or self._state.phase == PREPARING
+        if self._durable.waiting or self._journal.waiting:
+            for node in range(NODE_COUNT):
+                urgent = urgent or self._intents.waits(node)
+        return urgent
 
     def step(self, elapsed_ms: int) -> None:
         """Look ahead: time to the next deadline, and to the next expected heartbeat, below 0 if it may come now."""
