@@ -88,7 +88,7 @@ def render_tables() -> str:
         size = f"{layout.length} bytes" + (" and a tail" if layout.has_tail else "")
         wire = "" if layout.has_tail else f", {framing.wire_length(layout.length)} on the wire at most"
         out += [f"### {number:#04x} {name}", "", f"{direction}, {line}: {sentence}. {size}{wire}.", ""]
-        rows = [(layout.offsets[at], field[0], field[1], field[2]) for at, field in enumerate(fields)]
+        rows = [(layout.offset(field[0]), field[0], field[1], field[2]) for field in fields]
         out += table(("offset", "field", "type", "meaning"), list(rows))
     out += [
         "### Flags of a heartbeat",
@@ -231,7 +231,7 @@ def vectors() -> str:
     for row in messages.MESSAGES:
         layout = messages.layout_of(row[0])
         values: dict[str, object] = {}
-        for at, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True)):
+        for at, (name, kind, _) in enumerate(row[4]):
             values[name] = (
                 at + 1 if kind[0] == "u" else b"{}" if kind == "tail" else bytes(range(at, at + int(kind[1])))
             )

@@ -24,6 +24,7 @@ class Operations:
         self._key = key
         self._has_configure_key = has_configure_key
         self._parts = parts
+        parts.append(self)
 
     def execute(self, row, request, right: int):
         """Return the response dict of `request`, whose arguments were checked against `row`."""
@@ -33,9 +34,6 @@ class Operations:
             do = getattr(part, "do_" + row[1], None)
             if do is not None:
                 return do(request, node, right)
-        do = getattr(self, "do_" + row[1], None)
-        if do is not None:
-            return do(request, node, right)
         # The policy alone decides on it: its number, where it has one, is the argument.
         argument = 0
         for column in row[4]:

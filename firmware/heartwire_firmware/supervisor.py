@@ -128,7 +128,7 @@ class Supervisor:
             self.request, self.selftest, self.transfer, self.lights, self.relays, journal, config, self.key
         )
         has_key = self.hostlink.has_configure_key
-        parts = (status, tests, self.settings_operations())
+        parts = [status, tests, self.settings_operations()]
         return Operations(self.request, self.stop, self.wall, state, self.relays, self.key, has_key, parts)
 
     def settings_operations(self) -> SettingsOperations:

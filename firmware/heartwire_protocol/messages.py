@@ -228,46 +228,49 @@ _STRUCT = {"u8": "B", "u16": "H", "u32": "I"}
 _WIDTHS = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "b4": 4, "b8": 8, "tail": 0}
 
 
+# How a Layout keeps a field's place in a number.
+_OFFSET = 0x3FF
+_WIDTH_AT = 10
+_INTEGER = 1 << 16
+
+
 class Layout:
     """Fixed layout of one message: names, offsets and widths of its fields, made once from the table."""
 
     def __init__(self, row: "Any") -> None:
-        self.message_type: int = row[0]
         self.name: str = row[1]
         self.names: "tuple[str, ...]" = tuple([field[0] for field in row[4]])
-        self.kinds: "tuple[str, ...]" = tuple([field[1] for field in row[4]])
-        offsets = []
-        at = 0
-        for kind in self.kinds:
-            offsets.append(at)
-            at += _WIDTHS[kind]
-        self.offsets = tuple(offsets)
-        # Name -> offset, width, limit (0 for bytes).
-        self._places: "dict[str, tuple[int, int, int]]" = {}
+        # Name -> offset, width from _WIDTH_AT on, _INTEGER: one number each, as a tuple costs a board 32 bytes.
+        self._places: "dict[str, int]" = {}
         # The integer fields in front, which struct reads all at once, and those from a u24 on, which it does not know.
         self._format = "<"
-        self._wide: "list[tuple[int, int]]" = []
+        self._wide: "list[int]" = []
+        at = 0
         plain = True
-        for index in range(len(offsets)):
-            kind = self.kinds[index]
+        for index in range(len(self.names)):
+            kind = row[4][index][1]
             width = _WIDTHS[kind]
-            limit = 0
+            place = at | width << _WIDTH_AT
             if kind[0] == "u":
-                limit = codes.INT_LIMIT if width == 4 else 1 << (8 * width)
+                place |= _INTEGER
                 plain = plain and kind in _STRUCT
                 if plain:
                     self._format += _STRUCT[kind]
                 else:
-                    self._wide.append((index, offsets[index]))
+                    self._wide.append(index)
             else:
                 plain = False
-            self._places[self.names[index]] = (offsets[index], width, limit)
+            self._places[self.names[index]] = place
+            at += width
         self.length = at
-        self.has_tail = self.kinds[-1] == "tail"
+        self.has_tail = row[4][-1][1] == "tail"
 
     def offset(self, name: str) -> int:
         """Return the offset of field `name` in the payload."""
-        return self.offsets[self.names.index(name)]
+        return self._places[name] & _OFFSET
+
+    def _width(self, name: str) -> int:
+        return (self._places[name] & (_INTEGER - 1)) >> _WIDTH_AT
 
     def fits(self, length: int) -> bool:
         """Tell whether a payload of `length` bytes can be this message."""
@@ -281,8 +284,9 @@ class Layout:
                 return False
             values[index] = value
             index += 1
-        for index, at in self._wide:
-            width = _WIDTHS[self.kinds[index]]
+        for index in self._wide:
+            at = self.offset(self.names[index])
+            width = self._width(self.names[index])
             value = int.from_bytes(bytes(payload[at : at + width]), "little")
             if value >= codes.INT_LIMIT:
                 return False
@@ -291,13 +295,15 @@ class Layout:
 
     def put(self, payload: "bytearray | memoryview", name: str, value: "Any") -> None:
         """Write integer or bytes `value` of field `name` into `payload`. ValueError outside the field's range."""
-        at, width, limit = self._places[name]
-        if limit:
-            if not 0 <= value < limit:
-                raise ValueError("%s.%s: %d does not fit %d bytes" % (self.name, name, value, width))
+        place = self._places[name]
+        at = place & _OFFSET
+        width = (place & (_INTEGER - 1)) >> _WIDTH_AT
+        if place & _INTEGER:
+            if not 0 <= value < (codes.INT_LIMIT if width == 4 else 1 << (8 * width)):
+                raise ValueError("%s.%s: %d" % (self.name, name, value))
             value = value.to_bytes(width, "little")
         elif len(value) != width:
-            raise ValueError("%s.%s: %d bytes instead of %d" % (self.name, name, len(value), width))
+            raise ValueError("%s.%s: %d bytes" % (self.name, name, len(value)))
         payload[at : at + width] = value
 
     def pack(self, **values: "Any") -> bytes:
@@ -308,9 +314,9 @@ class Layout:
             if name in values:
                 self.put(payload, name, values.pop(name))
             elif not (self.has_tail and name == self.names[-1]):
-                raise ValueError("%s: field %s is missing" % (self.name, name))
+                raise ValueError("%s: no %s" % (self.name, name))
         if values:
-            raise ValueError("%s: no field %s" % (self.name, ", ".join(values)))
+            raise ValueError("%s: no %s" % (self.name, values))
         return bytes(payload) + bytes(tail)
 
     def unpack(self, payload: bytes) -> "dict[str, Any]":
@@ -322,12 +328,13 @@ class Layout:
             raise ValueError("%s: an integer reaches 2^30" % self.name)
         result: "dict[str, Any]" = {}
         for index in range(len(self.names)):
-            kind = self.kinds[index]
-            at = self.offsets[index]
-            if kind[0] == "u":
-                result[self.names[index]] = numbers[index]
+            name = self.names[index]
+            at = self.offset(name)
+            width = self._width(name)
+            if self._places[name] & _INTEGER:
+                result[name] = numbers[index]
             else:
-                result[self.names[index]] = bytes(payload[at:] if kind == "tail" else payload[at : at + _WIDTHS[kind]])
+                result[name] = bytes(payload[at : at + width] if width else payload[at:])
         return result
 
 

@@ -103,7 +103,7 @@ def test_golden_frames():
         layout = messages.layout_of(row[0])
         values = {}
         for at in range(len(layout.names)):
-            kind = layout.kinds[at]
+            kind = row[4][at][1]
             values[layout.names[at]] = (
                 at + 1 if kind[0] == "u" else b"{}" if kind == "tail" else bytes(range(at, at + int(kind[1])))
             )

@@ -14,7 +14,7 @@ def frame(kind: int, tail: bytes = b"", **values: Any) -> bytes:
     widths = {"b4": 4, "b8": 8}
     fields: dict[str, Any] = {
         name: tail if layout_kind == "tail" else bytes(widths.get(layout_kind, 0)) if layout_kind in widths else 0
-        for name, layout_kind in zip(layout.names, layout.kinds, strict=True)
+        for name, layout_kind, _ in next(row for row in messages.MESSAGES if row[0] == kind)[4]
     }
     return framing.encode(kind, layout.pack(**{**fields, **values}))
 
