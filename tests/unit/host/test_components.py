@@ -46,9 +46,8 @@ def test_where_everything_is_another_reason_is_a_failure_too(reason: str) -> Non
     assert components.problem(reason, {}) == ""
 
 
-def test_the_reasons_that_stay_are_few() -> None:
-    reasons = {one["why"] for one in components.allowed()}
-    assert reasons == {"hardware in the loop", "a release of Debian has one Python"}
+def test_only_hardware_may_be_missing() -> None:
+    assert {one["why"] for one in components.allowed()} == {"hardware in the loop"}
     for one in components.allowed():
         assert components.problem(f"Skipped: {one['begins']}give --port", EVERYTHING) == ""
 
