@@ -42,7 +42,7 @@ ALONE := tests/cluster tests/unit/fence
 .PHONY: help setup demo golden quick test test-contract test-unit test-scenario test-scenario-virtual test-scenario-emulated test-walk test-handover test-mutation test-pythons reality walk-random \
 	test-powercut test-virtual test-cluster test-emulated test-second test-emulated2350 test-hil test-hw test-hooks test-systemd test-world lint types fmt docs generated check bench fuzz hw hw-faults \
 	flash image emulator trust bench-board bench-pair bench-broker bench-web test-web budget clean
-.PHONY: lock sbom audit man manual first-evening
+.PHONY: lock sbom audit man manual first-evening test-manual
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +111,9 @@ test-powercut: $(READY) ## power cuts at every write
 
 test-virtual: $(READY) ## the whole product on the real MicroPython VM, in real time
 	$(PYTEST) -q tests/virtual tests/virtual_shim
+
+test-manual: $(READY) ## the manual: its lines on a virtual rack, its links, its first evening from a wheel (needs the package index)
+	$(PYTEST) -q -rs tests/manual
 
 test-systemd: $(READY) ## the shipped units under a real systemd, on a rack (needs root, systemd, overlayfs and cgroups of version 1)
 	$(PYTEST) -q -rs tests/systemd
