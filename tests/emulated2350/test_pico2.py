@@ -6,12 +6,13 @@ All times are virtual. A chip of this tier cannot be forked, so each test boots 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from heartwire.emulated.chip import MS, TIMER
 from heartwire.emulated.errors import NotReady
-from heartwire.flash import images
+from heartwire.flash import boards
 from heartwire.simulate.rack import POWER
 from heartwire_protocol import events
 from tests.bodies import guarding
@@ -19,7 +20,8 @@ from tests.bodies.bench import DEAD_MS, Bench
 from tests.emulated import measures
 from tests.emulated.rig import EPOCH, Rig, fence_edges
 from tests.emulated.rig_bench import RigBench
-from tests.emulated2350.chip import PICO_2, Rp2350Chip, image, package
+from tests.emulated2350.chip import EMULATOR, IMAGE, PICO_2, Rp2350Chip, image, package
+from tests.unit.flash.test_boards import block
 
 pytestmark = pytest.mark.emulated
 RELAY_MAX_MS = 3.0
@@ -79,7 +81,11 @@ def test_hang_is_reset_and_its_fence_held_again(rack: Callable[..., Rig]) -> Non
 
 def test_death_on_the_third_line_is_seen_as_on_the_others(rack: Callable[..., Rig]) -> None:
     rig = rack(nodes=3, active=2)
-    assert rig.ask("drops", node="spare")["drops"].keys() <= {"unanswered"}
+    bench = RigBench(rig)
+    before, sent = guarding.missing(bench, 2), bench.sent(2)
+    bench.run_for(600)
+    assert abs(guarding.missing(bench, 2) - before) <= 1
+    assert bench.sent(2) - sent > 4
     rig.cut.add(2)
     rig.chip.run_while(lambda: not any(fake.running for fake in rig.nodes[:2]), 3 * DEAD_MS * MS)
     relay_ms = [(ns - rig.beats[2][-1]) / MS - DEAD_MS for ns in fence_edges(rig, 2)]
@@ -95,9 +101,23 @@ def test_guards(rack: Callable[..., Rig], body: Callable[[Bench], None]) -> None
     body(RigBench(rack()))
 
 
-def test_an_image_of_another_chip_is_none_of_this_tier(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not images.is_kept(images.PREFERRED):
-        pytest.skip(f"not installed: micropython-image ({images.PREFERRED.name} is not in the cache)")
-    monkeypatch.setenv("HEARTWIRE_RP2350_IMAGE", str(images.PREFERRED.path))
-    with pytest.raises(NotReady, match="RP2040"):
+def test_an_image_of_another_chip_is_none_of_this_tier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "other.uf2"
+    other.write_bytes(block(boards.RP2040.family))
+    monkeypatch.setenv(IMAGE, str(other))
+    with pytest.raises(boards.WrongBoard, match="nothing was written"):
+        image()
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(EMULATOR, raising=False)
+    monkeypatch.setattr("tests.emulated2350.chip.need_node", lambda: None)
+    with pytest.raises(NotReady, match=f"{EMULATOR} names no checkout"):
+        package()
+    monkeypatch.setenv(EMULATOR, str(tmp_path))
+    with pytest.raises(NotReady, match="was built"):
+        package()
+    monkeypatch.delenv(IMAGE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(NotReady, match=f"{IMAGE} names none"):
         image()
