@@ -20,10 +20,10 @@ _TX_MACHINE = 0
 _RX_MACHINE = 1
 RING_BITS = 8
 RING = 1 << RING_BITS
-# As large as a small int can be; at 115200 baud without a pause this lasts 25 hours, and the ring is armed again long
-# before.
-_COUNT = (1 << 30) - 1
-_COUNT_LOW = 1 << 28
+# As large as the RP2350's counter, whose upper four bits are a mode (datasheet 12.6, TRANS_COUNT; the RP2040's has 32
+# bits); at 115200 baud without a pause this lasts six hours, and the ring is armed again long before.
+_COUNT = (1 << 28) - 1
+_COUNT_LOW = 1 << 27
 _TX_FIFO = 8
 
 

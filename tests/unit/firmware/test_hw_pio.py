@@ -26,12 +26,16 @@ def hw_pio(chip_modules: None) -> Any:
     return hw_pio
 
 
+# Of the RP2350, which has a mode above it (datasheet 12.6, TRANS_COUNT).
+COUNTER = (1 << 28) - 1
+
+
 class Receiver:
     """What the DMA channel does: bytes go round the ring, its count falls."""
 
     def __init__(self, line: Any, module: Any) -> None:
         self._line, self._ring, self._start = line, module.RING, module._COUNT
-        self.count = module._COUNT
+        self.count = module._COUNT & COUNTER
 
     def arrive(self, data: bytes) -> None:
         for byte in data:
