@@ -49,13 +49,13 @@ class Cached:
 
 
 def cached_images() -> list[Cached]:
-    """Return the images in the cache that the emulated chip can take, of any board that has it; the preferred one
-    first.
+    """Return the images in the cache that the emulated chip can take, of any board that has it and no radio, at which
+    the LED hangs; the preferred one first.
     """
     found = []
     for path in sorted(images.cache_folder().glob("*.uf2")):
         named, board = _NAME.search(path.name), board_of(path)
-        if named and board is not None and board.chip is boards.RP2040:
+        if named and board is not None and board.chip is boards.RP2040 and board.led is not None:
             found.append(Cached(path, board, _whole(named[1])))
     return sorted(found, key=lambda one: (one.path != images.PREFERRED.path, one.label))
 
