@@ -192,6 +192,10 @@ fuzz: $(READY) ## give every socket and the host link BYTES=1e6 of chance; print
 lock: $(READY) ## renew the locks (version and hash of all that is installed) for this Python and platform
 	$(BIN)/python tools/lock.py --renew
 
+.PHONY: deb
+deb: $(READY) ## build the Debian packages for this release of Debian and this machine: build/deb (needs debhelper)
+	@sh tools/deb.sh build/deb $(BIN)/python
+
 $(AUDIT)/.ready: tools/audit.txt tools/audit.sh $(LOCKS)
 	@PYTHON="$(BIN)/python" sh tools/audit.sh $(AUDIT)
 	@touch $@

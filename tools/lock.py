@@ -27,7 +27,7 @@ WANTED: dict[str, tuple[str, ...]] = {
     "dev": ("-e", ".[dev]", *BUILD),
     "flash": ("-e", ".[flash]", *BUILD),
     # What the Debian packages bring, without what builds the project.
-    "deb": ("-e", ".[flash,monitor,mqtt,postgresql,web]"),
+    "deb": ("-e", ".[flash,fleet,monitor,mqtt,postgresql,web]"),
     "typings": ("-r", "tools/typings.txt"),
     "audit": ("-r", "tools/audit.txt"),
 }

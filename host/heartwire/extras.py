@@ -21,6 +21,7 @@ PIPX_MARK = "pipx_metadata.json"
 UV_MARK = "uv-receipt.toml"
 # The extras that a Debian package holds.
 DEBIAN_PACKAGES = {
+    "fleet": "heartwire-monitor",
     "flash": "heartwire",
     "monitor": "heartwire-monitor",
     "mqtt": "heartwire-monitor",

@@ -1,8 +1,10 @@
-"""The wheel and the source archive, built once from this tree."""
+"""The wheel, the source archive and the Debian packages, built once from this tree."""
 
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGES = ("heartwire", "heartwire-monitor")
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,27 @@ def online() -> bool:
     """Tell whether pip reaches an index: it is asked for the smallest thing that the project needs."""
     words = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--no-deps", "pyserial"]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def run(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command."""
+    around = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **environment}
+    return subprocess.run(words, cwd=cwd, env=around, capture_output=True, text=True, check=False, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what `make deb` built."""
+    if shutil.which("dh") is None or shutil.which("dpkg-buildpackage") is None:
+        pytest.skip("not installed: debhelper")
+    if not online():
+        pytest.skip("pip reaches no package index")
+    folder = tmp_path_factory.mktemp("deb")
+    done = run("sh", "tools/deb.sh", str(folder), sys.executable)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def deb(folder: Path, package: str) -> Path:
+    (found,) = folder.glob(f"{package}_*.deb")
+    return found

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.packages.conftest import ROOT, Built, online
 from tests.unit.host.test_lock import PROJECT
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-PACKAGES = ("host/heartwire", "firmware/heartwire_protocol", "firmware/heartwire_firmware")
+WHEEL = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
 LEFT_OUT = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
 
@@ -30,9 +31,9 @@ def python(version: str) -> str:
 
 
 def wanted() -> set[str]:
-    """Return the modules and data that a wheel must hold: all of three packages, and the board's first two files."""
-    found = {"heartwire_firmware/root/boot.py", "heartwire_firmware/root/main.py"}
-    for package in PACKAGES:
+    """Return the modules and data that a wheel must hold: all of three packages, and what is brought beside them."""
+    found = set(WHEEL["force-include"].values())
+    for package in WHEEL["packages"]:
         top = ROOT / package
         for path in top.rglob("*"):
             if path.is_file() and not LEFT_OUT & set(path.parts) and path.suffix not in (".pyc", ".mpy"):
@@ -46,7 +47,11 @@ def test_the_wheel_holds_host_contract_and_firmware_and_nothing_else(built: Buil
     found = {name for name in names if not name.split("/")[0].endswith((".dist-info", ".data"))}
     assert found == wanted()
     assert [name for name in names if ".data/" in name and "/share/man/" not in name] == []
-    assert {"heartwire_firmware/policy.py", "heartwire_protocol/settings.py", "heartwire/share/runbook.md"} <= found
+    assert {
+        "heartwire_firmware/policy.py",
+        "heartwire_protocol/settings.py",
+        "heartwire_firmware/root/main.py",
+    } <= found
 
 
 def test_the_source_archive_gives_the_very_wheel(built: Built) -> None:
