@@ -139,6 +139,11 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def mosquitto() -> str:
     """The program, or a skip that names what is missing."""
+    return find_mosquitto()
+
+
+def find_mosquitto() -> str:
+    """Return the program, or skip."""
     pytest.importorskip("paho.mqtt", reason="not installed: heartwire[mqtt]")
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if found is None:
