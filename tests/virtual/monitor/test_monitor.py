@@ -304,7 +304,7 @@ def test_ctrl_c_ends_it_in_good_order_and_a_second_monitor_is_refused(
     command = [sys.executable, "-m", "heartwire", "monitor", "run", "-c", str(monitor.config)]
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 4
-    assert "another monitor writes this store" in second.stderr
+    assert "another monitor keeps its receipts here" in second.stderr
     assert monitor.process is not None
     os.kill(monitor.process.pid, signal.SIGINT)
     assert monitor.process.wait(15) == 0
