@@ -22,6 +22,7 @@ from tests.virtual.test_cli import Cli
 
 pytestmark = pytest.mark.virtual
 NOBODY = 65534
+ENDED_S = 60.0  # a broker has ended after its signal by then
 MONITOR = """\
 store = "{folder}/monitor.db"
 [[board]]
@@ -90,6 +91,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         pid = broker_pid()
         if pid:
             os.kill(pid, signal.SIGTERM)
+            # The folder goes after it, as it puts away what is its own there.
+            end_s = time.monotonic() + ENDED_S
+            while runs(pid) and time.monotonic() < end_s:
+                time.sleep(0.01)
 
 
 @pytest.fixture
@@ -104,6 +109,14 @@ def share(make_rack: Callable[..., ProductRack]) -> Iterator[Callable[..., Share
     yield make
     for shared in made:
         shared.end()
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process has not ended; one that nobody has asked for its end yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def broker_pid() -> int | None:
