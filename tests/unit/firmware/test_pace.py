@@ -1,5 +1,5 @@
-"""Which deadlines keep flash from being written; and when garbage is collected: by count, with no heartbeat expected
-and no deadline near, and at last at any moment.
+"""What gives way to what in a pass; which deadlines keep flash from being written; and when garbage is collected: by
+count, with no heartbeat expected and no deadline near, and at last at any moment.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from heartwire_firmware import pace
+from heartwire_firmware.brain import CHANGED, DIES
 from heartwire_firmware.intents import Intents
 from heartwire_protocol.codes import COUNT_MAX, NODE_COUNT, VERDICT_GOOD, VERDICT_LATE, VERDICT_UNHEARD
 from heartwire_protocol.settings_rules import FLASH_STALL_MS
@@ -32,7 +33,7 @@ def slots(nodes: list[SimpleNamespace]) -> pace.Pace:
     made = pace.Pace(
         LEAD_MS,
         nothing,
-        nothing,
+        SimpleNamespace(changed=True),
         nodes,
         nothing,
         SimpleNamespace(next_ms=lambda: COUNT_MAX),
@@ -130,3 +131,32 @@ def test_only_a_node_that_can_be_fenced_at_its_deadline_keeps_an_intent_from_bei
     slots.step(pace.WRITE_PATIENCE_MS)
     assert slots.may_write(True) is not prepared
     assert not slots.may_write(False)
+
+
+def test_near_a_deadline_the_policy_is_asked_for_a_death_and_for_nothing_else(slots: pace.Pace) -> None:
+    slots.is_near = True
+    assert slots.asks(DIES, taken=False, since_ms=0)
+    assert not slots.asks(CHANGED, taken=True, since_ms=COUNT_MAX)
+    assert not slots.asks(0, taken=True, since_ms=COUNT_MAX)
+    slots.is_near = False
+    assert slots.asks(CHANGED, taken=False, since_ms=0)
+
+
+def test_a_frame_alone_lets_the_policy_wait_for_the_next_pass(slots: pace.Pace) -> None:
+    assert not slots.asks(0, taken=True, since_ms=pace.POLICY_MS - 1)
+    assert slots.asks(0, taken=True, since_ms=pace.POLICY_MS)
+    assert slots.asks(0, taken=False, since_ms=pace.POLICY_MS - 1), "what has changed is told in the next pass"
+
+
+def test_an_answer_gives_way_once(slots: pace.Pace) -> None:
+    assert [slots.may_answer(heavy=True) for _ in range(2)] == [False, True]
+    slots.answered()
+    assert [slots.may_answer(heavy=True), slots.may_answer(heavy=False)] == [False, True]
+
+
+def test_the_rest_gives_way_to_heavy_passes_only_so_often_and_to_a_near_deadline_always(slots: pace.Pace) -> None:
+    turns = [slots.has_turn(True, pace.REST_MS, 0) for _ in range(pace.HEAVY_MAX + 1)]
+    assert turns == [False] * pace.HEAVY_MAX + [True]
+    assert slots.begin_turn() == pace.REST_MS * (pace.HEAVY_MAX + 1)
+    slots.is_near = True
+    assert not slots.has_turn(False, COUNT_MAX // 2, 0)
