@@ -56,7 +56,6 @@ class HostLink:
         self._log_after = 0
         self._log_left = 0
         self._log_sent = 0
-        self._waited_ms = 0
         self.operations: "Any" = None  # set by the supervisor: hostlink_operations.Operations
 
     def configure(self, board) -> None:

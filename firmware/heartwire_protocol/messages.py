@@ -316,7 +316,7 @@ class Layout:
             elif not (self.has_tail and name == self.names[-1]):
                 raise ValueError("%s: no %s" % (self.name, name))
         if values:
-            raise ValueError("%s: no %s" % (self.name, values))
+            raise ValueError("%s: no %s" % (self.name, ", ".join(values)))
         return bytes(payload) + bytes(tail)
 
     def unpack(self, payload: bytes) -> "dict[str, Any]":
