@@ -7,7 +7,6 @@ The image is the Pico 2's in the cache, or that which $HEARTWIRE_RP2350_IMAGE na
 from __future__ import annotations
 
 import os
-import struct
 from pathlib import Path
 
 from heartwire.emulated.errors import NotReady
@@ -48,12 +47,8 @@ def image() -> Path:
 def flash_of(image: bytes, board: Board, filesystem: bytes | None) -> bytes:
     """Return the whole flash of a board with that UF2 image and those files."""
     flash = bytearray(b"\xff" * board.flash_bytes)
-    for at in range(0, len(image), 512):
-        address, length = struct.unpack_from("<II", image, at + 12)
-        start = address - 0x10000000
-        # The block of erratum E10 lies beyond the flash.
-        if start + length <= len(flash):
-            flash[start : start + length] = image[at + 32 : at + 32 + length]
+    for at, data in boards.uf2_pieces(image):
+        flash[at : at + len(data)] = data
     if filesystem is not None:
         flash[board.filesystem_start :] = filesystem
     return bytes(flash)

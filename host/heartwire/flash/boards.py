@@ -9,6 +9,7 @@ the emulated one.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from heartwire.errors import HeartwireError
@@ -119,8 +120,8 @@ PICO = BOARDS[0]
 SUPPORTED = tuple(board for board in BOARDS if not board.refused)
 
 # https://github.com/microsoft/uf2: blocks of 512 bytes; magics at 0, 4 and 508, flags at 8, address and length of the
-# data at 12, family at 28.
-_UF2_BLOCK = 512
+# data at 12, family at 28, data from 32 on.
+_UF2_BLOCK, _UF2_DATA = 512, 32
 _MAGIC = (0x0A324655, 0x9E5D5157)
 _MAGIC_END = 0x0AB16F30
 _HAS_FAMILY = 0x2000
@@ -168,23 +169,42 @@ class Uf2:
     end: int
 
 
+def _block(block: bytes) -> tuple[int | None, int, int] | None:
+    """Return a UF2 block's family (None: it names none), and offset and length of its data in the flash; None if it is
+    no whole one.
+    """
+    if len(block) < _UF2_BLOCK:
+        return None
+    first, second, flags, address, length = struct.unpack_from("<5I", block)
+    (family,) = struct.unpack_from("<I", block, 28)
+    if (first, second) != _MAGIC or struct.unpack_from("<I", block, _UF2_BLOCK - 4) != (_MAGIC_END,):
+        return None
+    # The mark of erratum E10 counts with and without that flag.
+    named = family if flags & _HAS_FAMILY or family == _ABSOLUTE else None
+    return named, address - _FLASH_BASE, length
+
+
 def read_uf2(image: bytes) -> Uf2 | None:
     """Return what a UF2 image says; None if it is no whole UF2 image of one family."""
     families, end = set(), 0
     for at in range(0, len(image), _UF2_BLOCK):
-        block = image[at : at + _UF2_BLOCK]
-        if len(block) < _UF2_BLOCK:
+        found = _block(image[at : at + _UF2_BLOCK])
+        if found is None:
             return None
-        first, second, flags, address, length = struct.unpack_from("<5I", block)
-        (family,) = struct.unpack_from("<I", block, 28)
-        if (first, second) != _MAGIC or struct.unpack_from("<I", block, _UF2_BLOCK - 4) != (_MAGIC_END,):
-            return None
-        if family == _ABSOLUTE:
-            continue
-        families.add(family if flags & _HAS_FAMILY else None)
-        end = max(end, address + length - _FLASH_BASE)
+        family, start, length = found
+        if family != _ABSOLUTE:
+            families.add(family)
+            end = max(end, start + length)
     family = families.pop() if len(families) == 1 else None
     return None if family is None else Uf2(family, end)
+
+
+def uf2_pieces(image: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and data of what an image that `read_uf2` takes puts into the flash."""
+    for at in range(0, len(image), _UF2_BLOCK):
+        found = _block(image[at : at + _UF2_BLOCK])
+        if found is not None and found[0] != _ABSOLUTE:
+            yield found[1], image[at + _UF2_DATA : at + _UF2_DATA + found[2]]
 
 
 def by_board_id(board_id: str) -> Chip:
