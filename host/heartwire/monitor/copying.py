@@ -128,7 +128,7 @@ def _finish(source: Connection, target: Store, rows: dict[str, int]) -> None:
                         f"FROM {table.name} HAVING max(id) IS NOT NULL"
                     )
                 )
-        connection.execute(delete(schema.about).where(schema.about.c.name.notin_(("version",))))
+        connection.execute(delete(schema.about).where(schema.about.c.name != "version"))
         more = [{"name": row.name, "value": row.value} for row in said if row.name not in OWN]
         if more:
             connection.execute(insert(schema.about), more)

@@ -16,6 +16,7 @@ from heartwire.monitor.routing import Router
 from heartwire.monitor.settings import BoardSettings, ChannelSettings, MonitorSettings
 from heartwire.monitor.sources import Identity
 from heartwire.monitor.store import Store
+from heartwire_protocol import events
 from tests.fakes.board import BOARD_ID, FakeBoard
 
 
@@ -160,6 +161,17 @@ class World:
                     self.clock.now_s = end
                     return self.courier.sent[before:]
                 self.clock.now_s += wait_s
+
+
+def goes_on(store: Store, board: FakeBoard) -> None:
+    """Let a board go on in a store that is there already, and see that a channel is told of it."""
+    world = World(store, board, [channel("other")])
+    world.source.board_id = "E660000000000009"  # numbers of its own
+    board.log(events.BOOT)
+    world.collect()
+    board.log(events.DEAD, 0, 1, a=2000)
+    world.collect()
+    assert len(world.post()) == 1
 
 
 def channel(name: str = "mail", **options: object) -> ChannelSettings:

@@ -16,7 +16,7 @@ from heartwire.monitor.store import COPYING, Store
 from heartwire_protocol import events
 from tests.fakes.board import FakeBoard
 from tests.unit.monitor import stores
-from tests.unit.monitor.helpers import World, channel
+from tests.unit.monitor.helpers import World, channel, goes_on
 from tests.unit.monitor.test_migrations import rows_of
 from tests.unit.monitor.test_reading import heartwire
 
@@ -55,13 +55,7 @@ def test_everything_is_there_and_the_numbers_go_on(old: str, place: str, board: 
     with Store.open(place) as store:
         assert store.noted("mqtt_told") == "3"
         assert store.noted(COPYING) is None
-        world = World(store, board, [channel("other")])
-        world.source.board_id = "E660000000000009"
-        board.log(events.BOOT)
-        world.collect()
-        board.log(events.DEAD, 0, 1, a=2000)
-        world.collect()
-        assert len(world.post()) == 1
+        goes_on(store, board)
 
 
 @pytest.mark.parametrize("portion", [7, 2000])

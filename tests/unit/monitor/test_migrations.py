@@ -19,11 +19,10 @@ from heartwire.monitor import migrate, schema
 from heartwire.monitor.outbox import Outbox
 from heartwire.monitor.query import Filter, Reader
 from heartwire.monitor.store import Store
-from heartwire_protocol import events
 from tests.fakes.board import FakeBoard
 from tests.postgres import Cluster
 from tests.unit.monitor import stores
-from tests.unit.monitor.helpers import World, channel
+from tests.unit.monitor.helpers import goes_on
 from tests.unit.monitor.test_reading import heartwire
 
 TABLES = [table for table in schema.metadata.sorted_tables if table.name not in ("about", "monitor")]
@@ -76,14 +75,7 @@ def test_a_store_of_before_keeps_every_row_and_works_on(before: str, board: Fake
         found = [one.entry.sequence for one in Reader(store).all(Filter())]
         assert found == list(range(1, len(found) + 1))
         assert Outbox(store).counts()["mail"] == {"sent": 1, "sending": 1, "waiting": 1}
-        # A board goes on, under numbers of its own.
-        world = World(store, board, [channel("other")])
-        world.source.board_id = "E660000000000009"
-        board.log(events.BOOT)
-        world.collect()
-        board.log(events.DEAD, 0, 1, a=2000)
-        world.collect()
-        assert len(world.post()) == 1
+        goes_on(store, board)
     with Store.open(before, create=False) as store:
         assert Reader(store).count() == 36
 
