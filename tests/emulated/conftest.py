@@ -23,7 +23,7 @@ import pytest
 from heartwire.emulated.chip import emulator
 from heartwire.emulated.errors import NotReady
 from heartwire.flash import boards, images
-from tests.emulated.rig import Rig, board_of
+from tests.emulated.rig import Rig, board_named_by
 
 Found = TypeVar("Found")
 
@@ -54,7 +54,7 @@ def cached_images() -> list[Cached]:
     """
     found = []
     for path in sorted(images.cache_folder().glob("*.uf2")):
-        named, board = _NAME.search(path.name), board_of(path)
+        named, board = _NAME.search(path.name), board_named_by(path)
         if named and board is not None and board.chip is boards.RP2040 and board.led is not None:
             found.append(Cached(path, board, _whole(named[1])))
     return sorted(found, key=lambda one: (one.path != images.PREFERRED.path, one.label))

@@ -25,7 +25,7 @@ from heartwire_protocol.settings import Settings
 from tests.bodies import guarding
 from tests.bodies.bench import EARLY_MS, INTERVAL_MS, quick_settings
 from tests.emulated.conftest import forked
-from tests.emulated.rig import Rig, board_of, stored
+from tests.emulated.rig import Rig, board_named_by, stored
 from tests.emulated.rig_bench import RigBench
 
 # The rest of the pins are inputs, serial lines, the board's own LED, or GUARDING, which is high once it guards.
@@ -61,7 +61,7 @@ HEAP_FREE_MIN = 51_000
 
 def at_prompt(image: Path, script: str) -> Any:
     """Return what a script prints, in JSON but for its quotes, at the prompt of a board without the firmware."""
-    board = board_of(image) or PICO
+    board = board_named_by(image) or PICO
     chip = EmulatedChip(image, filesystem=files.build(firmware=False, board=board), board=board)
     said = bytearray()
     chip.on_usb_data = said.extend

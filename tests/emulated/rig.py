@@ -44,7 +44,7 @@ def stored(
     return {f"data/{name}": data for name, data in store.contents.items()}
 
 
-def board_of(image: Path) -> Board | None:
+def board_named_by(image: Path) -> Board | None:
     """Return the board of the table whose id and a date the name of an image begins with; None where there is none."""
     return next((board for board in BOARDS if image.name.startswith(board.id + "-2")), None)
 
@@ -69,7 +69,7 @@ class Rig:
         make: Callable[..., Any] = EmulatedChip,
         board: Board | None = None,
     ) -> None:
-        self.board = board or board_of(image) or PICO
+        self.board = board or board_named_by(image) or PICO
         self.dice = random.Random(seed)
         system = None
         if flash is None:
